@@ -1,0 +1,221 @@
+"""Activation blocks: hidden neurons and observed outputs (eq. 31 of [1]_).
+
+A hidden neuron turns the Gaussian message ``u ~ N(M, S)`` into a spike probability and, given the log-ratio that
+the next layer sends back for the spike, returns the derivatives of ``log Z`` that flow down. An observed output is
+the same block with the spike clamped. In both, with ``Z`` the normaliser of the tilted distribution,
+
+    g = dlogZ/dM,    gamma = -d2logZ/dM2,    kappa = -2 dlogZ/dS.
+
+These are the EP messages in derivative form: a Gaussian site of precision tau and shift nu on ``u`` has
+``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``; the tilted mean is ``M + S g`` and the
+tilted variance ``S - S**2 gamma``.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Bayesian spiking neural networks by expectation propagation",
+   arXiv:2506.23757, 2025.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_ndtr, ndtr
+
+from sk_epsnn.numerics import (
+    Array,
+    expected_sigmoid,
+    expected_softplus,
+    gauss_hermite,
+    hazard,
+    log_expected_sigmoid,
+    normal_pdf,
+)
+from sk_epsnn.sites import Derivatives
+
+class SpikeMoments(NamedTuple):
+    """Spike probability ``E f(u)`` and its first two derivatives in the mean of ``u``."""
+
+    probability: Array
+    first: Array
+    second: Array
+
+
+class HiddenActivation:
+    """A neuron that fires with probability ``f(u)``."""
+
+    name: str
+
+    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
+        """Predictive spike probability and its derivatives; message q0(v) of eq. 31."""
+        raise NotImplementedError
+
+    def repeat_probability(self, moments: SpikeMoments) -> Array:
+        """``E f(u)**2``: two spikes drawn with the same potential both fire."""
+        raise NotImplementedError
+
+    def backward(self, moments: SpikeMoments, log_ratio: Array) -> Derivatives:
+        """Message to ``u`` given the log-ratio ``log q1(v=1)/q1(v=0)`` that came down (eq. 31).
+
+        ``Z = 1 + p (exp(log_ratio) - 1)`` up to a constant, so everything follows from ``p`` and its derivatives;
+        ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
+        """
+        p, first, second = moments
+        odds = np.expm1(log_ratio)
+        lam = odds / (1 + p * odds)
+        g = lam * first
+        return Derivatives(g, g * g - lam * second, -lam * second)
+
+
+class Heaviside(HiddenActivation):
+    """Deterministic threshold: the neuron fires when ``u >= 0``."""
+
+    name = "heaviside"
+
+    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
+        """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
+        sd = np.sqrt(variance)
+        z = mean / sd
+        first = normal_pdf(z) / sd
+        return SpikeMoments(ndtr(z), first, -z * first / sd)
+
+    def repeat_probability(self, moments: SpikeMoments) -> Array:
+        """The threshold is deterministic: firing twice is firing once."""
+        return moments.probability
+
+
+class Sigmoid(HiddenActivation):
+    """Stochastic neuron: fires with probability ``1 / (1 + exp(-u))``."""
+
+    name = "sigmoid"
+
+    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
+        """Spike probability ``E sigma(u)`` by the mixture of eight probits, with its derivatives."""
+        return SpikeMoments(*expected_sigmoid(mean, variance))
+
+    def repeat_probability(self, moments: SpikeMoments) -> Array:
+        """``E sigma**2 = E sigma - E sigma'``."""
+        return moments.probability - moments.first
+
+
+class Output:
+    """An observed output unit: the activation block with its value clamped."""
+
+    name: str
+
+    def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
+        """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats."""
+        return self.evidence(mean, variance, target, power)[0]
+
+    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        """Log partition function (see `log_partition`) and its derivatives."""
+        raise NotImplementedError
+
+
+class GaussianOutput(Output):
+    """Real output ``y ~ N(u, noise_variance)`` (regression).
+
+    Parameters
+    ----------
+    noise_variance : array of shape (n_out,)
+        Variance of the observation noise.
+    """
+
+    name = "gaussian"
+
+    def __init__(self, noise_variance: Array):
+        self.noise_variance = noise_variance
+
+    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``."""
+        noise = self.noise_variance.astype(mean.dtype)
+        total = noise + power * variance
+        residual = target - mean
+        g = residual / total
+        gamma = 1 / total
+        log_z = -0.5 * (residual * g + np.log1p(power * variance / noise) / power + np.log(2 * np.pi * noise))
+        return log_z, Derivatives(g, gamma, gamma - power * g * g)
+
+
+class SigmoidOutput(Output):
+    """Spiking output that fires with probability ``sigma(u)``; targets are -1 (silent) and +1 (spike)."""
+
+    name = "sigmoid"
+
+    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        """Closed forms for ``power`` 1 (EP) and 0 (the variational limit), quadrature in between."""
+        margin = target * mean
+        if power == 1:
+            log_z, slope, second = log_expected_sigmoid(margin, variance)
+            return log_z, Derivatives(target * slope, -second, -second - slope * slope)
+        if power == 0:
+            value, first, _ = expected_sigmoid(-margin, variance)
+            return -expected_softplus(-margin, variance), Derivatives(target * value, first, first)
+        return self._quadrature(margin, variance, target, power)
+
+    def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
+        """See `Output.log_partition`; skips the derivatives where that saves time."""
+        if power in (0, 1):
+            return self.evidence(mean, variance, target, power)[0]
+        margin = target * mean
+        sd = np.sqrt(variance)
+        total = np.zeros_like(margin)
+        reference = _softplus(-margin)
+        for x, w in _nodes(sd):
+            total += w * np.exp(power * (reference - _softplus(-(margin + x * sd))))
+        return np.log(total) / power - reference
+
+    @staticmethod
+    def _quadrature(margin: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        # With r = sigma(-T u) under the tilted density: g = T E r, gamma = E r(1-r) - alpha Var r,
+        # kappa = E r(1-r) - alpha E r^2 (integration by parts of N(u; M, S) sigma(T u)^alpha).
+        sd = np.sqrt(variance)
+        # The loss at the mean is divided out first, so that nothing underflows far from the boundary.
+        reference = _softplus(-margin)
+        total, r1, r2 = np.zeros_like(margin), np.zeros_like(margin), np.zeros_like(margin)
+        for x, w in _nodes(sd):
+            loss = _softplus(-(margin + x * sd))
+            weight = w * np.exp(power * (reference - loss))
+            miss = -np.expm1(-loss)
+            total += weight
+            weight *= miss
+            r1 += weight
+            r2 += weight * miss
+        r1 /= total
+        r2 /= total
+        spread = r1 - r2
+        derivatives = Derivatives(target * r1, spread - power * (r2 - r1 * r1), spread - power * r2)
+        return np.log(total) / power - reference, derivatives
+
+
+class HeavisideOutput(Output):
+    """Deterministic spiking output: fires when ``u >= 0``; targets are -1 (silent) and +1 (spike).
+
+    The likelihood is an indicator, so every power of it is itself: this block is always plain EP.
+    """
+
+    name = "heaviside"
+
+    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        """Truncated Gaussian moments; ``power`` has no effect (see the class)."""
+        sd = np.sqrt(variance)
+        z = target * mean / sd
+        ratio, curvature = hazard(z)
+        return log_ndtr(z), Derivatives(target * ratio / sd, curvature / variance, ratio * z / variance)
+
+
+def _softplus(x: Array) -> Array:
+    """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
+    """Gauss-Hermite rule fine enough for the widest Gaussian (the sigmoid has poles at +- i pi)."""
+    widest = float(sd.max(initial=0))
+    return gauss_hermite(12 if widest < 2 else 20 if widest < 5 else 40)
+
+
+HIDDEN_ACTIVATIONS = {c.name: c for c in (Heaviside, Sigmoid)}
+SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput)}
+

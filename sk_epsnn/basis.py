@@ -1,0 +1,190 @@
+"""Coordinates in which the first layer is trained, and the Gaussian prior expressed in them.
+
+With a prior that is isotropic, turning the inputs to their principal axes changes nothing in the model and makes a
+posterior of independent weights nearly exact. In those axes a *spectral* prior can give directions of large input
+variance larger weights. Both are linear maps of the inputs with a constant 1 appended, so every result can be read
+back in the space of the inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from sk_epsnn.numerics import Array
+
+#: Share of the prior variance of a potential that comes from its bias, when the prior is scaled to the data.
+BIAS_SHARE = 0.1
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class InputBasis:
+    """An invertible linear map ``x' = [x, 1] R`` and the spread of the data along its axes.
+
+    Attributes
+    ----------
+    rotation : array of shape (n_features, n_axes) or None
+        Orthonormal columns divided by the scale; None stands for the identity divided by the scale.
+    offset : array of shape (n_axes,)
+        Constant added to the rotated inputs (minus the rotated mean, when the inputs are centred).
+    scale : float
+        Power of two near the root mean square of the inputs.
+    constant : bool
+        Whether x' ends with an explicit constant 1. A rotation of ``[x, 1]`` as a whole needs none.
+    second_moment : array of shape (n_axes,)
+        Mean square of x' along each axis (without the constant).
+    """
+
+    rotation: Array | None
+    offset: Array
+    scale: float
+    constant: bool
+    second_moment: Array
+
+    @property
+    def n_axes(self) -> int:
+        """Number of network inputs, the constant included."""
+        return len(self.offset) + self.constant
+
+    def transform(self, X: Array | sparse.csr_array) -> Array:
+        """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, and only these."""
+        if self.rotation is not None:
+            values = X @ self.rotation.astype(X.dtype)
+            values += self.offset.astype(X.dtype)
+        else:
+            dense = X.toarray() if sparse.issparse(X) else X
+            values = dense * X.dtype.type(1 / self.scale)
+            if self.offset.any():
+                values += self.offset.astype(X.dtype)
+        if not self.constant:
+            return values
+        return np.hstack([values, np.ones((len(values), 1), values.dtype)])
+
+    def prior_variances(self, value: float | None, exponent: float, potential_variance: float) -> Array:
+        """Prior variance of the weight on each axis, shape (n_axes,).
+
+        Parameters
+        ----------
+        value : float or None
+            Variance of a weight in the space of the inputs; None scales the prior to the data instead.
+        exponent : float
+            Spectral exponent beta: variances proportional to ``second_moment ** beta``. 0 is isotropic.
+        potential_variance : float
+            With ``value=None``: the prior variance of a potential, averaged over the data.
+        """
+        moment = self.second_moment
+        shape = (moment / moment.mean()) ** exponent
+        shape *= moment.sum() / (moment * shape).sum()
+        if value is None:
+            variances = shape * (1 - BIAS_SHARE) * potential_variance / moment.sum()
+            bias = BIAS_SHARE * potential_variance
+        else:
+            variances, bias = shape * value * self.scale**2, value
+        return np.append(variances, bias) if self.constant else variances
+
+    def to_inputs(self, mean: Array, covariance: Array) -> tuple[Array, Array, Array, Array]:
+        """Weights as they act on the raw inputs.
+
+        Parameters
+        ----------
+        mean : array of shape (n_out, n_axes)
+        covariance : array of shape (n_out, n_axes) or (n_out, n_axes, n_axes)
+
+        Returns
+        -------
+        coef, intercept, coef_variance, intercept_variance
+            Shapes (n_out, n_features) and (n_out,).
+        """
+        n_out, n = len(mean), len(self.offset)
+        to_constant = np.append(self.offset, 1.0) if self.constant else self.offset
+        axes = np.eye(n) / self.scale if self.rotation is None else self.rotation
+        if self.constant:
+            axes = np.hstack([axes, np.zeros((len(axes), 1))])
+        if covariance.ndim == 2:
+            coef_variance = covariance @ (axes * axes).T
+            intercept_variance = covariance @ (to_constant * to_constant)
+        else:
+            coef_variance = np.stack([np.einsum("jk,jk->j", axes @ c, axes) for c in covariance])
+            intercept_variance = np.array([to_constant @ c @ to_constant for c in covariance])
+        assert len(coef_variance) == n_out
+        return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
+
+
+def fit_basis(
+    X: Array | sparse.csr_array, sample_weight: Array, *, rotate: bool, center: bool, constant: bool
+) -> InputBasis:
+    """Choose the basis from data.
+
+    Parameters
+    ----------
+    X : array or CSR array of shape (n_samples, n_features)
+    sample_weight : array of shape (n_samples,)
+    rotate : bool
+        Turn to the principal axes.
+    center : bool
+        Subtract the mean first. Otherwise, with ``constant``, the constant takes part in the rotation, which leaves
+        an isotropic prior on weights and bias exactly as it was.
+    constant : bool
+        Whether potentials have a bias.
+    """
+    mean, square = _column_moments(X, sample_weight)
+    n_features = X.shape[1]
+    if not center:
+        mean = np.zeros(n_features)
+    variance = np.maximum(square - mean * mean, 0)
+    scale = _power_of_two(float(np.sqrt(variance.mean())))
+    if not rotate:
+        moment = _never_zero(variance / scale**2, sample_weight.sum())
+        return InputBasis(None, -mean / scale, scale, constant, moment)
+    gram = _second_moment(X, sample_weight, mean)
+    joint = constant and not center
+    if joint:
+        column = _column_moments(X, sample_weight)[0][:, None]
+        gram = np.block([[gram, column], [column.T, np.ones((1, 1))]])
+    moment, vectors = np.linalg.eigh(gram)
+    moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
+    # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
+    largest = np.abs(vectors).argmax(0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    moment = _never_zero(moment, sample_weight.sum())
+    if joint:
+        return InputBasis(vectors[:-1], vectors[-1], scale, False, moment)
+    return InputBasis(vectors, -mean @ vectors, scale, constant, moment)
+
+
+def _column_moments(X: Array | sparse.csr_array, sample_weight: Array) -> tuple[Array, Array]:
+    """Weighted mean and mean square of every column, in float64."""
+    total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for rows in gen_batches(X.shape[0], _CHUNK):
+        chunk = X[rows].astype(np.float64)
+        weight = sample_weight[rows].astype(np.float64)
+        total += chunk.T @ weight
+        square += (chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight
+    mass = float(sample_weight.sum(dtype=np.float64))
+    return total / mass, square / mass
+
+
+def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Array) -> Array:
+    """Weighted second-moment matrix about ``mean``, in float64."""
+    gram = np.zeros((X.shape[1], X.shape[1]))
+    for rows in gen_batches(X.shape[0], _CHUNK):
+        chunk = X[rows].astype(np.float64)
+        dense = chunk.toarray() if sparse.issparse(chunk) else chunk
+        dense = dense - mean
+        gram += (dense * sample_weight[rows, None]).T @ dense
+    return gram / float(sample_weight.sum(dtype=np.float64))
+
+
+def _power_of_two(size: float) -> float:
+    """Nearest power of two, 1 for zero: dividing by it is exact."""
+    return float(2.0 ** np.round(np.log2(size))) if size > 0 else 1.0
+
+
+def _never_zero(moment: Array, mass: float) -> Array:
+    """Shrink the spectrum towards its mean by one sample's worth, so that unseen directions keep a small prior."""
+    average = moment.mean() if moment.any() else 1.0
+    return (mass * moment + average) / (mass + 1)

@@ -1,0 +1,352 @@
+"""What the classifier and the regressor share: validation, set-up, epochs, streaming, read-out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sk_epsnn._compat import Interval, StrOptions, check_sample_weight
+from sk_epsnn._version import __version__
+from sk_epsnn.activations import HIDDEN_ACTIVATIONS, Output
+from sk_epsnn.basis import InputBasis, fit_basis
+from sk_epsnn.estimators._build import Layout, build_network
+from sk_epsnn.estimators._settings import (
+    JOINT_ENTRIES,
+    JOINT_FAN_IN,
+    ROTATION_LIMIT,
+    AutoSettings,
+    per_layer,
+    resolve,
+)
+from sk_epsnn.inference import Batch
+from sk_epsnn.mixing import observed
+from sk_epsnn.network import Spread
+from sk_epsnn.numerics import Array
+from sk_epsnn.priors import PRIORS
+from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb
+
+#: Rows predicted at a time: bounds the memory of a prediction whatever the number of rows.
+_PREDICT_ROWS = 4096
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class Uncertainty(NamedTuple):
+    """Predictive uncertainty and its two parts, ``total = aleatoric + epistemic``.
+
+    Attributes
+    ----------
+    total : ndarray
+        Uncertainty of the prediction.
+    aleatoric : ndarray
+        Part that would remain if the weights were known.
+    epistemic : ndarray
+        Part that comes from not knowing the weights.
+    """
+
+    total: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+
+
+class BaseEPSNN(BaseEstimator):
+    """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(HIDDEN_ACTIVATIONS))],
+        "weight_type": [StrOptions({"continuous"})],
+        "prior": [StrOptions(set(PRIORS))],
+        "prior_variance": [StrOptions({"auto"}), _POSITIVE, "array-like"],
+        "prior_anchor": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "spectral_exponent": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "input_rotation": [StrOptions({"auto"}), "boolean"],
+        "schedule": [StrOptions({"newton", "average_ep"})],
+        "n_sweeps": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "damping": [Interval(Real, 0, 1, closed="right")],
+        "power": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "temperature": [StrOptions({"auto"}), _POSITIVE, "array-like"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "shuffle": ["boolean"],
+        "warm_start": ["boolean"],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # ------------------------------------------------------------------ what a subclass supplies
+
+    def _auto_settings(self, n_layers: int) -> AutoSettings:
+        raise NotImplementedError
+
+    def _output(self) -> Output:
+        raise NotImplementedError
+
+    def _first_noise(self) -> NoiseEvidence | None:
+        """Start of a learned noise variance; None where there is none to learn."""
+        return None
+
+    # ------------------------------------------------------------------ training
+
+    def _validate_X(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "reset": reset}
+        if y is None:
+            return validate_data(self, X, **options)
+        return validate_data(self, X, y, **options, multi_output=True)
+
+    def _fit_epochs(self, X: Any, target: Array, sample_weight: Array) -> None:
+        """Algorithm 3: epochs of shuffled batches, until the energy settles or ``max_iter`` is reached."""
+        kept = sample_weight > 0
+        if not kept.all():
+            X, target, sample_weight = X[kept], target[kept], sample_weight[kept]
+        n_samples = X.shape[0]
+        continuing = self.warm_start and hasattr(self, "_model")
+        rng = check_random_state(self.random_state)
+        size = min(resolve(self.batch_size, self._auto.batch_size), n_samples)
+        batches = list(gen_batches(n_samples, size))
+        if not continuing:
+            # Rows without an order may all take part in the set-up; a stream cannot look ahead of its first batch.
+            first = slice(None) if self.shuffle else batches[0]
+            self._set_up(X[first], target[first], sample_weight[first], rng)
+        total = float(sample_weight.sum(dtype=np.float64))
+        for _ in range(self.max_iter):
+            order = rng.permutation(n_samples) if self.shuffle and len(batches) > 1 else None
+            energy = 0.0
+            for rows in batches:
+                chosen = rows if order is None else order[rows]
+                energy += self._absorb(X[chosen], target[chosen], sample_weight[chosen], total)
+            if self._end_of_epoch(energy / total):
+                break
+        self._warn_if_rejected()
+
+    def _absorb_stream(self, X: Any, target: Array, sample_weight: Array, first: bool) -> None:
+        """One call of ``partial_fit``: the posterior so far becomes the prior of these rows."""
+        kept = sample_weight > 0
+        if not kept.all():
+            X, target, sample_weight = X[kept], target[kept], sample_weight[kept]
+        if first:
+            self._set_up(X, target, sample_weight, check_random_state(self.random_state))
+        mass = float(sample_weight.sum(dtype=np.float64))
+        if mass > 0:
+            energy = self._absorb(X, target, sample_weight, np.inf)
+            self._end_of_epoch(energy / mass)
+            self._warn_if_rejected()
+
+    def _set_up(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
+        """Everything that is decided once, from the data and the parameters: basis, units, priors, start."""
+        if X.shape[0] == 0:
+            raise ValueError("Every sample_weight is zero; at least one row needs a positive weight.")
+        widths = [*self._hidden_widths(), target.shape[1]]
+        auto = self._auto
+        variances = per_layer("prior_variance", self.prior_variance, len(widths))
+        deep = len(widths) > 1
+        exponent = resolve(self.spectral_exponent, auto.spectral_exponent if variances[0] is None else 0.0)
+        rotate = resolve(self.input_rotation, (deep or exponent > 0) and X.shape[1] <= ROTATION_LIMIT)
+        if exponent > 0 and not rotate:
+            raise ValueError(
+                "A spectral_exponent above 0 needs the principal axes of the inputs; "
+                "leave input_rotation='auto' or set spectral_exponent=0."
+            )
+        # A prior given as a number is meant for the raw inputs; a prior scaled to the data may shift them first.
+        center = self.fit_intercept and (variances[0] is None or exponent > 0)
+        basis = fit_basis(X, sample_weight, rotate=rotate, center=center, constant=self.fit_intercept)
+        fan_in = widths[-2] + self.fit_intercept if deep else basis.n_axes
+        joint = self.schedule == "newton" and fan_in <= JOINT_FAN_IN and widths[-1] * fan_in**2 <= JOINT_ENTRIES
+        layout = Layout(
+            widths=widths,
+            prior_variances=variances,
+            temperatures=self._temperatures(len(widths)),
+            anchor=resolve(self.prior_anchor, auto.prior_anchor if variances[0] is None else 0.0),
+            spectral_exponent=exponent,
+            hidden_variance=auto.hidden_variance,
+            output_variance=auto.output_variance,
+            joint_last=joint,
+            power=float(resolve(self.power, auto.power)),
+        )
+        self._basis: InputBasis = basis
+        hidden = HIDDEN_ACTIVATIONS[self.activation]()
+        network = build_network(
+            layout, basis, PRIORS[self.prior](), hidden, self._output(), self.fit_intercept, rng
+        )
+        self._model = Model(network, noise=self._first_noise())
+        self.n_iter_, self.converged_ = 0, False
+        self.history_: dict[str, list[float]] = {"energy": [], "step": []}
+        self.n_layers_ = len(widths) + 1
+        self.n_outputs_ = widths[-1]
+
+    def _hidden_widths(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        if any(not isinstance(w, Integral) or w < 1 for w in widths):
+            raise ValueError(f"hidden_layer_sizes must hold positive integers, got {sizes!r}.")
+        return [int(w) for w in widths]
+
+    def _temperatures(self, n_layers: int) -> list[float]:
+        given = per_layer("temperature", self.temperature, n_layers)
+        automatic = [self._auto.temperature] * (n_layers - 1) + [1.0]
+        return [a if g is None else g for g, a in zip(given, automatic, strict=True)]
+
+    @property
+    def _auto(self) -> AutoSettings:
+        return self._auto_settings(len(self._hidden_widths()) + 1)
+
+    def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:
+        """Absorb one batch; returns its energy in nats."""
+        schedule = Schedule(
+            self.schedule, resolve(self.n_sweeps, self._auto.n_sweeps), cg_steps=4, damping=self.damping, tol=self.tol
+        )
+        batch = Batch(observed(self._basis.transform(X)), target.astype(X.dtype), sample_weight.astype(X.dtype))
+        self._model, result = absorb(self._model, batch, schedule, total)
+        self.history_["step"].append(result.step)
+        return result.energy
+
+    def _end_of_epoch(self, energy: float) -> bool:
+        """Note the energy per unit of weight; says whether it has settled."""
+        before = self.history_["energy"][-1] if self.history_["energy"] else -np.inf
+        self.history_["energy"].append(energy)
+        self.n_iter_ += 1
+        self.converged_ = bool(abs(energy - before) < self.tol)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, energy per sample = {energy:.6f} nats")
+        return self.converged_
+
+    def _warn_if_rejected(self) -> None:
+        if self._model.counts.rejected_batches:
+            warnings.warn(
+                f"{self._model.counts.rejected_batches} batch updates of schedule={self.schedule!r} diverged and were "
+                "refused; the posterior stayed as it was before each. Use schedule='newton', which needs no step "
+                "size, or a smaller damping.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _sample_weight(self, sample_weight: Any, X: Any) -> Array:
+        return check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave the estimator exactly as it was when anything goes wrong, Ctrl-C included."""
+        before = dict(vars(self))
+        history = {k: list(v) for k, v in getattr(self, "history_", {}).items()}
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            if "history_" in before:
+                self.history_ = history
+            raise
+
+    # ------------------------------------------------------------------ prediction
+
+    def _spread(self, X: Any) -> Spread:
+        """Mean and split variance of the output potentials, in the network's units."""
+        check_is_fitted(self)
+        X = self._validate_X(X, reset=False)
+        weights = self._model.network.moments(X.dtype)
+
+        def predict(rows: slice) -> Spread:
+            return self._model.network.predict_spread(observed(self._basis.transform(X[rows])), weights)
+
+        chunks = list(gen_batches(X.shape[0], _PREDICT_ROWS))
+        parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(predict)(rows) for rows in chunks)
+        return Spread(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    # ------------------------------------------------------------------ fitted attributes
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    def _fitted_model(self, attribute: str) -> Model:
+        if not hasattr(self, "_model"):
+            raise AttributeError(f"{type(self).__name__} is not fitted yet, so it has no {attribute!r}.")
+        return self._model
+
+    def _target_scale(self) -> tuple[Array, Array]:
+        """Location and scale of the targets, shape (n_out,)."""
+        return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
+
+    def _input_space(self) -> list[tuple[Array, Array, Array, Array]]:
+        """Weights, biases and their variances per layer, in the space of the inputs and targets."""
+        layers = self._fitted_model("coefs_").network.layers
+        result = []
+        for index, layer in enumerate(layers):
+            mean, variance, covariance = layer.moments(np.dtype(np.float64))
+            if index == 0:
+                parts = self._basis.to_inputs(mean, variance if covariance is None else covariance)
+            elif self.fit_intercept:
+                parts = mean[:, :-1], mean[:, -1], variance[:, :-1], variance[:, -1]
+            else:
+                parts = mean, np.zeros(len(mean)), variance, np.zeros(len(mean))
+            result.append(parts)
+        location, scale = self._target_scale()
+        coef, intercept, coef_variance, intercept_variance = result[-1]
+        squared = scale * scale
+        result[-1] = (
+            coef * scale[:, None],
+            intercept * scale + location,
+            coef_variance * squared[:, None],
+            intercept_variance * squared,
+        )
+        return result
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Posterior means of the weights, a list of arrays of shape (fan_in, n_units)."""
+        return [coef.T for coef, *_ in self._input_space()]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Posterior means of the biases, a list of arrays of shape (n_units,)."""
+        return [intercept for _, intercept, _, _ in self._input_space()]
+
+    @property
+    def coefs_variance_(self) -> list[np.ndarray]:
+        """Posterior variances of the weights, shapes as `coefs_`."""
+        return [variance.T for *_, variance, _ in self._input_space()]
+
+    @property
+    def intercepts_variance_(self) -> list[np.ndarray]:
+        """Posterior variances of the biases, shapes as `intercepts_`."""
+        return [variance for *_, variance in self._input_space()]
+
+    @property
+    def update_counts_(self) -> dict[str, int]:
+        """How many updates were rejected, shortened or bounded; see `sk_epsnn.sites.UpdateCounts`."""
+        return self._fitted_model("update_counts_").counts.as_dict()
+
+    # ------------------------------------------------------------------ scikit-learn plumbing
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_sk_epsnn_version": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_sk_epsnn_version", "an unknown version")
+        if version != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was saved by sk_epsnn {version} and is loaded by {__version__}; "
+                "results may differ. Refit it, or install the version that saved it.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+

@@ -1,0 +1,95 @@
+"""Lay out an untrained network: basis, priors, starting posteriors, temperatures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sk_epsnn.activations import HiddenActivation, Output
+from sk_epsnn.basis import InputBasis
+from sk_epsnn.network import Layer, Network
+from sk_epsnn.numerics import Array
+from sk_epsnn.priors import WeightPrior
+
+#: Spread of the random start, in prior standard deviations, where the prior itself is not anchored.
+START_STRENGTH = 0.3
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Resolved settings of a network, one entry per layer of weights where a list.
+
+    Attributes
+    ----------
+    widths : list of int
+        Units of every layer, the output included.
+    prior_variances : list of float or None
+        Variance of a weight; None scales the prior to the data.
+    temperatures : list of float
+    anchor : float
+        Size of the random prior means of hidden layers, in prior standard deviations.
+    spectral_exponent, hidden_variance, output_variance : float
+    joint_last : bool
+        Whether the last layer's weights get a joint Gaussian per unit.
+    power : float
+    """
+
+    widths: list[int]
+    prior_variances: list[float | None]
+    temperatures: list[float]
+    anchor: float
+    spectral_exponent: float
+    hidden_variance: float
+    output_variance: float
+    joint_last: bool
+    power: float
+
+
+def build_network(
+    layout: Layout,
+    basis: InputBasis,
+    prior: WeightPrior,
+    hidden: HiddenActivation,
+    output: Output,
+    constant: bool,
+    rng: np.random.RandomState,
+) -> Network:
+    """Network whose posterior is its prior, but for the random start that breaks the symmetry of hidden units."""
+    layers: list[Layer] = []
+    fan_in = basis.n_axes
+    for index, width in enumerate(layout.widths):
+        last = index == len(layout.widths) - 1
+        variance = np.tile(_axis_variances(layout, basis, index, fan_in), (width, 1))
+        mean = np.zeros_like(variance) if last else _random_means(layout, variance, index, constant, rng)
+        anchored = mean if layout.anchor > 0 else np.zeros_like(mean)
+        joint = last and layout.joint_last
+        layers.append(
+            Layer(
+                prior=prior.density(anchored, variance, joint),
+                posterior=prior.density(mean, variance, joint),
+                temperature=layout.temperatures[index],
+            )
+        )
+        fan_in = width + constant
+    return Network(layers, hidden, output, constant, layout.power)
+
+
+def _axis_variances(layout: Layout, basis: InputBasis, index: int, fan_in: int) -> Array:
+    """Prior variance of each weight of a unit, shape (fan_in,)."""
+    value = layout.prior_variances[index]
+    last = index == len(layout.widths) - 1
+    potential = layout.output_variance if last else layout.hidden_variance
+    if index == 0:
+        return basis.prior_variances(value, layout.spectral_exponent, potential)
+    # Spikes of probability about 1/2: half of the inputs contribute.
+    return np.full(fan_in, 2 * potential / fan_in if value is None else value)
+
+
+def _random_means(layout: Layout, variance: Array, index: int, constant: bool, rng: np.random.RandomState) -> Array:
+    """Random means for a hidden layer; deeper units get a bias that centres spikes of probability 1/2."""
+    strength = layout.anchor if layout.anchor > 0 else START_STRENGTH
+    mean = strength * np.sqrt(variance) * rng.standard_normal(variance.shape)
+    if index > 0 and constant:
+        mean[:, -1] = -0.5 * mean[:, :-1].sum(1)
+    return mean

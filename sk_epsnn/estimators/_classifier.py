@@ -1,0 +1,313 @@
+"""Bayesian spiking neural network classifier."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.special import log_expit, logsumexp, ndtri, xlogy
+from scipy.stats import qmc
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from sk_epsnn._compat import StrOptions, fit_context
+from sk_epsnn.activations import SPIKING_OUTPUTS, Output
+from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
+from sk_epsnn.estimators._settings import DEEP_CLASSIFIER, SHALLOW_CLASSIFIER, AutoSettings
+from sk_epsnn.network import Spread
+from sk_epsnn.numerics import Array
+
+#: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
+_NODES = 64
+
+
+class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
+    """DOC"""
+
+    _parameter_constraints = {
+        **BaseEPSNN._parameter_constraints,
+        "output_activation": [StrOptions(set(SPIKING_OUTPUTS))],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(),
+        *,
+        activation="heaviside",
+        output_activation="sigmoid",
+        weight_type="continuous",
+        prior="gaussian",
+        prior_variance="auto",
+        prior_anchor="auto",
+        spectral_exponent="auto",
+        input_rotation="auto",
+        schedule="newton",
+        n_sweeps="auto",
+        fit_intercept=True,
+        batch_size="auto",
+        max_iter=10,
+        damping=0.7,
+        power="auto",
+        temperature="auto",
+        tol=1e-3,
+        shuffle=True,
+        class_weight=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output_activation = output_activation
+        self.weight_type = weight_type
+        self.prior = prior
+        self.prior_variance = prior_variance
+        self.prior_anchor = prior_anchor
+        self.spectral_exponent = spectral_exponent
+        self.input_rotation = input_rotation
+        self.schedule = schedule
+        self.n_sweeps = n_sweeps
+        self.fit_intercept = fit_intercept
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.damping = damping
+        self.power = power
+        self.temperature = temperature
+        self.tol = tol
+        self.shuffle = shuffle
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network to data, starting from the prior (or from the last fit, with ``warm_start``).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Spikes, rates or any finite real features; float32 stays float32.
+        y : array-like of shape (n_samples,)
+            Labels of any type, at least two classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative powers of the likelihood of each row: 2 counts it twice, 0 leaves it out.
+
+        Returns
+        -------
+        self : object
+        """
+        with self._unchanged_on_error():
+            X, y = self._validate_X(X, y, reset=True)
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+            sample_weight = self._sample_weight(sample_weight, X)
+            classes = unique_labels(y)
+            if self.warm_start and hasattr(self, "_model") and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"warm_start needs the classes of the previous fit, {self.classes_}, but y has {classes}; "
+                    "set warm_start=False to start anew."
+                )
+            self._set_classes(classes)
+            sample_weight = sample_weight * self._class_weights(y)
+            self._fit_epochs(X, self._encode(y), sample_weight)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Update the posterior with one batch of new rows: the posterior so far becomes their prior.
+
+        The rows are counted as new evidence; to go over the same data several times use `fit`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            One row or more. The first call also fixes the set-up (centre, axes and scale of the inputs), so let it
+            bring a representative batch.
+        y : array-like of shape (n_samples,)
+            Labels, all of them in ``classes``.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever occur; required in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            See `fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        first = not hasattr(self, "_model")
+        with self._unchanged_on_error():
+            X, y = self._validate_X(X, y, reset=first)
+            y = column_or_1d(y, warn=True)
+            sample_weight = self._sample_weight(sample_weight, X)
+            if isinstance(self.class_weight, str):
+                raise ValueError(
+                    "class_weight='balanced' needs all labels at once and cannot be used with partial_fit; compute "
+                    "the weights with sklearn.utils.compute_class_weight and pass them as a dict."
+                )
+            self._check_stream_classes(classes, first)
+            unknown = np.setdiff1d(y, self.classes_)
+            if len(unknown):
+                raise ValueError(
+                    f"y holds labels {unknown} that are not in classes {self.classes_}; name every label in the "
+                    "first call: partial_fit(X, y, classes=...)."
+                )
+            sample_weight = sample_weight * self._class_weights(y)
+            self._absorb_stream(X, self._encode(y), sample_weight, first)
+        return self
+
+    def predict(self, X):
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        log_probability = self.predict_log_proba(X)
+        return self.classes_[log_probability.argmax(1)]
+
+    def predict_proba(self, X):
+        """Class probabilities, given that exactly one output neuron fires.
+
+        The outputs are independent Bernoulli units with predictive probabilities ``p_k``; given that exactly one
+        of them fires, class k has probability proportional to ``p_k / (1 - p_k)``. One forward pass, no sampling.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X):
+        """Logarithm of `predict_proba`, in nats.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples, n_classes)
+        """
+        spread = self._spread(X)
+        return self._log_probability(spread.mean, spread.epistemic + spread.aleatoric)
+
+    def predict_uncertainty(self, X):
+        """Entropy of the prediction and how much of it is due to not knowing the weights.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        uncertainty : Uncertainty
+            Named tuple ``(total, aleatoric, epistemic)`` of arrays of shape (n_samples,), in nats: the entropy of
+            `predict_proba`, the expected entropy if the weights were known, and their mutual information.
+        """
+        check_is_fitted(self)
+        spread = self._spread(X)
+        total_log = self._log_probability(spread.mean, spread.epistemic + spread.aleatoric)
+        total = _entropy(total_log)
+        epistemic = np.minimum(self._mutual_information(spread), total)
+        return Uncertainty(total, total - epistemic, epistemic)
+
+    # ------------------------------------------------------------------ internals
+
+    def _auto_settings(self, n_layers: int) -> AutoSettings:
+        return SHALLOW_CLASSIFIER if n_layers == 1 else DEEP_CLASSIFIER
+
+    def _output(self) -> Output:
+        return SPIKING_OUTPUTS[self.output_activation]()
+
+    def _set_classes(self, classes: np.ndarray) -> None:
+        if len(classes) < 2:
+            raise ValueError(
+                f"A classifier needs samples of at least 2 classes, but the data has only one class: {classes[0]!r}."
+            )
+        self.classes_ = classes
+
+    def _check_stream_classes(self, classes: Any, first: bool) -> None:
+        if first:
+            if classes is None:
+                raise ValueError("classes must be passed in the first call of partial_fit: all labels that may occur.")
+            self._set_classes(unique_labels(classes))
+        elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
+            raise ValueError(
+                f"classes={classes!r} differs from the classes of the first call, {self.classes_}; the set of labels "
+                "cannot change in a stream."
+            )
+
+    def _class_weights(self, y: np.ndarray) -> Array | float:
+        if self.class_weight is None:
+            return 1.0
+        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        return weights[np.searchsorted(self.classes_, y)]
+
+    def _encode(self, y: np.ndarray) -> Array:
+        """Targets -1 and +1, one output unit per class, or a single one for two classes."""
+        index = np.searchsorted(self.classes_, y)
+        if len(self.classes_) == 2:
+            return np.where(index == 1, 1.0, -1.0)[:, None]
+        return np.where(index[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
+
+    def _unit_log_odds(self, mean: Array, variance: Array) -> Array:
+        """``log p / (1 - p)`` of each output unit's predictive probability."""
+        output, ones = self._model.network.output, np.ones_like(mean)
+        on = output.log_partition(mean, variance, ones, 1.0)
+        return on - output.log_partition(mean, variance, -ones, 1.0)
+
+    def _log_probability(self, mean: Array, variance: Array) -> Array:
+        return _one_fires(self._unit_log_odds(mean, np.maximum(variance, np.finfo(mean.dtype).tiny)))
+
+    def _mutual_information(self, spread: Spread) -> Array:
+        """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials."""
+        n_units = spread.mean.shape[1]
+        nodes = _normal_nodes(n_units).astype(spread.mean.dtype)
+        sd = np.sqrt(spread.epistemic)
+        mean_probability, mean_entropy = 0.0, 0.0
+        for node in nodes:
+            log_probability = self._log_probability(spread.mean + sd * node, spread.aleatoric)
+            mean_probability = mean_probability + np.exp(log_probability) / len(nodes)
+            mean_entropy = mean_entropy + _entropy(log_probability) / len(nodes)
+        return np.maximum(-xlogy(mean_probability, mean_probability).sum(1) - mean_entropy, 0)
+
+
+def _one_fires(log_odds: Array) -> Array:
+    """Log probabilities of the classes given that exactly one unit fires; a single unit stands for two classes."""
+    if log_odds.shape[1] == 1:
+        return np.hstack([log_expit(-log_odds), log_expit(log_odds)])
+    return log_odds - logsumexp(log_odds, axis=1, keepdims=True)
+
+
+def _entropy(log_probability: Array) -> Array:
+    """Entropy in nats of each row of log probabilities."""
+    probability = np.exp(log_probability)
+    finite = np.where(probability > 0, log_probability, 0)
+    return -(probability * finite).sum(1)
+
+
+@lru_cache(maxsize=8)
+def _normal_nodes(n_units: int) -> Array:
+    """Equally weighted nodes for a standard normal in ``n_units`` dimensions, symmetric about 0."""
+    if n_units == 1:
+        grid = (np.arange(_NODES) + 0.5) / _NODES
+        return ndtri(grid)[:, None]
+    sobol = qmc.Sobol(n_units, scramble=True, rng=np.random.default_rng(0)).random(_NODES // 2)
+    half = ndtri(np.clip(sobol, 1e-9, 1 - 1e-9))
+    return np.vstack([half, -half])

@@ -1,0 +1,76 @@
+"""What every ``"auto"`` stands for, in one place.
+
+Each number was chosen on data that no reported figure uses; `docs/settings.md` lists the measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+#: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
+JOINT_FAN_IN = 256
+#: ... unless the covariance matrices of all units together would exceed this many numbers.
+JOINT_ENTRIES = 2**24
+#: Inputs wider than this are not rotated: the eigenvectors cost n_features ** 3.
+ROTATION_LIMIT = 2048
+
+
+@dataclass(frozen=True)
+class AutoSettings:
+    """Values used for parameters left at ``"auto"``.
+
+    Attributes
+    ----------
+    power : float
+        Exponent alpha of power EP.
+    temperature : float
+        Temperature of the hidden layers; the last layer always stays at 1.
+    spectral_exponent : float
+    prior_anchor : float
+    hidden_variance, output_variance : float
+        Prior variance of a hidden or an output potential, averaged over the data; for regression in units of the
+        target's variance.
+    batch_size, n_sweeps : int
+    """
+
+    power: float
+    temperature: float
+    spectral_exponent: float
+    prior_anchor: float
+    hidden_variance: float
+    output_variance: float
+    batch_size: int
+    n_sweeps: int
+
+
+#: Classification without and with hidden layers, then regression.
+SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.0, 50.0, 10.0, 1000, 3)
+DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.3, 50.0, 40.0, 1000, 5)
+REGRESSOR = AutoSettings(1.0, 1.0, 0.5, 1.0, 50.0, 8.0, 100, 2)
+
+
+def resolve(value: Any, automatic: Any) -> Any:
+    """The value itself, or ``automatic`` where it is ``"auto"``."""
+    return automatic if isinstance(value, str) and value == "auto" else value
+
+
+def per_layer(name: str, value: Any, n_layers: int) -> list[float | None]:
+    """One number per layer from a number or a sequence; ``"auto"`` gives None for every layer."""
+    if isinstance(value, str):
+        return [None] * n_layers
+    if isinstance(value, Real):
+        return [float(value)] * n_layers
+    values = list(value) if isinstance(value, Sequence | np.ndarray) else [value]
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} has {len(values)} entries, but the network has {n_layers} layers of weights "
+            f"(len(hidden_layer_sizes) + 1); give one number, or one per layer."
+        )
+    if not all(isinstance(v, Real) and np.isfinite(v) and v > 0 for v in values):
+        raise ValueError(f"{name} must be positive and finite in every layer, got {value!r}.")
+    return [float(v) for v in values]

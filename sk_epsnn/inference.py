@@ -1,0 +1,344 @@
+"""One batch: the paper's damped average EP, and an energy-checked Newton schedule, over the same blocks.
+
+Both look for a posterior ``q`` whose sites reproduce the moments of the tilted distributions, given the cavity
+``q_c`` that the batch starts from. They differ in how they get there: `average_ep` replaces the sites by damped
+sums of messages (Algorithm 2 of [1]_), `newton` solves the linear system that those sums would iterate on.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, Algorithms 1 and 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sk_epsnn import mixing
+from sk_epsnn.mixing import Inputs
+from sk_epsnn.network import VARIANCE_FLOOR, Layer, Network, Potentials, Upward
+from sk_epsnn.numerics import Array, conjugate_gradient
+from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, damp
+from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights, WeightMoments
+
+#: Shortest fraction of a Newton step that is tried before the step is given up.
+SHORTEST_STEP = 1e-3
+#: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
+LEAST_PRECISION_STEP = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows in the network's input space, targets of shape (n_samples, n_out), weights of shape (n_samples,)."""
+
+    inputs: Inputs
+    target: Array
+    sample_weight: Array
+
+
+@dataclass
+class BatchResult:
+    """Posterior of every layer after one batch, with the step length reached and the energy in nats."""
+
+    posteriors: list[GaussianWeights]
+    step: float
+    energy: float
+    n_sweeps: int = 0
+    accepted: bool = True
+    counts: UpdateCounts = field(default_factory=UpdateCounts)
+
+
+def energy(
+    network: Network, batch: Batch, posteriors: list[GaussianWeights], cavities: list[GaussianWeights]
+) -> float:
+    """``F(q) = sum_n log Z_n(q) - KL(q || q_c)`` in nats: what a batch makes of a posterior."""
+    weights = _moments(network, posteriors, batch.target.dtype)
+    last = network.forward(batch.inputs, weights).potentials[-1]
+    return _data_energy(network, batch, last) - sum(
+        c.kl_mean_part(q.mean) + q.kl_spread_part(c) for q, c in zip(posteriors, cavities, strict=True)
+    )
+
+
+def average_ep(
+    network: Network,
+    batch: Batch,
+    cavities: list[GaussianWeights],
+    *,
+    damping: float,
+    n_sweeps: int,
+    tol: float,
+    leave_one_out: bool = True,
+) -> BatchResult:
+    """Algorithms 1 and 2: average EP over one batch, all messages in parallel, damped.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers' posteriors are where the iteration starts.
+    batch : Batch
+    cavities : list of IndependentWeights
+        q_c(W) of eq. 33, the prior of this batch.
+    damping : float in (0, 1]
+        Weight of the new site; the paper uses 0.7.
+    n_sweeps : int
+        At most this many forward and backward passes.
+    tol : float
+        Stop when no mean moves by more than ``tol`` posterior standard deviations.
+    leave_one_out : bool, default=True
+        Take the message's own sample and input out of its cavity (eq. 23 and eqs. 26-28). False is the limit of many
+        samples, whose fixed point is that of `newton`.
+
+    Returns
+    -------
+    BatchResult
+        With ``accepted=False`` and the starting posteriors when the iteration diverged.
+    """
+    counts = UpdateCounts()
+    start = [layer.posterior for layer in network.layers]
+    first_energy = energy(network, batch, start, cavities)
+    posteriors = start
+    ratios = [np.zeros((len(batch.target), len(layer.prior.mean)), batch.target.dtype) for layer in network.layers[:-1]]
+    sweep = 0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for sweep in range(1, n_sweeps + 1):
+            old = posteriors
+            posteriors, ratios = _average_sweep(network, batch, cavities, old, ratios, damping, leave_one_out, counts)
+            move = _largest_move(old, posteriors)
+            if not np.isfinite(move) or move < tol:
+                break
+        last_energy = energy(network, batch, posteriors, cavities) if np.isfinite(move) else -np.inf
+    accepted = bool(np.isfinite(last_energy) and last_energy >= first_energy)
+    if not accepted:
+        counts.rejected_batches += 1
+        posteriors, last_energy = start, first_energy
+    return BatchResult(posteriors, damping, last_energy, sweep, accepted, counts)
+
+
+def _average_sweep(
+    network: Network,
+    batch: Batch,
+    cavities: list[GaussianWeights],
+    posteriors: list[GaussianWeights],
+    ratios: list[Array],
+    damping: float,
+    leave_one_out: bool,
+    counts: UpdateCounts,
+) -> tuple[list[GaussianWeights], list[Array]]:
+    """One forward and one backward pass of Algorithm 1, then eqs. 29-30 with damping."""
+    mass = float(batch.sample_weight.sum())
+    exponent = 1 - 1 / mass if leave_one_out and mass > 1 else 1.0
+    local = [q.power_blend(c, exponent) for q, c in zip(posteriors, cavities, strict=True)]
+    weights = _moments(network, local, batch.target.dtype)
+    units = [len(layer.prior.mean) for layer in network.layers[1:]]
+    shared = [(n - 1) / n * ratio for n, ratio in zip(units, ratios, strict=True)]
+    up = network.forward(batch.inputs, weights, log_ratios=shared)
+    _, down, new_ratios = network.backward(up, batch.target, weights, counts)
+    updated: list[GaussianWeights] = []
+    for index, (q, cavity) in enumerate(zip(posteriors, cavities, strict=True)):
+        message = down[index].times(batch.sample_weight)
+        precision, shift = mixing.average_messages(message, up.inputs[index], weights[index], leave_one_out)
+        # A negative summed precision is set to zero with the tilted mean kept.
+        bounded = bound_precision(precision, counts)
+        mean = (cavity.shift + shift) / np.maximum(cavity.precision + precision, VARIANCE_FLOOR)
+        shift = np.where(bounded == precision, shift, mean * cavity.precision - cavity.shift)
+        updated.append(
+            IndependentWeights.from_natural(
+                damp(q.precision, cavity.precision + bounded, damping), damp(q.shift, cavity.shift + shift, damping)
+            )
+        )
+    return updated, [damp(a, b, damping) for a, b in zip(ratios, new_ratios, strict=True)]
+
+
+def newton(
+    network: Network,
+    batch: Batch,
+    cavities: list[GaussianWeights],
+    *,
+    step: float,
+    n_sweeps: int,
+    cg_steps: int,
+    tol: float,
+) -> BatchResult:
+    """Energy-checked Newton steps towards the fixed point of average EP.
+
+    In each sweep the means move along the Newton direction, by the longest of ``t, t/2, t/4, ...`` that does not
+    lower the energy with the covariances frozen; then the precisions follow their sites. A sweep in which no step
+    helps leaves the means where they are.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers' posteriors are where the iteration starts.
+    batch : Batch
+    cavities : list of GaussianWeights
+        q_c(W) of eq. 33, the prior of this batch.
+    step : float in (0, 1]
+        Length that worked last; twice this is tried first.
+    n_sweeps : int
+        Forward and backward passes.
+    cg_steps : int
+        Conjugate-gradient steps for layers of independent weights.
+    tol : float
+        Stop when a sweep raises the energy by less than ``tol`` nats per sample.
+
+    Returns
+    -------
+    BatchResult
+    """
+    counts = UpdateCounts()
+    state = _NewtonState(network, batch, cavities)
+    sweep = 0
+    for sweep in range(1, n_sweeps + 1):
+        before = state.energy
+        step, gain = state.sweep(min(1.0, 2 * step), cg_steps, counts)
+        settled = gain < tol * len(batch.target) and abs(state.energy - before) < tol * len(batch.target)
+        if settled:
+            break
+    spread = sum(q.kl_spread_part(c) for q, c in zip(state.posteriors, cavities, strict=True))
+    return BatchResult(state.posteriors, step, state.energy - spread, sweep, True, counts)
+
+
+class _NewtonState:
+    """Posteriors being improved on one batch, with the forward pass that belongs to them."""
+
+    def __init__(self, network: Network, batch: Batch, cavities: list[GaussianWeights]):
+        self.network, self.batch, self.cavities = network, batch, cavities
+        self.posteriors: list[GaussianWeights] = [layer.posterior for layer in network.layers]
+        self._refresh(None)
+
+    def _refresh(self, first_mean: Array | None) -> None:
+        """Recompute moments, forward pass and energy; the first layer's potential means may be known."""
+        dtype = self.batch.target.dtype
+        self.weights = _moments(self.network, self.posteriors, dtype)
+        first = None
+        if first_mean is not None:
+            variance = mixing.potential_variance(self.batch.inputs, self.weights[0])
+            first = Potentials(first_mean, np.maximum(variance, VARIANCE_FLOOR))
+        self.up = self.network.forward(self.batch.inputs, self.weights, first)
+        self.energy = self._energy(self.up, self.weights)
+
+    def _energy(self, up: Upward, weights: list[WeightMoments]) -> float:
+        """Energy up to the part of KL that depends on the covariances only, which are frozen in a step."""
+        cost = sum(c.kl_mean_part(w.mean) for c, w in zip(self.cavities, weights, strict=True))
+        return _data_energy(self.network, self.batch, up.potentials[-1]) - cost
+
+    def sweep(self, step: float, cg_steps: int, counts: UpdateCounts) -> tuple[float, float]:
+        """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
+        _, messages, _ = self.network.backward(self.up, self.batch.target, self.weights, counts)
+        curvatures = [_curvature(m, hidden=m is not messages[-1]) for m in messages]
+        sample_weight = self.batch.sample_weight
+        solutions = [
+            _newton_direction(
+                message.times(sample_weight), sample_weight[:, None] * curvature, inputs, weights.mean, q, cavity,
+                cg_steps, counts,
+            )
+            for message, curvature, inputs, weights, q, cavity in zip(
+                messages, curvatures, self.up.inputs, self.weights, self.posteriors, self.cavities, strict=True
+            )
+        ]
+        taken, gain, first_mean = self._line_search([s.delta for s in solutions], solutions[0].image, step, counts)
+        follow = max(taken, LEAST_PRECISION_STEP)
+        self.posteriors = [
+            type(q)(damp(q.precision, s.precision, follow), w.mean.astype(np.float64))
+            for q, s, w in zip(self.posteriors, solutions, self.weights, strict=True)
+        ]
+        self._refresh(first_mean)
+        return max(taken, SHORTEST_STEP), gain
+
+    def _line_search(
+        self, deltas: list[Array], image: Array, step: float, counts: UpdateCounts
+    ) -> tuple[float, float, Array]:
+        """Move the means by the longest tried fraction of ``deltas`` that does not lower the energy."""
+        start = self.up.potentials[0]
+        length = step
+        while length >= SHORTEST_STEP:
+            weights = [
+                w._replace(mean=w.mean + length * delta) for w, delta in zip(self.weights, deltas, strict=True)
+            ]
+            first = self._first_potentials(weights[0], start, length * image)
+            up = self.network.forward(self.batch.inputs, weights, first)
+            trial = self._energy(up, weights)
+            if trial >= self.energy:  # False for NaN
+                counts.shortened_steps += length < step
+                gain = trial - self.energy
+                self.weights = weights
+                return length, gain, first.mean
+            length *= 0.5
+        counts.rejected_steps += 1
+        return 0.0, 0.0, start.mean
+
+    @staticmethod
+    def _first_potentials(weights: WeightMoments, start: Potentials, change: Array) -> Potentials:
+        """The first layer's inputs are observed: its means move linearly and its variances stay."""
+        return Potentials(start.mean + change, start.variance)
+
+
+@dataclass
+class _Solution:
+    """Newton direction of one layer's means, its image ``p delta^T`` and the new precision."""
+
+    delta: Array
+    image: Array
+    precision: Array
+
+
+def _curvature(message: Derivatives, hidden: bool) -> Array:
+    """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
+    return np.maximum(message.gamma, message.g * message.g) if hidden else np.maximum(message.gamma, 0)
+
+
+def _newton_direction(
+    message: Derivatives,
+    curvature: Array,
+    inputs: Inputs,
+    mean: Array,
+    posterior: GaussianWeights,
+    cavity: GaussianWeights,
+    cg_steps: int,
+    counts: UpdateCounts,
+) -> _Solution:
+    """Solve ``(P_c + diag k + p^T diag(c) p) delta = g^T p - P_c (m - m_c) - k m`` for each unit.
+
+    Messages and curvatures ``c`` come multiplied by the sample weights.
+    """
+    noise = mixing.spike_noise(message, inputs)
+    gradient = mixing.mean_gradient(message, inputs, mean, noise)
+    gradient = gradient - cavity.times(mean - cavity.mean).astype(gradient.dtype)
+    if isinstance(posterior, JointWeights):
+        precision = cavity.precision + mixing.joint_site_precision(curvature, inputs, noise)
+        delta = np.linalg.solve(precision, gradient[:, :, None].astype(np.float64))[:, :, 0].astype(mean.dtype)
+        return _Solution(delta, inputs.mean @ delta.T, precision)
+    diagonal = cavity.precision.astype(mean.dtype) + noise
+
+    def operator(direction: Array) -> tuple[Array, Array]:
+        image = inputs.mean @ direction.T
+        return diagonal * direction + (curvature * image).T @ inputs.mean, image
+
+    preconditioner = diagonal + curvature.T @ inputs.square
+    delta, image = conjugate_gradient(operator, gradient, preconditioner, cg_steps)
+    site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
+    return _Solution(delta, image, cavity.precision + site)
+
+
+def _moments(network: Network, posteriors: list[GaussianWeights], dtype: np.dtype) -> list[WeightMoments]:
+    return [
+        q.moments(layer.temperature, dtype) for q, layer in zip(posteriors, network.layers, strict=True)
+    ]
+
+
+def _data_energy(network: Network, batch: Batch, last: Potentials) -> float:
+    """Summed log evidence of the batch, accumulated in float64."""
+    log_z = network.log_partition(last, batch.target)
+    return float((batch.sample_weight * log_z).sum(dtype=np.float64))
+
+
+def _largest_move(old: list[GaussianWeights], new: list[GaussianWeights]) -> float:
+    """Largest change of a mean, in posterior standard deviations."""
+    return max(
+        float((np.abs(b.mean - a.mean) * np.sqrt(np.maximum(b.precision, 0))).max())
+        for a, b in zip(old, new, strict=True)
+    )
+
+
+__all__ = ["Batch", "BatchResult", "Layer", "average_ep", "energy", "newton"]

@@ -1,0 +1,131 @@
+"""Mixing block ``u = W v`` (Section IV-B of [1]_): every product over (samples x outputs x inputs) lives here.
+
+Messages are sums over samples or over units, hence matrix products; no array of shape (n_samples, n_out, n_in) is
+ever formed. Going up, ``(M, S)`` are the mean and variance of each potential; coming down, `Derivatives`.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, eqs. 18-30.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sk_epsnn.numerics import Array
+from sk_epsnn.sites import Derivatives
+from sk_epsnn.weights import WeightMoments
+
+
+class Inputs(NamedTuple):
+    """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
+
+    ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs.
+    """
+
+    mean: Array
+    square: Array
+    variance: Array | None
+
+
+def observed(values: Array) -> Inputs:
+    """Inputs that are known numbers."""
+    return Inputs(values, values * values, None)
+
+
+def spikes(probability: Array, constant: bool) -> Inputs:
+    """Independent spikes of the given probability, with a constant input appended when ``constant``."""
+    if constant:
+        probability = np.hstack([probability, np.ones((len(probability), 1), probability.dtype)])
+    square = probability * probability
+    return Inputs(probability, square, probability - square)
+
+
+def potential_mean(inputs: Inputs, mean: Array) -> Array:
+    """``M = sum_j m_ij p_nj`` (eq. 25), shape (n_samples, n_out)."""
+    return inputs.mean @ mean.T
+
+
+def potential_variance(inputs: Inputs, weights: WeightMoments) -> Array:
+    """``S = sum_j [(s_ij + m_ij^2) p_nj - m_ij^2 p_nj^2]`` (eq. 25), shape (n_samples, n_out).
+
+    The part ``p^T Sigma p`` comes from the weights; the rest, ``p (1 - p) (m^2 + s)``, from the spikes.
+    """
+    variance = weight_part_of_variance(inputs, weights)
+    if inputs.variance is not None:
+        variance += inputs.variance @ (weights.mean * weights.mean + weights.variance).T
+    return variance
+
+
+def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
+    """``p^T Sigma_i p`` for every sample and unit, shape (n_samples, n_out)."""
+    if weights.covariance is None:
+        return inputs.square @ weights.variance.T
+    p = inputs.mean
+    return np.stack([np.einsum("nj,nj->n", p @ c, p) for c in weights.covariance], axis=1)
+
+
+def log_ratio_below(down: Derivatives, weights: WeightMoments, probability: Array) -> Array:
+    """Log-ratio ``log q1(v=1)/q1(v=0)`` for the spikes that enter a layer, summed over its units.
+
+    Eqs. 26-27 applied to ``v`` and eq. 30, to first order in each unit's share of the potential:
+    ``g m - gamma m^2 (1 - 2p) / 2 - kappa s / 2``. The last term, absent when the weight is fixed at its mean, tells
+    the layer below that an uncertain weight adds noise.
+
+    Parameters
+    ----------
+    down : Derivatives of shape (n_samples, n_out)
+    weights : WeightMoments of the layer
+    probability : array of shape (n_samples, n_spikes)
+        Probability of each entering spike; columns of ``weights`` beyond ``n_spikes`` (the constant) are ignored.
+    """
+    n_spikes = probability.shape[1]
+    m, s = weights.mean[:, :n_spikes], weights.variance[:, :n_spikes]
+    return down.g @ m - (0.5 - probability) * (down.gamma @ (m * m)) - 0.5 * (down.kappa @ s)
+
+
+def spike_noise(down: Derivatives, inputs: Inputs) -> Array | float:
+    """``k_ij = sum_n kappa_ni p_nj (1 - p_nj)``: what uncertain spikes cost a large weight; 0 for observed inputs."""
+    if inputs.variance is None:
+        return 0.0
+    return np.maximum(down.kappa, 0).T @ inputs.variance
+
+
+def mean_gradient(down: Derivatives, inputs: Inputs, mean: Array, noise: Array | float) -> Array:
+    """Gradient of the summed ``log Z`` in the weight means, shape (n_out, n_in)."""
+    return down.g.T @ inputs.mean - noise * mean
+
+
+def site_precision(down: Derivatives, inputs: Inputs, noise: Array | float) -> Array:
+    """Summed site precisions of independent weights, ``sum_n gamma_ni p_nj^2 + k_ij`` (eqs. 26-29)."""
+    return down.gamma.T @ inputs.square + noise
+
+
+def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
+    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in)."""
+    p = inputs.mean
+    precision = np.stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])]).astype(np.float64)
+    diagonal = np.arange(p.shape[1])
+    precision[:, diagonal, diagonal] += noise
+    return precision
+
+
+def average_messages(
+    down: Derivatives, inputs: Inputs, weights: WeightMoments, leave_one_out: bool
+) -> tuple[Array, Array]:
+    """Sum over samples of the messages to independent weights (eqs. 26-29): precision and shift, (n_out, n_in).
+
+    One message has precision ``p^2 / (D - s p^2)`` and shift ``p (mu - M_without_j) / (D - s p^2)`` with
+    ``D = t + S``, that is ``gamma = 1/D`` and ``g = (mu - M)/D``: eqs. 26-28 with term j left out of M and S. The
+    denominator is expanded to first order in ``s p^2 / D``, so that both sums are matrix products. Without
+    ``leave_one_out`` the cavity of a weight is the whole posterior: the limit of many samples and inputs.
+    """
+    precision = down.gamma.T @ inputs.square
+    gain = down.g.T @ inputs.mean
+    if leave_one_out:
+        cube = inputs.square * inputs.mean
+        gain = gain + weights.variance * ((down.g * down.gamma).T @ cube)
+        precision = precision + weights.variance * ((down.gamma * down.gamma).T @ (inputs.square * inputs.square))
+    return precision, gain + weights.mean * precision

@@ -1,0 +1,186 @@
+"""A layered network: the forward pass, the backward pass, the energy. No schedule.
+
+Upward go the means and variances ``(M, S)`` of the potentials, downward the derivatives ``(g, gamma, kappa)`` of
+``log Z``: the messages of Algorithm 1 of [1]_.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, Section IV and V-C.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit, logit
+
+from sk_epsnn import mixing
+from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
+from sk_epsnn.mixing import Inputs
+from sk_epsnn.numerics import Array
+from sk_epsnn.sites import Derivatives, UpdateCounts, bound_log_ratio
+from sk_epsnn.weights import GaussianWeights, WeightMoments
+
+#: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
+#: to unit size, so this is far below any variance that matters.
+VARIANCE_FLOOR = 1e-7
+
+
+@dataclass
+class Layer:
+    """The weights into one layer of neurons.
+
+    Attributes
+    ----------
+    prior, posterior : GaussianWeights
+        q0(W) and q(W), in float64.
+    temperature : float
+        Messages are computed with the covariance of ``posterior`` multiplied by this (1 is EP).
+    """
+
+    prior: GaussianWeights
+    posterior: GaussianWeights
+    temperature: float
+
+    def moments(self, dtype: np.dtype) -> WeightMoments:
+        """Moments of the posterior at the layer's temperature."""
+        return self.posterior.moments(self.temperature, dtype)
+
+
+class Potentials(NamedTuple):
+    """Message q1(u) = N(mean, variance), each of shape (n_samples, n_out)."""
+
+    mean: Array
+    variance: Array
+
+
+class Upward(NamedTuple):
+    """What the forward pass leaves behind: one entry per layer (``spikes``: per hidden layer)."""
+
+    inputs: list[Inputs]
+    potentials: list[Potentials]
+    spikes: list[SpikeMoments]
+
+
+class Spread(NamedTuple):
+    """Output potentials with the variance split into what more data could remove and what it could not."""
+
+    mean: Array
+    epistemic: Array
+    aleatoric: Array
+
+
+@dataclass
+class Network:
+    """Fully connected spiking layers.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    hidden : HiddenActivation
+        The neurons of every hidden layer.
+    output : Output
+        The observed units.
+    constant : bool
+        Whether a constant input of 1 is appended to every hidden layer's spikes.
+    power : float
+        Exponent alpha of power EP: 1 is EP, 0 the variational limit.
+    """
+
+    layers: list[Layer]
+    hidden: HiddenActivation
+    output: Output
+    constant: bool
+    power: float
+
+    def moments(self, dtype: np.dtype) -> list[WeightMoments]:
+        """Weight moments of every layer."""
+        return [layer.moments(dtype) for layer in self.layers]
+
+    def forward(
+        self,
+        inputs: Inputs,
+        weights: list[WeightMoments],
+        first: Potentials | None = None,
+        log_ratios: list[Array] | None = None,
+    ) -> Upward:
+        """Forward half of Algorithm 1: mixing (eq. 25), then activation (eq. 31), layer by layer.
+
+        Parameters
+        ----------
+        inputs : Inputs of shape (n_samples, n_in)
+        weights : list of WeightMoments
+        first : Potentials, optional
+            Potentials of the first layer when the caller knows them already (it is the widest product).
+        log_ratios : list of arrays, optional
+            Messages that came down to the hidden spikes, already raised to the cavity's power (eq. 23); without
+            them the pass is predictive (Section V-C).
+        """
+        up = Upward([inputs], [], [])
+        for index, layer in enumerate(weights):
+            known = first if index == 0 else None
+            up.potentials.append(known if known is not None else potentials(up.inputs[index], layer))
+            if index == len(weights) - 1:
+                return up
+            moments = self.hidden.forward(*up.potentials[index])
+            up.spikes.append(moments)
+            probability = moments.probability
+            if log_ratios is not None:
+                edge = np.finfo(probability.dtype).eps
+                probability = expit(logit(np.clip(probability, edge, 1 - edge)) + log_ratios[index])
+            up.inputs.append(mixing.spikes(probability, self.constant))
+        raise AssertionError("a network has at least one layer")
+
+    def backward(
+        self, up: Upward, target: Array, weights: list[WeightMoments], counts: UpdateCounts
+    ) -> tuple[Array, list[Derivatives], list[Array]]:
+        """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first.
+
+        Returns
+        -------
+        log_z : array of shape (n_samples,)
+        down : list of Derivatives, one per layer
+        log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
+        """
+        log_z, message = self.output.evidence(*up.potentials[-1], target, self.power)
+        down, log_ratios = [message], []
+        for index in range(len(weights) - 2, -1, -1):
+            moments = up.spikes[index]
+            ratio = mixing.log_ratio_below(down[0], weights[index + 1], moments.probability)
+            ratio = bound_log_ratio(ratio, counts)
+            log_ratios.insert(0, ratio)
+            down.insert(0, self.hidden.backward(moments, ratio))
+        return log_z.sum(1), down, log_ratios
+
+    def log_partition(self, last: Potentials, target: Array) -> Array:
+        """``log Z`` of each sample, summed over the output units, shape (n_samples,)."""
+        return self.output.log_partition(*last, target, self.power).sum(1)
+
+    def predict(self, inputs: Inputs, weights: list[WeightMoments]) -> Potentials:
+        """Predictive mean and variance of the output potentials: one forward pass (Section V-C)."""
+        return self.forward(inputs, weights).potentials[-1]
+
+    def predict_spread(self, inputs: Inputs, weights: list[WeightMoments]) -> Spread:
+        """Split the predictive variance into weight uncertainty and spike noise, in one pass.
+
+        With ``r = E P(spike|u)^2`` the probability that two networks' worth of spikes, drawn with the same weights,
+        both fire, ``S_epistemic = sum_j (m^2 + s) r - m^2 p^2`` and ``S_aleatoric = sum_j (m^2 + s) (p - r)``.
+        """
+        up = self.forward(inputs, weights)
+        mean, variance = up.potentials[-1]
+        if not up.spikes:
+            return Spread(mean, variance, np.zeros_like(variance))
+        noise = up.spikes[-1].probability - self.hidden.repeat_probability(up.spikes[-1])
+        last = weights[-1]
+        n_spikes = noise.shape[1]
+        square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]
+        aleatoric = np.minimum(noise @ square.T, variance)
+        return Spread(mean, variance - aleatoric, aleatoric)
+
+
+def potentials(inputs: Inputs, weights: WeightMoments) -> Potentials:
+    """Central-limit message to the potentials of a layer (eq. 25)."""
+    variance = mixing.potential_variance(inputs, weights)
+    return Potentials(mixing.potential_mean(inputs, weights.mean), np.maximum(variance, VARIANCE_FLOOR))

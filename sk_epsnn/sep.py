@@ -1,0 +1,176 @@
+"""Stochastic EP over batches (Algorithm 3 of [1]_): cavities, the ramped exponent, noise. No message formulas.
+
+The data's share of the posterior is one average factor ``q1`` to the power of the number of batches it stands for
+(eq. 32). With the step ``1/B`` of eq. 34 the new posterior is exactly the batch's own, ``q_new = q_b``, so only the
+posterior and the *mass* of evidence it holds need to be kept. A batch of mass ``b`` out of a total ``N`` starts from
+the cavity ``q0 (q / q0)^f`` with ``f = min(1, (N - b) / mass)``: in the first pass nothing is taken out (assumed
+density filtering, which is what a stream needs), afterwards the batch's own share ``b / N`` is (eq. 33).
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, Algorithm 3, eqs. 32-34.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sk_epsnn.activations import GaussianOutput
+from sk_epsnn.inference import Batch, BatchResult, average_ep, newton
+from sk_epsnn.network import Network
+from sk_epsnn.numerics import Array
+from sk_epsnn.sites import UpdateCounts
+from sk_epsnn.weights import GaussianWeights
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one batch is worked on.
+
+    Attributes
+    ----------
+    name : {"newton", "average_ep"}
+    n_sweeps : int
+    cg_steps : int
+        For "newton".
+    damping : float
+        For "average_ep".
+    tol : float
+        Nats per sample below which a sweep counts as settled.
+    """
+
+    name: str
+    n_sweeps: int
+    cg_steps: int
+    damping: float
+    tol: float
+
+
+@dataclass(frozen=True)
+class NoiseEvidence:
+    """Sufficient statistics of the observation noise: ``variance = squares / mass``, each output its own.
+
+    Attributes
+    ----------
+    prior_mass, prior_squares : float
+        Pseudo-observations of the prior.
+    mass : float
+    squares : array of shape (n_out,)
+    """
+
+    prior_mass: float
+    prior_squares: float
+    mass: float
+    squares: Array
+
+    def cavity(self, exponent: float) -> NoiseEvidence:
+        """Take the batch's own share out, as for the weights."""
+        return replace(self, mass=exponent * self.mass, squares=exponent * self.squares)
+
+    @property
+    def variance(self) -> Array:
+        """Current estimate, shape (n_out,)."""
+        return (self.prior_squares + self.squares) / (self.prior_mass + self.mass)
+
+    def absorb(self, residual: Array, spread: Array, sample_weight: Array, power: float) -> NoiseEvidence:
+        """Add a batch: the fixed point of ``v = (prior + sum E[(y - u)^2]) / (prior mass + mass)``.
+
+        ``E[(y - u)^2] = (v r / D)^2 + v S / D`` with ``D = v + alpha S`` is the second moment of the noise under
+        the tilted distribution; its fixed point is the maximum of the power-EP evidence in ``v``.
+        """
+        weight = sample_weight[:, None].astype(np.float64)
+        mass = self.mass + float(weight.sum())
+        squares, variance = self.squares, self.variance
+        for _ in range(20):
+            total = variance + power * spread
+            expected = (variance * residual / total) ** 2 + variance * spread / total
+            squares = self.squares + (weight * expected).sum(0)
+            variance = (self.prior_squares + squares) / (self.prior_mass + mass)
+        return replace(self, mass=mass, squares=squares)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with what stochastic EP must remember of the past; replaced, never changed, by `absorb`.
+
+    Attributes
+    ----------
+    network : Network
+    mass : float
+        Sum of the sample weights whose evidence the posterior holds.
+    step : float
+        Newton step length that worked last.
+    noise : NoiseEvidence or None
+        When the noise variance of a Gaussian output is learned.
+    counts : UpdateCounts
+        Rejected and bounded updates so far.
+    """
+
+    network: Network
+    mass: float = 0.0
+    step: float = 1.0
+    noise: NoiseEvidence | None = None
+    counts: UpdateCounts = field(default_factory=UpdateCounts)
+
+
+def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) -> tuple[Model, BatchResult]:
+    """Update the posterior with one batch.
+
+    Parameters
+    ----------
+    model : Model
+    batch : Batch
+    schedule : Schedule
+    total_mass : float
+        Sum of the sample weights of the whole data set; infinity for a stream, whose batches all count as new.
+
+    Returns
+    -------
+    model : Model
+        A new model; the old one is unchanged.
+    result : BatchResult
+    """
+    mass = float(batch.sample_weight.sum(dtype=np.float64))
+    exponent = min(1.0, max(total_mass - mass, 0.0) / model.mass) if model.mass > 0 else 0.0
+    cavities = [layer.posterior.power_blend(layer.prior, exponent) for layer in model.network.layers]
+    result = _work(model, batch, cavities, schedule)
+    counts = model.counts.plus(result.counts)
+    if not result.accepted:
+        return replace(model, counts=counts), result
+    layers = [
+        replace(layer, posterior=q) for layer, q in zip(model.network.layers, result.posteriors, strict=True)
+    ]
+    network = replace(model.network, layers=layers)
+    noise = model.noise
+    if noise is not None:
+        network, noise = _learn_noise(network, noise.cavity(exponent), batch)
+    return Model(network, exponent * model.mass + mass, result.step, noise, counts), result
+
+
+def _work(model: Model, batch: Batch, cavities: list[GaussianWeights], schedule: Schedule) -> BatchResult:
+    if schedule.name == "average_ep":
+        return average_ep(
+            model.network,
+            batch,
+            cavities,
+            damping=schedule.damping,
+            n_sweeps=schedule.n_sweeps,
+            tol=schedule.tol,
+        )
+    return newton(
+        model.network,
+        batch,
+        cavities,
+        step=model.step,
+        n_sweeps=schedule.n_sweeps,
+        cg_steps=schedule.cg_steps,
+        tol=schedule.tol,
+    )
+
+
+def _learn_noise(network: Network, noise: NoiseEvidence, batch: Batch) -> tuple[Network, NoiseEvidence]:
+    mean, spread = network.predict(batch.inputs, network.moments(batch.target.dtype))
+    noise = noise.absorb(batch.target - mean, spread, batch.sample_weight, network.power)
+    return replace(network, output=GaussianOutput(noise.variance)), noise
