@@ -19,41 +19,33 @@ from sk_epsnn._compat import Interval, StrOptions, fit_context
 
 __all__ = ["PopulationEncoder", "RateSpikeEncoder"]
 
-Floats = NDArray[np.floating]
 Float64s = NDArray[np.float64]
 Words = NDArray[np.uint64]
 
 # Half-width of the automatic raised cosine as a fraction of the feature's range. The EP paper does not give its own;
 # a quarter of the range (1.5 on [-1, 5]) was wide enough to bridge the gaps in the data of its regression example.
 _AUTO_WIDTH = 0.25
-
 # Standard deviation of the Gaussian that is as wide at half its height as a raised cosine of half-width 1.
 _GAUSSIAN_PER_COSINE = 0.5 / np.sqrt(2.0 * np.log(2.0))
-
 # exp(-0.5 * 40**2) is zero in float64, so distances beyond 40 standard deviations need not be squared (and overflow).
 _GAUSSIAN_CUTOFF = 40.0
-
 # Elements of one temporary (512 kB in float64): small enough to stay in the cache, large enough to hide NumPy's calls.
 _CHUNK_ELEMENTS = 2**16
-
 # Smallest normal number: a range or a width below it is as good as zero, and dividing by it would overflow.
 _TINY = float(np.finfo(np.float64).tiny)
-
 # Anything else becomes float64, the first of them.
 _DTYPES = (np.float64, np.float32)
-
-# Increment and multipliers of splitmix64 [Steele, Lea and Flood, OOPSLA 2014]; the top 53 bits fill a double.
+# Increment, shifts and multipliers of splitmix64 (Steele, Lea and Flood, OOPSLA 2014); the top 53 bits fill a double.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_ROUNDS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
 _UNIT = 2.0**-53
 
 
 def _mix(words: Words) -> Words:
     """Scramble 64-bit words in place by the splitmix64 finaliser, a bijection; returns `words`."""
-    words ^= words >> np.uint64(30)
-    words *= _MULTIPLIERS[0]
-    words ^= words >> np.uint64(27)
-    words *= _MULTIPLIERS[1]
+    for shift, multiplier in _ROUNDS:
+        words ^= words >> shift
+        words *= multiplier
     words ^= words >> np.uint64(31)
     return words
 
@@ -97,8 +89,7 @@ def _given_range(feature_range: ArrayLike) -> tuple[float, float]:
 class _RowEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """What the encoders share: the range of each feature, the loop over chunks of rows, spikes, names and tags."""
 
-    # Whether `transform` gives spikes rather than rates.
-    _spiking = True
+    _spiking = True  # whether `transform` gives spikes rather than rates
 
     def _suffixes(self) -> list[str]:
         """Return what tells the output columns of one feature apart, one string for each of them."""
@@ -150,7 +141,7 @@ class _RowEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         half_range = 0.5 * self.feature_max_ - 0.5 * self.feature_min_
         return np.where(half_range < _TINY, 0.0, half_range)
 
-    def transform(self, X: ArrayLike) -> Floats:
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Encode the rows of X.
 
         Values outside the fitted range are clipped to it. The result for a row depends on that row and on the fitted
@@ -210,8 +201,6 @@ class _RowEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        NotFittedError
-            If `fit` was not called.
         ValueError
             If `input_features` does not match the names or the number of features seen in fit.
         """
@@ -269,10 +258,8 @@ class PopulationEncoder(_RowEncoder):
         Range of each feature.
     seed_ : int
         Seed of the spikes, in [0, 2**63 - 1).
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of features seen during fit, if they are all strings.
+    n_features_in_, feature_names_in_ : int, ndarray of str
+        Number of features in fit, and their names if they were all strings.
 
     See Also
     --------
@@ -284,25 +271,23 @@ class PopulationEncoder(_RowEncoder):
 
     The random numbers are a hash of `seed_`, the row and the output column, so **equal rows get equal spikes**, within
     a call and between calls. For several independent codes of the same rows use encoders with other `random_state`,
-    or make the rows differ by a column that counts them or holds a little noise. Two encoders of the same seed draw
-    the same random numbers for the same row.
+    or make the rows differ by a column that counts them. Two encoders of the same seed draw the same random numbers
+    for the same row.
 
-    A constant feature (a range of zero, or below the smallest normal number) has an automatic width of 1; all its
+    A constant feature (a range of zero, or below 4e-308) has an automatic width of 1; all its
     centres coincide with its clipped values, so all its neurons have rate 1.
 
     References
     ----------
-    .. [1] A. Pouget, P. Dayan and R. Zemel, "Information processing with population codes", Nature Reviews
-       Neuroscience 1, 125-132, 2000.
-    .. [2] J. W. Pillow, L. Paninski, V. J. Uzzell, E. P. Simoncelli and E. J. Chichilnisky, "Prediction and decoding
+    .. [1] J. W. Pillow, L. Paninski, V. J. Uzzell, E. P. Simoncelli and E. J. Chichilnisky, "Prediction and decoding
        of retinal ganglion cell responses with a probabilistic spiking model", Journal of Neuroscience 25,
        11003-11013, 2005 (raised-cosine bumps).
-    .. [3] S. M. Bohte, J. N. Kok and H. La Poutre, "Error-backpropagation in temporally encoded networks of spiking
+    .. [2] S. M. Bohte, J. N. Kok and H. La Poutre, "Error-backpropagation in temporally encoded networks of spiking
        neurons", Neurocomputing 48, 17-37, 2002 (Gaussian population code for spiking networks).
 
     Examples
     --------
-    >>> from sk_epsnn.encoders import PopulationEncoder
+    >>> from sk_epsnn import PopulationEncoder
     >>> X = [[0.0], [1.0], [4.0]]
     >>> encoder = PopulationEncoder(n_neurons=5, width=2.0, output="rates")
     >>> encoder.fit_transform(X).round(2)
@@ -410,10 +395,8 @@ class RateSpikeEncoder(_RowEncoder):
         Range of each feature, in its own units.
     seed_ : int
         Seed of the spikes, in [0, 2**63 - 1).
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of features seen during fit, if they are all strings.
+    n_features_in_, feature_names_in_ : int, ndarray of str
+        Number of features in fit, and their names if they were all strings.
 
     See Also
     --------
@@ -424,21 +407,14 @@ class RateSpikeEncoder(_RowEncoder):
     With one step the output columns keep the names of the features; with more, the columns of a feature named ``x0``
     are named ``x0_t0``, ``x0_t1``, and so on.
 
-    The random numbers are a hash of `seed_`, the row and the output column, so **equal rows get equal spikes**, within
-    a call and between calls. For several independent codes of the same rows raise `n_steps`, use encoders with other
-    `random_state`, or make the rows differ by a column that counts them or holds a little noise. Two encoders of the
-    same seed draw the same random numbers for the same row.
+    As in `PopulationEncoder`, **equal rows get equal spikes**. For several independent codes of the same rows raise
+    `n_steps`, use encoders with other `random_state`, or make the rows differ by a column that counts them.
 
-    A constant feature (a range of zero, or below the smallest normal number) has rate 0 and never spikes.
-
-    References
-    ----------
-    .. [1] P. U. Diehl and M. Cook, "Unsupervised learning of digit recognition using spike-timing-dependent
-       plasticity", Frontiers in Computational Neuroscience 9, 99, 2015 (pixels as firing rates).
+    A constant feature (a range of zero, or below 4e-308) has rate 0 and never spikes.
 
     Examples
     --------
-    >>> from sk_epsnn.encoders import RateSpikeEncoder
+    >>> from sk_epsnn import RateSpikeEncoder
     >>> X = [[0.0, 255.0], [128.0, 0.0], [255.0, 51.0]]
     >>> encoder = RateSpikeEncoder(feature_range=(0, 255), n_steps=1000, random_state=0)
     >>> spikes = encoder.fit_transform(X)

@@ -17,7 +17,7 @@ import numpy as np
 
 from sk_epsnn import mixing
 from sk_epsnn.mixing import Inputs
-from sk_epsnn.network import VARIANCE_FLOOR, Layer, Network, Potentials, Upward
+from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward, potentials
 from sk_epsnn.numerics import Array, conjugate_gradient
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights, WeightMoments
@@ -56,7 +56,8 @@ def energy(
     weights = _moments(network, posteriors, batch.target.dtype)
     last = network.forward(batch.inputs, weights).potentials[-1]
     return _data_energy(network, batch, last) - sum(
-        c.kl_mean_part(q.mean) + q.kl_spread_part(c) for q, c in zip(posteriors, cavities, strict=True)
+        c.kl_mean_part(q.mean) + layer.temperature * q.kl_spread_part(c)
+        for q, c, layer in zip(posteriors, cavities, network.layers, strict=True)
     )
 
 
@@ -195,7 +196,10 @@ def newton(
         settled = gain < tol * len(batch.target) and abs(state.energy - before) < tol * len(batch.target)
         if settled:
             break
-    spread = sum(q.kl_spread_part(c) for q, c in zip(state.posteriors, cavities, strict=True))
+    spread = sum(
+        layer.temperature * q.kl_spread_part(c)
+        for q, c, layer in zip(state.posteriors, cavities, network.layers, strict=True)
+    )
     return BatchResult(state.posteriors, step, state.energy - spread, sweep, True, counts)
 
 
@@ -205,21 +209,15 @@ class _NewtonState:
     def __init__(self, network: Network, batch: Batch, cavities: list[GaussianWeights]):
         self.network, self.batch, self.cavities = network, batch, cavities
         self.posteriors: list[GaussianWeights] = [layer.posterior for layer in network.layers]
-        self._refresh(None)
+        self.weights = _moments(network, self.posteriors, batch.target.dtype)
+        self.up = network.forward(batch.inputs, self.weights)
 
-    def _refresh(self, first_mean: Array | None) -> None:
-        """Recompute moments, forward pass and energy; the first layer's potential means may be known."""
-        dtype = self.batch.target.dtype
-        self.weights = _moments(self.network, self.posteriors, dtype)
-        first = None
-        if first_mean is not None:
-            variance = mixing.potential_variance(self.batch.inputs, self.weights[0])
-            first = Potentials(first_mean, np.maximum(variance, VARIANCE_FLOOR))
-        self.up = self.network.forward(self.batch.inputs, self.weights, first)
-        self.energy = self._energy(self.up, self.weights)
+    @property
+    def energy(self) -> float:
+        """Energy up to the part of KL that depends on the covariances only."""
+        return self._energy(self.up, self.weights)
 
     def _energy(self, up: Upward, weights: list[WeightMoments]) -> float:
-        """Energy up to the part of KL that depends on the covariances only, which are frozen in a step."""
         cost = sum(c.kl_mean_part(w.mean) for c, w in zip(self.cavities, weights, strict=True))
         return _data_energy(self.network, self.batch, up.potentials[-1]) - cost
 
@@ -230,48 +228,79 @@ class _NewtonState:
         sample_weight = self.batch.sample_weight
         solutions = [
             _newton_direction(
-                message.times(sample_weight), sample_weight[:, None] * curvature, inputs, weights.mean, q, cavity,
-                cg_steps, counts,
+                message.times(sample_weight),
+                sample_weight[:, None] * curvature,
+                inputs,
+                weights.mean,
+                q,
+                cavity,
+                cg_steps,
+                counts,
             )
             for message, curvature, inputs, weights, q, cavity in zip(
                 messages, curvatures, self.up.inputs, self.weights, self.posteriors, self.cavities, strict=True
             )
         ]
-        taken, gain, first_mean = self._line_search([s.delta for s in solutions], solutions[0].image, step, counts)
-        follow = max(taken, LEAST_PRECISION_STEP)
-        self.posteriors = [
-            type(q)(damp(q.precision, s.precision, follow), w.mean.astype(np.float64))
-            for q, s, w in zip(self.posteriors, solutions, self.weights, strict=True)
-        ]
-        self._refresh(first_mean)
+        start = self.energy
+        taken = self._move_means([s.delta for s in solutions], solutions[0].image, step, start, counts)
+        gain = self.energy - start
+        excess = [sample_weight[:, None] * (m.gamma - m.kappa) for m in messages]
+        self._move_precisions([s.precision for s in solutions], excess, max(taken, LEAST_PRECISION_STEP), counts)
         return max(taken, SHORTEST_STEP), gain
 
-    def _line_search(
-        self, deltas: list[Array], image: Array, step: float, counts: UpdateCounts
-    ) -> tuple[float, float, Array]:
+    def _move_means(
+        self, deltas: list[Array], image: Array, step: float, start: float, counts: UpdateCounts
+    ) -> float:
         """Move the means by the longest tried fraction of ``deltas`` that does not lower the energy."""
-        start = self.up.potentials[0]
+        first = self.up.potentials[0]
         length = step
         while length >= SHORTEST_STEP:
-            weights = [
-                w._replace(mean=w.mean + length * delta) for w, delta in zip(self.weights, deltas, strict=True)
-            ]
-            first = self._first_potentials(weights[0], start, length * image)
-            up = self.network.forward(self.batch.inputs, weights, first)
-            trial = self._energy(up, weights)
-            if trial >= self.energy:  # False for NaN
+            weights = [w._replace(mean=w.mean + length * d) for w, d in zip(self.weights, deltas, strict=True)]
+            # The first layer's inputs are observed: its potentials move linearly and their variances stay.
+            moved = Potentials(first.mean + length * image, first.variance, first.from_weights)
+            up = self.network.forward(self.batch.inputs, weights, moved)
+            if self._energy(up, weights) >= start:  # False for NaN
                 counts.shortened_steps += length < step
-                gain = trial - self.energy
-                self.weights = weights
-                return length, gain, first.mean
+                self.weights, self.up = weights, up
+                return length
             length *= 0.5
         counts.rejected_steps += 1
-        return 0.0, 0.0, start.mean
+        return 0.0
 
-    @staticmethod
-    def _first_potentials(weights: WeightMoments, start: Potentials, change: Array) -> Potentials:
-        """The first layer's inputs are observed: its means move linearly and its variances stay."""
-        return Potentials(start.mean + change, start.variance)
+    def _move_precisions(self, targets: list[Array], excess: list[Array], step: float, counts: UpdateCounts) -> None:
+        """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
+        means = [w.mean.astype(np.float64) for w in self.weights]
+        here = [type(q)(q.precision, m) for q, m in zip(self.posteriors, means, strict=True)]
+        start = self._energy_of_spread(here, self.up, excess)
+        first_mean = self.up.potentials[0].mean
+        while step >= SHORTEST_STEP:
+            trial = [
+                type(q)(damp(q.precision, target, step), q.mean) for q, target in zip(here, targets, strict=True)
+            ]
+            weights = _moments(self.network, trial, first_mean.dtype)
+            first = potentials(self.batch.inputs, weights[0], first_mean)
+            up = self.network.forward(self.batch.inputs, weights, first)
+            if self._energy_of_spread(trial, up, excess) >= start:
+                self.posteriors, self.weights, self.up = trial, weights, up
+                return
+            step *= 0.5
+        counts.rejected_precisions += 1
+        self.posteriors = here
+
+    def _energy_of_spread(self, posteriors: list[GaussianWeights], up: Upward, excess: list[Array]) -> float:
+        """EP energy as a function of the covariances, with the sites held fixed.
+
+        Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
+        to second order, S the variance that comes from the weights. Its stationary point is EP's
+        ``P = P_c + sum gamma p^2``.
+        """
+        value = _data_energy(self.network, self.batch, up.potentials[-1])
+        for q, cavity, layer, last, extra in zip(
+            posteriors, self.cavities, self.network.layers, up.potentials, excess, strict=True
+        ):
+            value -= 0.5 * float((extra * last.from_weights).sum(dtype=np.float64))
+            value -= layer.temperature * q.kl_spread_part(cavity)
+        return value
 
 
 @dataclass
@@ -341,4 +370,4 @@ def _largest_move(old: list[GaussianWeights], new: list[GaussianWeights]) -> flo
     )
 
 
-__all__ = ["Batch", "BatchResult", "Layer", "average_ep", "energy", "newton"]
+__all__ = ["Batch", "BatchResult", "average_ep", "energy", "newton"]

@@ -48,23 +48,22 @@ def potential_mean(inputs: Inputs, mean: Array) -> Array:
     return inputs.mean @ mean.T
 
 
-def potential_variance(inputs: Inputs, weights: WeightMoments) -> Array:
-    """``S = sum_j [(s_ij + m_ij^2) p_nj - m_ij^2 p_nj^2]`` (eq. 25), shape (n_samples, n_out).
-
-    The part ``p^T Sigma p`` comes from the weights; the rest, ``p (1 - p) (m^2 + s)``, from the spikes.
-    """
-    variance = weight_part_of_variance(inputs, weights)
-    if inputs.variance is not None:
-        variance += inputs.variance @ (weights.mean * weights.mean + weights.variance).T
-    return variance
-
-
 def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
-    """``p^T Sigma_i p`` for every sample and unit, shape (n_samples, n_out)."""
+    """First part of ``S = sum_j [(s_ij + m_ij^2) p_nj - m_ij^2 p_nj^2]`` (eq. 25), from the weights.
+
+    ``p^T Sigma_i p`` for every sample and unit, shape (n_samples, n_out).
+    """
     if weights.covariance is None:
         return inputs.square @ weights.variance.T
     p = inputs.mean
     return np.stack([np.einsum("nj,nj->n", p @ c, p) for c in weights.covariance], axis=1)
+
+
+def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | float:
+    """Second part of ``S`` (eq. 25), from the spikes: ``sum_j p (1 - p) (m^2 + s)``; 0 for observed inputs."""
+    if inputs.variance is None:
+        return 0.0
+    return inputs.variance @ (weights.mean * weights.mean + weights.variance).T
 
 
 def log_ratio_below(down: Derivatives, weights: WeightMoments, probability: Array) -> Array:

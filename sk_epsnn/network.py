@@ -50,10 +50,14 @@ class Layer:
 
 
 class Potentials(NamedTuple):
-    """Message q1(u) = N(mean, variance), each of shape (n_samples, n_out)."""
+    """Message q1(u) = N(mean, variance), each of shape (n_samples, n_out).
+
+    ``from_weights`` is the part of the variance that comes from not knowing the weights.
+    """
 
     mean: Array
     variance: Array
+    from_weights: Array
 
 
 class Upward(NamedTuple):
@@ -124,7 +128,7 @@ class Network:
             up.potentials.append(known if known is not None else potentials(up.inputs[index], layer))
             if index == len(weights) - 1:
                 return up
-            moments = self.hidden.forward(*up.potentials[index])
+            moments = self.hidden.forward(*up.potentials[index][:2])
             up.spikes.append(moments)
             probability = moments.probability
             if log_ratios is not None:
@@ -144,7 +148,7 @@ class Network:
         down : list of Derivatives, one per layer
         log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
         """
-        log_z, message = self.output.evidence(*up.potentials[-1], target, self.power)
+        log_z, message = self.output.evidence(*up.potentials[-1][:2], target, self.power)
         down, log_ratios = [message], []
         for index in range(len(weights) - 2, -1, -1):
             moments = up.spikes[index]
@@ -156,7 +160,7 @@ class Network:
 
     def log_partition(self, last: Potentials, target: Array) -> Array:
         """``log Z`` of each sample, summed over the output units, shape (n_samples,)."""
-        return self.output.log_partition(*last, target, self.power).sum(1)
+        return self.output.log_partition(*last[:2], target, self.power).sum(1)
 
     def predict(self, inputs: Inputs, weights: list[WeightMoments]) -> Potentials:
         """Predictive mean and variance of the output potentials: one forward pass (Section V-C)."""
@@ -169,7 +173,7 @@ class Network:
         both fire, ``S_epistemic = sum_j (m^2 + s) r - m^2 p^2`` and ``S_aleatoric = sum_j (m^2 + s) (p - r)``.
         """
         up = self.forward(inputs, weights)
-        mean, variance = up.potentials[-1]
+        mean, variance, _ = up.potentials[-1]
         if not up.spikes:
             return Spread(mean, variance, np.zeros_like(variance))
         noise = up.spikes[-1].probability - self.hidden.repeat_probability(up.spikes[-1])
@@ -180,7 +184,10 @@ class Network:
         return Spread(mean, variance - aleatoric, aleatoric)
 
 
-def potentials(inputs: Inputs, weights: WeightMoments) -> Potentials:
-    """Central-limit message to the potentials of a layer (eq. 25)."""
-    variance = mixing.potential_variance(inputs, weights)
-    return Potentials(mixing.potential_mean(inputs, weights.mean), np.maximum(variance, VARIANCE_FLOOR))
+def potentials(inputs: Inputs, weights: WeightMoments, mean: Array | None = None) -> Potentials:
+    """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
+    from_weights = mixing.weight_part_of_variance(inputs, weights)
+    variance = from_weights + mixing.spike_part_of_variance(inputs, weights)
+    if mean is None:
+        mean = mixing.potential_mean(inputs, weights.mean)
+    return Potentials(mean, np.maximum(variance, VARIANCE_FLOOR), from_weights)

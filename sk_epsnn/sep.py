@@ -171,6 +171,6 @@ def _work(model: Model, batch: Batch, cavities: list[GaussianWeights], schedule:
 
 
 def _learn_noise(network: Network, noise: NoiseEvidence, batch: Batch) -> tuple[Network, NoiseEvidence]:
-    mean, spread = network.predict(batch.inputs, network.moments(batch.target.dtype))
+    mean, spread, _ = network.predict(batch.inputs, network.moments(batch.target.dtype))
     noise = noise.absorb(batch.target - mean, spread, batch.sample_weight, network.power)
     return replace(network, output=GaussianOutput(noise.variance)), noise

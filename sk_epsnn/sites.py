@@ -43,6 +43,8 @@ class UpdateCounts:
         Steps of the mean that would not have raised the energy at any length, and were not taken.
     shortened_steps : int
         Steps that raised the energy only after halving.
+    rejected_precisions : int
+        Updates of the precisions that would have lowered the energy at any length, and were not taken.
     rejected_batches : int
         Batches whose whole update was refused (non-finite, or the energy fell); the posterior stayed as it was.
     bounded_precisions : int
@@ -53,6 +55,7 @@ class UpdateCounts:
 
     rejected_steps: int = 0
     shortened_steps: int = 0
+    rejected_precisions: int = 0
     rejected_batches: int = 0
     bounded_precisions: int = 0
     bounded_log_ratios: int = 0

@@ -100,23 +100,30 @@ class BaseEPSNN(BaseEstimator):
 
     # ------------------------------------------------------------------ training
 
-    def _validate_X(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+    def _validate_X(self, X: Any, *, reset: bool) -> Any:
+        return validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset)
+
+    def _validate_X_y(self, X: Any, y: Any, *, reset: bool) -> Any:
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "reset": reset}
-        if y is None:
-            return validate_data(self, X, **options)
         return validate_data(self, X, y, **options, multi_output=True)
+
+    @property
+    def _continuing(self) -> bool:
+        """Whether `fit` starts from the last fit."""
+        return self.warm_start and hasattr(self, "_model")
+
+    def _batches(self, n_samples: int) -> list[slice]:
+        size = resolve(self.batch_size, self._auto.batch_size)
+        return list(gen_batches(n_samples, min(size, n_samples)))
 
     def _fit_epochs(self, X: Any, target: Array, sample_weight: Array) -> None:
         """Algorithm 3: epochs of shuffled batches, until the energy settles or ``max_iter`` is reached."""
-        kept = sample_weight > 0
-        if not kept.all():
-            X, target, sample_weight = X[kept], target[kept], sample_weight[kept]
+        X, target, sample_weight = _with_weight(X, target, sample_weight)
         n_samples = X.shape[0]
-        continuing = self.warm_start and hasattr(self, "_model")
         rng = check_random_state(self.random_state)
-        size = min(resolve(self.batch_size, self._auto.batch_size), n_samples)
-        batches = list(gen_batches(n_samples, size))
-        if not continuing:
+        batches = self._batches(n_samples)
+        refused = self._n_refused()
+        if not self._continuing:
             # Rows without an order may all take part in the set-up; a stream cannot look ahead of its first batch.
             first = slice(None) if self.shuffle else batches[0]
             self._set_up(X[first], target[first], sample_weight[first], rng)
@@ -129,25 +136,20 @@ class BaseEPSNN(BaseEstimator):
                 energy += self._absorb(X[chosen], target[chosen], sample_weight[chosen], total)
             if self._end_of_epoch(energy / total):
                 break
-        self._warn_if_rejected()
+        self._warn_if_refused(refused)
 
     def _absorb_stream(self, X: Any, target: Array, sample_weight: Array, first: bool) -> None:
         """One call of ``partial_fit``: the posterior so far becomes the prior of these rows."""
-        kept = sample_weight > 0
-        if not kept.all():
-            X, target, sample_weight = X[kept], target[kept], sample_weight[kept]
+        X, target, sample_weight = _with_weight(X, target, sample_weight)
+        refused = self._n_refused()
         if first:
             self._set_up(X, target, sample_weight, check_random_state(self.random_state))
-        mass = float(sample_weight.sum(dtype=np.float64))
-        if mass > 0:
-            energy = self._absorb(X, target, sample_weight, np.inf)
-            self._end_of_epoch(energy / mass)
-            self._warn_if_rejected()
+        energy = self._absorb(X, target, sample_weight, np.inf)
+        self._end_of_epoch(energy / float(sample_weight.sum(dtype=np.float64)))
+        self._warn_if_refused(refused)
 
     def _set_up(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
         """Everything that is decided once, from the data and the parameters: basis, units, priors, start."""
-        if X.shape[0] == 0:
-            raise ValueError("Every sample_weight is zero; at least one row needs a positive weight.")
         widths = [*self._hidden_widths(), target.shape[1]]
         auto = self._auto
         variances = per_layer("prior_variance", self.prior_variance, len(widths))
@@ -222,14 +224,18 @@ class BaseEPSNN(BaseEstimator):
             print(f"Iteration {self.n_iter_}, energy per sample = {energy:.6f} nats")
         return self.converged_
 
-    def _warn_if_rejected(self) -> None:
-        if self._model.counts.rejected_batches:
+    def _n_refused(self) -> int:
+        return self._model.counts.rejected_batches if hasattr(self, "_model") else 0
+
+    def _warn_if_refused(self, before: int) -> None:
+        """Warn of the updates refused in this call, ``before`` being the count at its start."""
+        if self._n_refused() > before:
             warnings.warn(
-                f"{self._model.counts.rejected_batches} batch updates of schedule={self.schedule!r} diverged and were "
+                f"{self._n_refused() - before} batch updates of schedule={self.schedule!r} diverged and were "
                 "refused; the posterior stayed as it was before each. Use schedule='newton', which needs no step "
                 "size, or a smaller damping.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,  # past the loop, fit or partial_fit, and its decorator
             )
 
     def _sample_weight(self, sample_weight: Any, X: Any) -> Array:
@@ -278,9 +284,9 @@ class BaseEPSNN(BaseEstimator):
         """Location and scale of the targets, shape (n_out,)."""
         return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
 
-    def _input_space(self) -> list[tuple[Array, Array, Array, Array]]:
+    def _input_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
         """Weights, biases and their variances per layer, in the space of the inputs and targets."""
-        layers = self._fitted_model("coefs_").network.layers
+        layers = self._fitted_model(attribute).network.layers
         result = []
         for index, layer in enumerate(layers):
             mean, variance, covariance = layer.moments(np.dtype(np.float64))
@@ -305,22 +311,22 @@ class BaseEPSNN(BaseEstimator):
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Posterior means of the weights, a list of arrays of shape (fan_in, n_units)."""
-        return [coef.T for coef, *_ in self._input_space()]
+        return [coef.T for coef, *_ in self._input_space("coefs_")]
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Posterior means of the biases, a list of arrays of shape (n_units,)."""
-        return [intercept for _, intercept, _, _ in self._input_space()]
+        return [intercept for _, intercept, _, _ in self._input_space("intercepts_")]
 
     @property
     def coefs_variance_(self) -> list[np.ndarray]:
         """Posterior variances of the weights, shapes as `coefs_`."""
-        return [variance.T for *_, variance, _ in self._input_space()]
+        return [variance.T for *_, variance, _ in self._input_space("coefs_variance_")]
 
     @property
     def intercepts_variance_(self) -> list[np.ndarray]:
         """Posterior variances of the biases, shapes as `intercepts_`."""
-        return [variance for *_, variance in self._input_space()]
+        return [variance for *_, variance in self._input_space("intercepts_variance_")]
 
     @property
     def update_counts_(self) -> dict[str, int]:
@@ -350,3 +356,11 @@ class BaseEPSNN(BaseEstimator):
         super().__setstate__(state)
 
 
+def _with_weight(X: Any, target: Array, sample_weight: Array) -> tuple[Any, Array, Array]:
+    """The rows of positive weight: weight 0 stands for absence."""
+    kept = sample_weight > 0
+    if kept.all():
+        return X, target, sample_weight
+    if not kept.any():
+        raise ValueError("Every row has weight zero (sample_weight times class_weight); give one a positive weight.")
+    return X[kept], target[kept], sample_weight[kept]

@@ -104,18 +104,18 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self : object
         """
         with self._unchanged_on_error():
-            X, y = self._validate_X(X, y, reset=True)
+            X, y = self._validate_X_y(X, y, reset=not self._continuing)
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
             sample_weight = self._sample_weight(sample_weight, X)
             classes = unique_labels(y)
-            if self.warm_start and hasattr(self, "_model") and not np.array_equal(classes, self.classes_):
+            if self._continuing and not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     f"warm_start needs the classes of the previous fit, {self.classes_}, but y has {classes}; "
                     "set warm_start=False to start anew."
                 )
             self._set_classes(classes)
-            sample_weight = sample_weight * self._class_weights(y)
+            sample_weight = self._with_class_weight(sample_weight, y)
             self._fit_epochs(X, self._encode(y), sample_weight)
         return self
 
@@ -143,7 +143,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         """
         first = not hasattr(self, "_model")
         with self._unchanged_on_error():
-            X, y = self._validate_X(X, y, reset=first)
+            X, y = self._validate_X_y(X, y, reset=first)
             y = column_or_1d(y, warn=True)
             sample_weight = self._sample_weight(sample_weight, X)
             if isinstance(self.class_weight, str):
@@ -158,7 +158,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                     f"y holds labels {unknown} that are not in classes {self.classes_}; name every label in the "
                     "first call: partial_fit(X, y, classes=...)."
                 )
-            sample_weight = sample_weight * self._class_weights(y)
+            sample_weight = self._with_class_weight(sample_weight, y)
             self._absorb_stream(X, self._encode(y), sample_weight, first)
         return self
 
@@ -253,11 +253,20 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 "cannot change in a stream."
             )
 
-    def _class_weights(self, y: np.ndarray) -> Array | float:
+    def _with_class_weight(self, sample_weight: Array, y: np.ndarray) -> Array:
+        """Each row's weight times that of its class; "balanced" counts the rows by their weights."""
         if self.class_weight is None:
-            return 1.0
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        return weights[np.searchsorted(self.classes_, y)]
+            return sample_weight
+        kept = sample_weight > 0
+        classes = np.unique(y[kept]) if isinstance(self.class_weight, str) else self.classes_
+        weights = compute_class_weight(
+            self.class_weight, classes=classes, y=y[kept], sample_weight=sample_weight[kept]
+        )
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"class_weight must be finite and not negative for every class, got {self.class_weight!r}.")
+        result = np.zeros_like(sample_weight)
+        result[kept] = sample_weight[kept] * weights[np.searchsorted(classes, y[kept])]
+        return result
 
     def _encode(self, y: np.ndarray) -> Array:
         """Targets -1 and +1, one output unit per class, or a single one for two classes."""

@@ -6,11 +6,12 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
-from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
+from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight
 from sk_epsnn.estimators._settings import REGRESSOR, AutoSettings
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence
@@ -98,10 +99,10 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         self : object
         """
         with self._unchanged_on_error():
-            X, y = self._validate_X(X, y, reset=True)
-            sample_weight = self._sample_weight(sample_weight, X)
-            if not (self.warm_start and hasattr(self, "_model")):
-                seen = slice(None) if self.shuffle else slice(self._first_batch(len(y)))
+            X, y = self._validate_X_y(X, y, reset=not self._continuing)
+            X, y, sample_weight = _with_weight(X, y, self._sample_weight(sample_weight, X))
+            if not self._continuing:
+                seen = slice(None) if self.shuffle else self._batches(len(y))[0]
                 self._set_target(y, seen, sample_weight)
             self._fit_epochs(X, self._encode(y), sample_weight)
         return self
@@ -128,7 +129,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         """
         first = not hasattr(self, "_model")
         with self._unchanged_on_error():
-            X, y = self._validate_X(X, y, reset=first)
+            X, y = self._validate_X_y(X, y, reset=first)
             sample_weight = self._sample_weight(sample_weight, X)
             if first:
                 self._set_target(y, slice(None), sample_weight)
@@ -197,17 +198,19 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     def _auto_settings(self, n_layers: int) -> AutoSettings:
         return REGRESSOR
 
-    def _first_batch(self, n_samples: int) -> int:
-        return n_samples if isinstance(self.batch_size, str) else min(self.batch_size, n_samples)
+    def _validate_X_y(self, X, y, *, reset):
+        X, y = super()._validate_X_y(X, y, reset=reset)
+        # Objects, None among them, become numbers here or not at all.
+        return X, check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
 
     def _set_target(self, y: np.ndarray, rows: slice, sample_weight: Array) -> None:
         """Location and scale of the targets; a prior given as a number is meant for targets as they are."""
         self._single_output = y.ndim == 1
-        columns = y.reshape(len(y), -1)[rows].astype(np.float64)
+        columns = y.reshape(len(y), -1)[rows]
         weight = sample_weight[rows]
         n_outputs = columns.shape[1]
         self._y_location, self._y_scale = np.zeros(n_outputs), np.ones(n_outputs)
-        if isinstance(self.prior_variance, str) and weight.sum() > 0:
+        if isinstance(self.prior_variance, str):
             location = np.average(columns, axis=0, weights=weight)
             scale = np.sqrt(np.average((columns - location) ** 2, axis=0, weights=weight))
             # A constant target, or a first batch of one row, has no scale of its own.
@@ -220,7 +223,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return self._y_location, self._y_scale
 
     def _encode(self, y: np.ndarray) -> Array:
-        columns = y.reshape(len(y), -1).astype(np.float64)
+        columns = y.reshape(len(y), -1)
         if columns.shape[1] != len(self._y_scale):
             raise ValueError(
                 f"y has {columns.shape[1]} outputs, but the model was fitted with {len(self._y_scale)}; "
