@@ -16,8 +16,6 @@ from sklearn.utils import gen_batches
 
 from sk_epsnn.numerics import Array
 
-#: Share of the prior variance of a potential that comes from its bias, when the prior is scaled to the data.
-BIAS_SHARE = 0.1
 _CHUNK = 4096
 
 
@@ -37,6 +35,8 @@ class InputBasis:
         Whether x' ends with an explicit constant 1. A rotation of ``[x, 1]`` as a whole needs none.
     second_moment : array of shape (n_axes,)
         Mean square of x' along each axis (without the constant).
+    mean : array of shape (n_axes,)
+        Mean of x' (without the constant).
     """
 
     rotation: Array | None
@@ -44,6 +44,7 @@ class InputBasis:
     scale: float
     constant: bool
     second_moment: Array
+    mean: Array
 
     @property
     def n_axes(self) -> int:
@@ -64,7 +65,25 @@ class InputBasis:
             return values
         return np.hstack([values, np.ones((len(values), 1), values.dtype)])
 
-    def prior_variances(self, value: float | None, exponent: float, potential_variance: float) -> Array:
+    def balance(self, means: Array) -> Array:
+        """Subtract from each unit's bias what its weights add to the potential on average over the data.
+
+        Parameters
+        ----------
+        means : array of shape (n_out, n_axes)
+            Weights in this basis, the constant included.
+        """
+        if self.constant:
+            balanced = means.copy()
+            balanced[:, -1] -= means[:, :-1] @ self.mean
+            return balanced
+        # [x, 1] R a = 1 for every x: these weights realise a constant potential of 1.
+        a = self.offset * self.scale**2
+        return means - np.outer(means @ (self.mean - self.offset), a)
+
+    def prior_variances(
+        self, value: float | None, exponent: float, potential_variance: float, bias_share: float
+    ) -> Array:
         """Prior variance of the weight on each axis, shape (n_axes,).
 
         Parameters
@@ -75,13 +94,15 @@ class InputBasis:
             Spectral exponent beta: variances proportional to ``second_moment ** beta``. 0 is isotropic.
         potential_variance : float
             With ``value=None``: the prior variance of a potential, averaged over the data.
+        bias_share : float
+            With ``value=None``: the share of it that comes from the bias.
         """
         moment = self.second_moment
         shape = (moment / moment.mean()) ** exponent
         shape *= moment.sum() / (moment * shape).sum()
         if value is None:
-            variances = shape * (1 - BIAS_SHARE) * potential_variance / moment.sum()
-            bias = BIAS_SHARE * potential_variance
+            variances = shape * (1 - bias_share) * potential_variance / moment.sum()
+            bias = bias_share * potential_variance
         else:
             variances, bias = shape * value * self.scale**2, value
         return np.append(variances, bias) if self.constant else variances
@@ -131,7 +152,8 @@ def fit_basis(
     constant : bool
         Whether potentials have a bias.
     """
-    mean, square = _column_moments(X, sample_weight)
+    average, square = _column_moments(X, sample_weight)
+    mean = average
     n_features = X.shape[1]
     if not center:
         mean = np.zeros(n_features)
@@ -139,11 +161,11 @@ def fit_basis(
     scale = _power_of_two(float(np.sqrt(variance.mean())))
     if not rotate:
         moment = _never_zero(variance / scale**2, sample_weight.sum())
-        return InputBasis(None, -mean / scale, scale, constant, moment)
+        return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale)
     gram = _second_moment(X, sample_weight, mean)
     joint = constant and not center
     if joint:
-        column = _column_moments(X, sample_weight)[0][:, None]
+        column = average[:, None]
         gram = np.block([[gram, column], [column.T, np.ones((1, 1))]])
     moment, vectors = np.linalg.eigh(gram)
     moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
@@ -152,8 +174,8 @@ def fit_basis(
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
     moment = _never_zero(moment, sample_weight.sum())
     if joint:
-        return InputBasis(vectors[:-1], vectors[-1], scale, False, moment)
-    return InputBasis(vectors, -mean @ vectors, scale, constant, moment)
+        return InputBasis(vectors[:-1], vectors[-1], scale, False, moment, average @ vectors[:-1] + vectors[-1])
+    return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors)
 
 
 def _column_moments(X: Array | sparse.csr_array, sample_weight: Array) -> tuple[Array, Array]:

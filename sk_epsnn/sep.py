@@ -82,13 +82,24 @@ class NoiseEvidence:
         """
         weight = sample_weight[:, None].astype(np.float64)
         mass = self.mass + float(weight.sum())
-        squares, variance = self.squares, self.variance
-        for _ in range(20):
+
+        def squares(variance: Array) -> Array:
             total = variance + power * spread
             expected = (variance * residual / total) ** 2 + variance * spread / total
-            squares = self.squares + (weight * expected).sum(0)
-            variance = (self.prior_squares + squares) / (self.prior_mass + mass)
-        return replace(self, mass=mass, squares=squares)
+            return self.squares + (weight * expected).sum(0)
+
+        def step(log_variance: Array) -> Array:
+            return np.log((self.prior_squares + squares(np.exp(log_variance))) / (self.prior_mass + mass))
+
+        # The plain iteration is slow where the spread exceeds the noise: extrapolate it (Aitken), within reason.
+        x0 = np.log(self.variance)
+        for _ in range(10):
+            x1 = step(x0)
+            x2 = step(x1)
+            bend = (x2 - x1) - (x1 - x0)
+            jump = np.where(np.abs(bend) > 1e-12, -((x1 - x0) ** 2) / np.where(bend == 0, 1, bend), 0)
+            x0 = np.where(jump * (x2 - x0) > 0, x0 + np.clip(jump, -2, 2), x2)
+        return replace(self, mass=mass, squares=squares(np.exp(step(x0))))
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class BaseEPSNN(BaseEstimator):
                 "leave input_rotation='auto' or set spectral_exponent=0."
             )
         # A prior given as a number is meant for the raw inputs; a prior scaled to the data may shift them first.
-        center = self.fit_intercept and (variances[0] is None or exponent > 0)
+        center = self.fit_intercept and auto.center and (variances[0] is None or exponent > 0)
         basis = fit_basis(X, sample_weight, rotate=rotate, center=center, constant=self.fit_intercept)
         fan_in = widths[-2] + self.fit_intercept if deep else basis.n_axes
         joint = self.schedule == "newton" and fan_in <= JOINT_FAN_IN and widths[-1] * fan_in**2 <= JOINT_ENTRIES
@@ -172,6 +172,7 @@ class BaseEPSNN(BaseEstimator):
             temperatures=self._temperatures(len(widths)),
             anchor=resolve(self.prior_anchor, auto.prior_anchor if variances[0] is None else 0.0),
             spectral_exponent=exponent,
+            bias_share=auto.bias_share,
             hidden_variance=auto.hidden_variance,
             output_variance=auto.output_variance,
             joint_last=joint,

@@ -29,7 +29,7 @@ class Layout:
     temperatures : list of float
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
-    spectral_exponent, hidden_variance, output_variance : float
+    spectral_exponent, bias_share, hidden_variance, output_variance : float
     joint_last : bool
         Whether the last layer's weights get a joint Gaussian per unit.
     power : float
@@ -40,6 +40,7 @@ class Layout:
     temperatures: list[float]
     anchor: float
     spectral_exponent: float
+    bias_share: float
     hidden_variance: float
     output_variance: float
     joint_last: bool
@@ -61,7 +62,7 @@ def build_network(
     for index, width in enumerate(layout.widths):
         last = index == len(layout.widths) - 1
         variance = np.tile(_axis_variances(layout, basis, index, fan_in), (width, 1))
-        mean = np.zeros_like(variance) if last else _random_means(layout, variance, index, constant, rng)
+        mean = np.zeros_like(variance) if last else _random_means(layout, basis, variance, index, constant, rng)
         anchored = mean if layout.anchor > 0 else np.zeros_like(mean)
         joint = last and layout.joint_last
         layers.append(
@@ -81,15 +82,20 @@ def _axis_variances(layout: Layout, basis: InputBasis, index: int, fan_in: int) 
     last = index == len(layout.widths) - 1
     potential = layout.output_variance if last else layout.hidden_variance
     if index == 0:
-        return basis.prior_variances(value, layout.spectral_exponent, potential)
+        return basis.prior_variances(value, layout.spectral_exponent, potential, layout.bias_share)
     # Spikes of probability about 1/2: half of the inputs contribute.
     return np.full(fan_in, 2 * potential / fan_in if value is None else value)
 
 
-def _random_means(layout: Layout, variance: Array, index: int, constant: bool, rng: np.random.RandomState) -> Array:
-    """Random means for a hidden layer; deeper units get a bias that centres spikes of probability 1/2."""
+def _random_means(
+    layout: Layout, basis: InputBasis, variance: Array, index: int, constant: bool, rng: np.random.RandomState
+) -> Array:
+    """Random means for a hidden layer, with biases that let each unit fire for about half of the data."""
     strength = layout.anchor if layout.anchor > 0 else START_STRENGTH
     mean = strength * np.sqrt(variance) * rng.standard_normal(variance.shape)
-    if index > 0 and constant:
-        mean[:, -1] = -0.5 * mean[:, :-1].sum(1)
+    if not constant:
+        return mean
+    if index == 0:
+        return basis.balance(mean)
+    mean[:, -1] = -0.5 * mean[:, :-1].sum(1)
     return mean

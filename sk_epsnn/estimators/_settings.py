@@ -31,7 +31,12 @@ class AutoSettings:
     temperature : float
         Temperature of the hidden layers; the last layer always stays at 1.
     spectral_exponent : float
+    bias_share : float
+        Share of the bias in the prior variance of a first-layer potential.
     prior_anchor : float
+    center : bool
+        Whether the prior is independent of the position of the inputs (weights and bias of centred inputs) or that
+        of weights and bias of the inputs as they are.
     hidden_variance, output_variance : float
         Prior variance of a hidden or an output potential, averaged over the data; for regression in units of the
         target's variance.
@@ -41,7 +46,9 @@ class AutoSettings:
     power: float
     temperature: float
     spectral_exponent: float
+    bias_share: float
     prior_anchor: float
+    center: bool
     hidden_variance: float
     output_variance: float
     batch_size: int
@@ -49,9 +56,9 @@ class AutoSettings:
 
 
 #: Classification without and with hidden layers, then regression.
-SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.0, 50.0, 10.0, 1000, 3)
-DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.3, 50.0, 40.0, 1000, 5)
-REGRESSOR = AutoSettings(1.0, 1.0, 0.5, 1.0, 50.0, 8.0, 100, 2)
+SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, True, 50.0, 10.0, 1000, 3)
+DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 40.0, 1000, 5)
+REGRESSOR = AutoSettings(1.0, 1.0, 0.0, 0.1, 1.0, False, 50.0, 8.0, 100, 2)
 
 
 def resolve(value: Any, automatic: Any) -> Any:
