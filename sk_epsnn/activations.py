@@ -128,13 +128,15 @@ class GaussianOutput(Output):
         self.noise_variance = noise_variance
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``."""
+        """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
         noise = self.noise_variance.astype(mean.dtype)
         total = noise + power * variance
         residual = target - mean
         g = residual / total
         gamma = 1 / total
-        log_z = -0.5 * (residual * g + np.log1p(power * variance / noise) / power + np.log(2 * np.pi * noise))
+        ratio = variance / noise
+        spread = ratio if power == 0 else np.log1p(power * ratio) / power
+        log_z = -0.5 * (residual * g + spread + np.log(2 * np.pi * noise))
         return log_z, Derivatives(g, gamma, gamma - power * g * g)
 
 

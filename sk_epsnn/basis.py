@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
@@ -37,6 +38,8 @@ class InputBasis:
         Mean square of x' along each axis (without the constant).
     mean : array of shape (n_axes,)
         Mean of x' (without the constant).
+    varies : boolean array of shape (n_axes,)
+        Axes along which the data has any extent.
     """
 
     rotation: Array | None
@@ -45,6 +48,7 @@ class InputBasis:
     constant: bool
     second_moment: Array
     mean: Array
+    varies: NDArray[np.bool_]
 
     @property
     def n_axes(self) -> int:
@@ -160,8 +164,8 @@ def fit_basis(
     variance = np.maximum(square - mean * mean, 0)
     scale = _power_of_two(float(np.sqrt(variance.mean())))
     if not rotate:
-        moment = _never_zero(variance / scale**2, sample_weight.sum())
-        return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale)
+        moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
+        return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
     gram = _second_moment(X, sample_weight, mean)
     joint = constant and not center
     if joint:
@@ -172,10 +176,10 @@ def fit_basis(
     # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
     largest = np.abs(vectors).argmax(0)
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
-    moment = _never_zero(moment, sample_weight.sum())
+    moment, varies = _never_zero(moment, sample_weight.sum())
     if joint:
-        return InputBasis(vectors[:-1], vectors[-1], scale, False, moment, average @ vectors[:-1] + vectors[-1])
-    return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors)
+        return InputBasis(vectors[:-1], vectors[-1], scale, False, moment, average @ vectors[:-1] + vectors[-1], varies)
+    return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors, varies)
 
 
 def _column_moments(X: Array | sparse.csr_array, sample_weight: Array) -> tuple[Array, Array]:
@@ -206,7 +210,11 @@ def _power_of_two(size: float) -> float:
     return float(2.0 ** np.round(np.log2(size))) if size > 0 else 1.0
 
 
-def _never_zero(moment: Array, mass: float) -> Array:
-    """Shrink the spectrum towards its mean by one sample's worth, so that unseen directions keep a small prior."""
+def _never_zero(moment: Array, mass: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Shrink the spectrum towards its mean by one sample's worth, so that unseen directions keep a small prior.
+
+    Also says which entries were above rounding error before.
+    """
     average = moment.mean() if moment.any() else 1.0
-    return (mass * moment + average) / (mass + 1)
+    varies = moment > 1e-10 * moment.max(initial=0)
+    return (mass * np.where(varies, moment, 0) + average) / (mass + 1), varies

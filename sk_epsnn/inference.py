@@ -24,6 +24,8 @@ from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights, 
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
 SHORTEST_STEP = 1e-3
+#: Average EP may lose this much energy, in nats per sample, before its update counts as diverged.
+ENERGY_SLACK = 0.01
 #: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
 LEAST_PRECISION_STEP = 0.1
 
@@ -35,6 +37,11 @@ class Batch:
     inputs: Inputs
     target: Array
     sample_weight: Array
+
+    @property
+    def mass(self) -> float:
+        """Sum of the sample weights."""
+        return float(self.sample_weight.sum(dtype=np.float64))
 
 
 @dataclass
@@ -97,7 +104,6 @@ def average_ep(
     """
     counts = UpdateCounts()
     start = [layer.posterior for layer in network.layers]
-    first_energy = energy(network, batch, start, cavities)
     posteriors = start
     ratios = [np.zeros((len(batch.target), len(layer.prior.mean)), batch.target.dtype) for layer in network.layers[:-1]]
     sweep = 0
@@ -108,12 +114,27 @@ def average_ep(
             move = _largest_move(old, posteriors)
             if not np.isfinite(move) or move < tol:
                 break
-        last_energy = energy(network, batch, posteriors, cavities) if np.isfinite(move) else -np.inf
-    accepted = bool(np.isfinite(last_energy) and last_energy >= first_energy)
+        accepted = bool(np.isfinite(move)) and _worth_taking(network, batch, cavities, start, posteriors)
     if not accepted:
         counts.rejected_batches += 1
-        posteriors, last_energy = start, first_energy
-    return BatchResult(posteriors, damping, last_energy, sweep, accepted, counts)
+        posteriors = start
+    return BatchResult(posteriors, damping, energy(network, batch, posteriors, cavities), sweep, accepted, counts)
+
+
+def _worth_taking(
+    network: Network,
+    batch: Batch,
+    cavities: list[GaussianWeights],
+    start: list[GaussianWeights],
+    end: list[GaussianWeights],
+) -> bool:
+    """Whether the means at the end are no worse than those at the start, both with the covariances of the end.
+
+    With own shares left out of the cavities the fixed point is not quite the maximum of this energy, hence a slack.
+    """
+    back = [type(q)(q.precision, first.mean) for q, first in zip(end, start, strict=True)]
+    gain = energy(network, batch, end, cavities) - energy(network, batch, back, cavities)
+    return bool(gain >= -ENERGY_SLACK * batch.mass)
 
 
 def _average_sweep(
@@ -127,8 +148,7 @@ def _average_sweep(
     counts: UpdateCounts,
 ) -> tuple[list[GaussianWeights], list[Array]]:
     """One forward and one backward pass of Algorithm 1, then eqs. 29-30 with damping."""
-    mass = float(batch.sample_weight.sum())
-    exponent = 1 - 1 / mass if leave_one_out and mass > 1 else 1.0
+    exponent = 1 - 1 / batch.mass if leave_one_out and batch.mass > 1 else 1.0
     local = [q.power_blend(c, exponent) for q, c in zip(posteriors, cavities, strict=True)]
     weights = _moments(network, local, batch.target.dtype)
     units = [len(layer.prior.mean) for layer in network.layers[1:]]
@@ -137,8 +157,9 @@ def _average_sweep(
     _, down, new_ratios = network.backward(up, batch.target, weights, counts)
     updated: list[GaussianWeights] = []
     for index, (q, cavity) in enumerate(zip(posteriors, cavities, strict=True)):
-        message = down[index].times(batch.sample_weight)
-        precision, shift = mixing.average_messages(message, up.inputs[index], weights[index], leave_one_out)
+        precision, shift = mixing.average_messages(
+            down[index], batch.sample_weight, up.inputs[index], weights[index], leave_one_out
+        )
         # A negative summed precision is set to zero with the tilted mean kept.
         bounded = bound_precision(precision, counts)
         mean = (cavity.shift + shift) / np.maximum(cavity.precision + precision, VARIANCE_FLOOR)
@@ -193,8 +214,7 @@ def newton(
     for sweep in range(1, n_sweeps + 1):
         before = state.energy
         step, gain = state.sweep(min(1.0, 2 * step), cg_steps, counts)
-        settled = gain < tol * len(batch.target) and abs(state.energy - before) < tol * len(batch.target)
-        if settled:
+        if max(gain, abs(state.energy - before)) < tol * batch.mass:
             break
     spread = sum(
         layer.temperature * q.kl_spread_part(c)
@@ -221,6 +241,10 @@ class _NewtonState:
         cost = sum(c.kl_mean_part(w.mean) for c, w in zip(self.cavities, weights, strict=True))
         return _data_energy(self.network, self.batch, up.potentials[-1]) - cost
 
+    def _rounding(self, value: float) -> float:
+        """Energies this close to ``value`` cannot be told apart."""
+        return float(np.finfo(self.batch.target.dtype).eps) * abs(value)
+
     def sweep(self, step: float, cg_steps: int, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
         _, messages, _ = self.network.backward(self.up, self.batch.target, self.weights, counts)
@@ -246,7 +270,8 @@ class _NewtonState:
         gain = self.energy - start
         excess = [sample_weight[:, None] * (m.gamma - m.kappa) for m in messages]
         self._move_precisions([s.precision for s in solutions], excess, max(taken, LEAST_PRECISION_STEP), counts)
-        return max(taken, SHORTEST_STEP), gain
+        # Where no step helps the means have settled; that says nothing about the next batch.
+        return taken if taken > 0 else step, gain
 
     def _move_means(
         self, deltas: list[Array], image: Array, step: float, start: float, counts: UpdateCounts
@@ -259,7 +284,7 @@ class _NewtonState:
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             moved = Potentials(first.mean + length * image, first.variance, first.from_weights)
             up = self.network.forward(self.batch.inputs, weights, moved)
-            if self._energy(up, weights) >= start:  # False for NaN
+            if self._energy(up, weights) >= start - self._rounding(start):  # False for NaN
                 counts.shortened_steps += length < step
                 self.weights, self.up = weights, up
                 return length
@@ -280,7 +305,7 @@ class _NewtonState:
             weights = _moments(self.network, trial, first_mean.dtype)
             first = potentials(self.batch.inputs, weights[0], first_mean)
             up = self.network.forward(self.batch.inputs, weights, first)
-            if self._energy_of_spread(trial, up, excess) >= start:
+            if self._energy_of_spread(trial, up, excess) >= start - self._rounding(start):
                 self.posteriors, self.weights, self.up = trial, weights, up
                 return
             step *= 0.5

@@ -112,7 +112,7 @@ def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> 
 
 
 def average_messages(
-    down: Derivatives, inputs: Inputs, weights: WeightMoments, leave_one_out: bool
+    down: Derivatives, sample_weight: Array, inputs: Inputs, weights: WeightMoments, leave_one_out: bool
 ) -> tuple[Array, Array]:
     """Sum over samples of the messages to independent weights (eqs. 26-29): precision and shift, (n_out, n_in).
 
@@ -121,10 +121,11 @@ def average_messages(
     denominator is expanded to first order in ``s p^2 / D``, so that both sums are matrix products. Without
     ``leave_one_out`` the cavity of a weight is the whole posterior: the limit of many samples and inputs.
     """
-    precision = down.gamma.T @ inputs.square
-    gain = down.g.T @ inputs.mean
+    weighted = down.times(sample_weight)
+    precision = weighted.gamma.T @ inputs.square
+    gain = weighted.g.T @ inputs.mean
     if leave_one_out:
         cube = inputs.square * inputs.mean
-        gain = gain + weights.variance * ((down.g * down.gamma).T @ cube)
-        precision = precision + weights.variance * ((down.gamma * down.gamma).T @ (inputs.square * inputs.square))
+        gain = gain + weights.variance * ((weighted.g * down.gamma).T @ cube)
+        precision = precision + weights.variance * ((weighted.gamma * down.gamma).T @ (inputs.square * inputs.square))
     return precision, gain + weights.mean * precision

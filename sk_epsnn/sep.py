@@ -85,21 +85,19 @@ class NoiseEvidence:
 
         def squares(variance: Array) -> Array:
             total = variance + power * spread
-            expected = (variance * residual / total) ** 2 + variance * spread / total
-            return self.squares + (weight * expected).sum(0)
+            return self.squares + (weight * ((variance * residual / total) ** 2 + variance * spread / total)).sum(0)
 
-        def step(log_variance: Array) -> Array:
-            return np.log((self.prior_squares + squares(np.exp(log_variance))) / (self.prior_mass + mass))
+        def estimate(squares: Array) -> Array:
+            return (self.prior_squares + squares) / (self.prior_mass + mass)
 
-        # The plain iteration is slow where the spread exceeds the noise: extrapolate it (Aitken), within reason.
-        x0 = np.log(self.variance)
-        for _ in range(10):
-            x1 = step(x0)
-            x2 = step(x1)
-            bend = (x2 - x1) - (x1 - x0)
-            jump = np.where(np.abs(bend) > 1e-12, -((x1 - x0) ** 2) / np.where(bend == 0, 1, bend), 0)
-            x0 = np.where(jump * (x2 - x0) > 0, x0 + np.clip(jump, -2, 2), x2)
-        return replace(self, mass=mass, squares=squares(np.exp(step(x0))))
+        # The second moment lies between 0 and r^2 + S, which brackets the fixed point: bisect it in the logarithm.
+        low = np.log(estimate(self.squares))
+        high = np.log(estimate(self.squares + (weight * (residual**2 + spread)).sum(0)))
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            grows = np.log(estimate(squares(np.exp(middle)))) > middle
+            low, high = np.where(grows, middle, low), np.where(grows, high, middle)
+        return replace(self, mass=mass, squares=squares(np.exp(low)))
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
         A new model; the old one is unchanged.
     result : BatchResult
     """
-    mass = float(batch.sample_weight.sum(dtype=np.float64))
+    mass = batch.mass
     exponent = min(1.0, max(total_mass - mass, 0.0) / model.mass) if model.mass > 0 else 0.0
     cavities = [layer.posterior.power_blend(layer.prior, exponent) for layer in model.network.layers]
     result = _work(model, batch, cavities, schedule)

@@ -37,6 +37,10 @@ from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb
 
 #: Rows predicted at a time: bounds the memory of a prediction whatever the number of rows.
 _PREDICT_ROWS = 4096
+#: Conjugate-gradient steps per sweep: principal axes, or a diagonal preconditioner, make few enough.
+_CG_STEPS = 4
+#: A batch is left when a sweep gains less than this share of ``tol`` per sample.
+_SWEEP_TOL = 0.1
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -208,7 +212,11 @@ class BaseEPSNN(BaseEstimator):
     def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:
         """Absorb one batch; returns its energy in nats."""
         schedule = Schedule(
-            self.schedule, resolve(self.n_sweeps, self._auto.n_sweeps), cg_steps=4, damping=self.damping, tol=self.tol
+            self.schedule,
+            n_sweeps=resolve(self.n_sweeps, self._auto.n_sweeps),
+            cg_steps=_CG_STEPS,
+            damping=self.damping,
+            tol=_SWEEP_TOL * self.tol,
         )
         batch = Batch(observed(self._basis.transform(X)), target.astype(X.dtype), sample_weight.astype(X.dtype))
         self._model, result = absorb(self._model, batch, schedule, total)

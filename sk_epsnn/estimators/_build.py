@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 from sk_epsnn.activations import HiddenActivation, Output
 from sk_epsnn.basis import InputBasis
@@ -92,10 +94,27 @@ def _random_means(
 ) -> Array:
     """Random means for a hidden layer, with biases that let each unit fire for about half of the data."""
     strength = layout.anchor if layout.anchor > 0 else START_STRENGTH
-    mean = strength * np.sqrt(variance) * rng.standard_normal(variance.shape)
+    mean = strength * np.sqrt(variance) * _even_normals(variance.shape, rng)
+    if index == 0:
+        # Axes along which the data does not vary are arbitrary: nothing random may depend on them.
+        mean[:, : len(basis.varies)][:, ~basis.varies] = 0
     if not constant:
         return mean
     if index == 0:
         return basis.balance(mean)
     mean[:, -1] = -0.5 * mean[:, :-1].sum(1)
     return mean
+
+
+def _even_normals(shape: tuple[int, int], rng: np.random.RandomState) -> Array:
+    """Standard normal numbers whose rows cover the space evenly, the first columns best (scrambled Sobol points).
+
+    Hidden units so spread depend less on the seed than independent draws do.
+    """
+    n_units, n_axes = shape
+    generator = np.random.default_rng(rng.randint(2**31))
+    if n_axes > qmc.Sobol.MAXDIM:
+        return generator.standard_normal(shape)
+    points = qmc.Sobol(n_axes, scramble=True, rng=generator).random_base2(int(np.ceil(np.log2(n_units))))[:n_units]
+    # Scrambled points lie strictly inside the cube but for rounding.
+    return ndtri(np.clip(points, 1e-12, 1 - 1e-12))

@@ -55,10 +55,11 @@ class AutoSettings:
     n_sweeps: int
 
 
-#: Classification without and with hidden layers, then regression.
+#: Without and with hidden layers. A single layer with Gaussian output is solved exactly in the variational limit.
 SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, True, 50.0, 10.0, 1000, 3)
-DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 40.0, 1000, 5)
-REGRESSOR = AutoSettings(1.0, 1.0, 0.0, 0.1, 1.0, False, 50.0, 8.0, 100, 2)
+DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 100.0, 1000, 4)
+SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 1.0, 0.15, 0.1, 0.5, False, 50.0, 4.0, 100, 2)
 
 
 def resolve(value: Any, automatic: Any) -> Any:

@@ -1,0 +1,231 @@
+"""EPSNNClassifier: labels, probabilities, uncertainty, class weights."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import expit, ndtr, xlogy
+from scipy.stats import norm
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import DataConversionWarning
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+from sk_epsnn import EPSNNClassifier
+
+LABELS = {
+    "strings": np.array(["b", "c", "a"]),
+    "objects": np.array(["b", "c", "a"], dtype=object),
+    "unsorted integers": np.array([7, -1, 3]),
+    "floats": np.array([2.0, 0.0, 1.0]),
+}
+
+
+def one_fires(probability):
+    """Probability of each unit to be the one that fires, given that exactly one does, by enumeration."""
+    alone = np.column_stack(
+        [
+            probability[:, k] * np.prod(1 - np.delete(probability, k, axis=1), axis=1)
+            for k in range(probability.shape[1])
+        ]
+    )
+    return alone / alone.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_labels_of_any_type(blobs, labels):
+    """Renaming the classes, their order kept or not, changes the names only."""
+    plain = EPSNNClassifier().fit(blobs.X, labels.argsort().argsort()[blobs.y])
+    model = EPSNNClassifier().fit(blobs.X, labels[blobs.y])
+    assert model.classes_.dtype == labels.dtype
+    np.testing.assert_array_equal(model.classes_, np.sort(labels))
+    np.testing.assert_array_equal(model.predict_proba(blobs.X_test), plain.predict_proba(blobs.X_test))
+    np.testing.assert_array_equal(model.predict(blobs.X_test), np.sort(labels)[plain.predict(blobs.X_test)])
+    assert model.score(blobs.X_test, labels[blobs.y_test]) > 0.75
+
+
+def test_boolean_labels(blobs):
+    model = EPSNNClassifier().fit(blobs.X, blobs.y == 1)
+    assert model.classes_.dtype == bool
+    assert model.predict(blobs.X_test).dtype == bool
+    assert model.score(blobs.X_test, blobs.y_test == 1) > 0.75
+
+
+def test_labels_in_a_column_are_taken_with_a_warning(blobs):
+    flat = EPSNNClassifier().fit(blobs.X, blobs.y)
+    with pytest.warns(DataConversionWarning, match="1d array was expected"):
+        column = EPSNNClassifier().fit(blobs.X, blobs.y[:, None])
+    np.testing.assert_array_equal(column.predict(blobs.X_test), flat.predict(blobs.X_test))
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)], ids=str)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probabilities(blobs, hidden, n_classes):
+    y = blobs.y if n_classes == 3 else blobs.y > 0
+    model = EPSNNClassifier(hidden, random_state=0).fit(blobs.X, y)
+    probability = model.predict_proba(blobs.X_test)
+    assert probability.shape == (80, n_classes)
+    assert (probability >= 0).all()
+    np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(blobs.X_test)), probability, rtol=1e-12)
+    np.testing.assert_array_equal(model.classes_[probability.argmax(axis=1)], model.predict(blobs.X_test))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "heaviside"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probability_is_conditioned_on_exactly_one_spike(blobs, name, n_classes):
+    """Against quadrature for each unit's probability and enumeration of which unit fires."""
+    y = blobs.y if n_classes == 3 else blobs.y > 0
+    model = EPSNNClassifier(output_activation=name).fit(blobs.X, y)
+    X = blobs.X_test[:5]
+    spread = model._spread(X)
+    fires = {"sigmoid": expit, "heaviside": lambda u: float(u >= 0)}[name]
+
+    def unit(mean, sd):
+        return quad(lambda u: fires(u) * norm.pdf(u, mean, sd), mean - 12 * sd, mean + 12 * sd, points=[0], limit=200)[
+            0
+        ]
+
+    sd = np.sqrt(spread.epistemic + spread.aleatoric)
+    firing = np.vectorize(unit)(spread.mean, sd)
+    if name == "heaviside":
+        np.testing.assert_allclose(firing, ndtr(spread.mean / sd), rtol=1e-6)
+    expected = np.hstack([1 - firing, firing]) if n_classes == 2 else one_fires(firing)
+    np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-3)
+
+
+def test_mean_potential_of_one_layer_is_linear(blobs):
+    model = EPSNNClassifier().fit(blobs.X, blobs.y)
+    potential = blobs.X_test @ model.coefs_[0] + model.intercepts_[0]
+    np.testing.assert_allclose(model._spread(blobs.X_test).mean, potential, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_shapes_follow_the_perceptron(blobs, n_classes):
+    y = blobs.y if n_classes == 3 else blobs.y > 0
+    model = EPSNNClassifier((5, 4), max_iter=1).fit(blobs.X, y)
+    perceptron = MLPClassifier((5, 4)).partial_fit(blobs.X, y, classes=np.unique(y))
+    for ours in (model.coefs_, model.coefs_variance_):
+        assert [w.shape for w in ours] == [w.shape for w in perceptron.coefs_]
+    for ours in (model.intercepts_, model.intercepts_variance_):
+        assert [b.shape for b in ours] == [b.shape for b in perceptron.intercepts_]
+    assert all((v > 0).all() for v in [*model.coefs_variance_, *model.intercepts_variance_])
+    assert model.n_layers_ == perceptron.n_layers_ and model.n_outputs_ == perceptron.n_outputs_
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)], ids=str)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_uncertainty_splits_the_entropy(blobs, hidden, n_classes):
+    y = blobs.y if n_classes == 3 else blobs.y > 0
+    model = EPSNNClassifier(hidden, random_state=0).fit(blobs.X, y)
+    total, aleatoric, epistemic = model.predict_uncertainty(blobs.X_test)
+    probability = model.predict_proba(blobs.X_test)
+    assert total.shape == aleatoric.shape == epistemic.shape == (80,)
+    np.testing.assert_allclose(total, -xlogy(probability, probability).sum(axis=1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(aleatoric + epistemic, total, rtol=1e-12)
+    assert (aleatoric >= 0).all() and (epistemic >= 0).all() and epistemic.max() > 1e-4
+    assert (total <= np.log(n_classes) + 1e-12).all()
+
+
+def test_epistemic_part_is_the_mutual_information(blobs):
+    """Binary, one layer: H(E p) - E H(p) over u ~ N(mean, variance) by quadrature."""
+    model = EPSNNClassifier().fit(blobs.X[:30], blobs.y[:30] > 0)
+    X = blobs.X_test[:5]
+    spread = model._spread(X)
+
+    def entropy(p):
+        return -xlogy(p, p) - xlogy(1 - p, 1 - p)
+
+    for mean, sd, epistemic in zip(
+        spread.mean[:, 0], np.sqrt(spread.epistemic[:, 0]), model.predict_uncertainty(X).epistemic, strict=True
+    ):
+
+        def average(f, mean=mean, sd=sd):
+            return quad(lambda u: f(expit(u)) * norm.pdf(u, mean, sd), mean - 10 * sd, mean + 10 * sd, limit=200)[0]
+
+        assert epistemic == pytest.approx(entropy(average(lambda p: p)) - average(entropy), rel=0.1, abs=1e-4)
+
+
+def test_epistemic_part_shrinks_with_data_and_grows_far_from_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2))
+    y = X[:, 0] + 0.5 * rng.logistic(size=1000) > 0
+    grid = np.column_stack([np.zeros(5), np.linspace(-1, 1, 5)])
+    few, many = (EPSNNClassifier().fit(X[:n], y[:n]).predict_uncertainty(grid).epistemic.mean() for n in (30, 1000))
+    assert many < 0.2 * few
+    model = EPSNNClassifier().fit(X, y)
+    far = model.predict_uncertainty(grid + np.array([0.0, 50.0])).epistemic.mean()
+    assert far > 5 * model.predict_uncertainty(grid).epistemic.mean()
+
+
+@pytest.mark.parametrize("hidden", [(), (4,)], ids=str)
+def test_class_weight_multiplies_sample_weight(blobs, hidden):
+    weight = np.random.default_rng(0).uniform(0.5, 2, size=160)
+    options = {"hidden_layer_sizes": hidden, "random_state": 0}
+    by_class = EPSNNClassifier(class_weight={0: 3, 2: 0.5}, **options)
+    by_row = EPSNNClassifier(**options)
+    factor = np.array([3, 1, 0.5])[blobs.y]
+    for method, extra in (("fit", {}), ("partial_fit", {"classes": [0, 1, 2]})):
+        getattr(by_class, method)(blobs.X, blobs.y, sample_weight=weight, **extra)
+        getattr(by_row, method)(blobs.X, blobs.y, sample_weight=weight * factor, **extra)
+        np.testing.assert_array_equal(by_class.predict_proba(blobs.X_test), by_row.predict_proba(blobs.X_test))
+
+
+def test_balanced_class_weight(blobs):
+    rows = np.r_[np.flatnonzero(blobs.y == 0)[:40], np.flatnonzero(blobs.y == 1)[:8]]
+    X, y = blobs.X[rows], blobs.y[rows]
+    balanced = EPSNNClassifier(class_weight="balanced").fit(X, y)
+    given = EPSNNClassifier(class_weight={0: 48 / 80, 1: 48 / 16}).fit(X, y)
+    np.testing.assert_allclose(balanced.predict_proba(X), given.predict_proba(X), rtol=1e-9)
+    assert balanced.predict_proba(X)[:, 1].mean() > 1.2 * EPSNNClassifier().fit(X, y).predict_proba(X)[:, 1].mean()
+
+
+def test_balanced_class_weight_counts_a_row_by_its_weight(blobs):
+    weight = np.random.default_rng(5).integers(0, 3, size=160)
+    weighted = EPSNNClassifier(class_weight="balanced").fit(blobs.X, blobs.y, sample_weight=weight)
+    repeated = EPSNNClassifier(class_weight="balanced").fit(blobs.X.repeat(weight, axis=0), blobs.y.repeat(weight))
+    np.testing.assert_allclose(
+        weighted.predict_proba(blobs.X_test), repeated.predict_proba(blobs.X_test), rtol=1e-7, atol=1e-9
+    )
+
+
+def test_class_without_weight_keeps_its_column(blobs):
+    model = EPSNNClassifier().fit(blobs.X, blobs.y, sample_weight=(blobs.y != 2).astype(float))
+    assert model.predict_proba(blobs.X_test).shape == (80, 3)
+    assert (model.predict(blobs.X_test) != 2).all()
+
+
+def test_stream_may_bring_classes_late(blobs):
+    order = np.argsort(blobs.y, kind="stable")
+    model = EPSNNClassifier()
+    for rows in np.array_split(order, 4):
+        model.partial_fit(blobs.X[rows], blobs.y[rows], classes=[2, 0, 1])
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    assert model.score(blobs.X_test, blobs.y_test) > 0.6
+
+
+@pytest.mark.parametrize(("hidden", "accuracy"), [((), 0.75), ((30,), 0.7)], ids=["one layer", "hidden layer"])
+def test_digits(digits, hidden, accuracy):
+    model = EPSNNClassifier(hidden, random_state=0).fit(digits.X, digits.y)
+    assert model.score(digits.X_test, digits.y_test) > accuracy
+
+
+def test_breast_cancer():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    model = EPSNNClassifier().fit(X[:400], y[:400])
+    assert model.score(X[400:], y[400:]) > 0.95
+
+
+def test_hidden_layer_solves_exclusive_or():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(600, 2))
+    y = X[:, 0] * X[:, 1] > 0
+    assert EPSNNClassifier().fit(X[:400], y[:400]).score(X[400:], y[400:]) < 0.7
+    model = EPSNNClassifier((20,), random_state=0, max_iter=30, tol=0).fit(X[:400], y[:400])
+    assert model.score(X[400:], y[400:]) > 0.9
+
+
+def test_mnist(mnist):
+    model = EPSNNClassifier((50,), max_iter=2, random_state=0).fit(mnist.X[:2000], mnist.y[:2000])
+    assert model.predict_proba(mnist.X_test[:500]).dtype == np.float32
+    assert model.score(mnist.X_test[:500], mnist.y_test[:500]) > 0.8

@@ -1,0 +1,333 @@
+"""Errors name the remedy, and leave the estimator exactly as it was, Ctrl-C included."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn.estimators import _base
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3))
+LABELS = np.arange(30) % 3
+TARGETS = X @ np.array([1.0, -1.0, 0.5])
+KINDS = {EPSNNClassifier: LABELS, EPSNNRegressor: TARGETS}
+KIND = pytest.mark.parametrize("kind", KINDS)
+METHOD = pytest.mark.parametrize("method", ["fit", "partial_fit"])
+
+
+def with_entry(array, value):
+    changed = np.array(array, dtype=np.result_type(array, type(value)))
+    changed.flat[4] = value
+    return changed
+
+
+def call(model, method, X, y, **options):
+    """Call fit or partial_fit, the latter with the classes if it wants them."""
+    if method == "partial_fit" and isinstance(model, EPSNNClassifier):
+        options = {"classes": [0, 1, 2], **options}
+    return getattr(model, method)(X, y, **options)
+
+
+def unfitted(kind, **options):
+    return kind(max_iter=2, random_state=0, **options)
+
+
+def fitted(kind, **options):
+    return unfitted(kind, **options).fit(X, KINDS[kind])
+
+
+def assert_refused(model, method, X, y, match, freeze, error=ValueError, **options):
+    before = freeze(vars(model))
+    with pytest.raises(error, match=match):
+        call(model, method, X, y, **options)
+    assert freeze(vars(model)) == before
+
+
+# ---------------------------------------------------------------------- data
+
+BAD_INPUTS = {
+    "NaN": (with_entry(X, np.nan), "contains NaN"),
+    "infinity": (with_entry(X, np.inf), "contains infinity"),
+    "one dimension": (X[:, 0], "Reshape your data"),
+    "three dimensions": (X[:, :, None], "dim(ension)?s? 3"),
+    "complex": (X + 1j, "Complex data not supported"),
+    "text": (np.full((30, 3), "spike"), "could not convert string to float|numeric"),
+    "lengths differ": (X[:-1], "inconsistent numbers of samples"),
+    "no rows": (X[:0], "0 sample"),
+    "no features": (X[:, :0], "0 feature"),
+}
+
+
+@KIND
+@METHOD
+@pytest.mark.parametrize("start", [unfitted, fitted])
+@pytest.mark.parametrize(("bad", "match"), BAD_INPUTS.values(), ids=BAD_INPUTS)
+def test_bad_inputs(kind, method, start, bad, match, freeze):
+    y = KINDS[kind][: len(bad)] if len(bad) == 0 else KINDS[kind]
+    assert_refused(start(kind), method, bad, y, match, freeze)
+
+
+@KIND
+@pytest.mark.parametrize("hidden", [(), (3,)], ids=str)
+def test_feature_count_changed(kind, hidden, freeze):
+    model = fitted(kind, hidden_layer_sizes=hidden)
+    match = "X has 2 features, but .* is expecting 3 features"
+    assert_refused(model, "partial_fit", X[:, :2], KINDS[kind], match, freeze)
+    assert_refused(model.set_params(warm_start=True), "fit", X[:, :2], KINDS[kind], match, freeze)
+    before = freeze(vars(model))
+    for method in ("predict", "predict_uncertainty"):
+        with pytest.raises(ValueError, match=match):
+            getattr(model, method)(X[:, :2])
+    assert freeze(vars(model)) == before
+
+
+@KIND
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_prediction_refuses_what_fit_refuses(kind, bad):
+    with pytest.raises(ValueError, match="contains"):
+        fitted(kind).predict(with_entry(X, bad))
+
+
+BAD_WEIGHTS = {
+    "negative": (with_entry(np.ones(30), -1.0), "Negative values in data passed to `sample_weight`"),
+    "all zero": (np.zeros(30), "at least one non-zero"),
+    "NaN": (with_entry(np.ones(30), np.nan), "sample_weight contains NaN"),
+    "infinite": (with_entry(np.ones(30), np.inf), "sample_weight contains infinity"),
+    "too few": (np.ones(29), r"sample_weight.shape == \(29,\), expected \(30,\)"),
+    "two dimensions": (np.ones((30, 2)), "Sample weights must be 1D"),
+}
+
+
+@KIND
+@METHOD
+@pytest.mark.parametrize("start", [unfitted, fitted])
+@pytest.mark.parametrize(("bad", "match"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
+def test_bad_sample_weights(kind, method, start, bad, match, freeze):
+    assert_refused(start(kind), method, X, KINDS[kind], match, freeze, sample_weight=bad)
+
+
+# ---------------------------------------------------------------------- targets
+
+BAD_TARGETS = {
+    "NaN": (with_entry(TARGETS, np.nan), "y contains NaN"),
+    "infinity": (with_entry(TARGETS, np.inf), "y contains infinity"),
+    "None": (np.array([None] * 30), "y contains NaN"),
+    "complex": (TARGETS + 1j, "Complex data not supported"),
+    "text": (np.full(30, "high"), "could not convert string to float"),
+    "three dimensions": (TARGETS[:, None, None], "dim(ension)?s? 3"),
+    "nothing": (None, "requires y to be passed"),
+}
+
+
+@METHOD
+@pytest.mark.parametrize("start", [unfitted, fitted])
+@pytest.mark.parametrize(("bad", "match"), BAD_TARGETS.values(), ids=BAD_TARGETS)
+def test_bad_targets(method, start, bad, match, freeze):
+    assert_refused(start(EPSNNRegressor), method, X, bad, match, freeze)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_number_of_outputs_changed(before, after, freeze):
+    model = unfitted(EPSNNRegressor).fit(X, X[:, :before])
+    match = f"y has {after} outputs, but the model was fitted with {before}"
+    assert_refused(model, "partial_fit", X, X[:, :after], match, freeze)
+    assert_refused(model.set_params(warm_start=True), "fit", X, X[:, :after], match, freeze)
+
+
+@pytest.mark.parametrize("start", [unfitted, fitted])
+def test_bad_labels_in_fit(start, freeze):
+    model = start(EPSNNClassifier)
+    assert_refused(model, "fit", X, np.ones(30), "at least 2 classes, but the data has only one class", freeze)
+    assert_refused(model, "fit", X, TARGETS, "Unknown label type: continuous", freeze)
+    assert_refused(model, "fit", X, np.column_stack([LABELS, LABELS]), "y should be a 1d array", freeze)
+    assert_refused(model, "fit", X, None, "requires y to be passed", freeze)
+
+
+def test_labels_changed_in_a_warm_start(freeze):
+    model = fitted(EPSNNClassifier, warm_start=True)
+    assert_refused(model, "fit", X, LABELS % 2, "set warm_start=False to start anew", freeze)
+
+
+def test_bad_labels_in_a_first_batch(freeze):
+    model = unfitted(EPSNNClassifier)
+    assert_refused(model, "partial_fit", X, LABELS, "classes must be passed in the first call", freeze, classes=None)
+    assert_refused(model, "partial_fit", X, LABELS * 0, "at least 2 classes", freeze, classes=[0])
+    for y in (LABELS + 1, LABELS.astype(str), TARGETS):
+        assert_refused(model, "partial_fit", X, y, r"name every label in the first call.*classes=", freeze)
+
+
+def test_bad_labels_in_a_later_batch(freeze):
+    model = fitted(EPSNNClassifier)
+    for y in (LABELS + 1, np.array(["a", "b", "c"])[LABELS]):
+        assert_refused(model, "partial_fit", X, y, r"name every label in the first call.*classes=", freeze)
+    for classes in ([0, 1], [0, 1, 2, 3]):
+        assert_refused(model, "partial_fit", X, LABELS, "cannot change in a stream", freeze, classes=classes)
+
+
+# ---------------------------------------------------------------------- parameters
+
+BAD_PARAMETERS = [
+    ("hidden_layer_sizes", 0, r"int in the range \[1, inf\)"),
+    ("hidden_layer_sizes", (3, 0), "must hold positive integers"),
+    ("hidden_layer_sizes", (2.5,), "must hold positive integers"),
+    ("hidden_layer_sizes", ("a",), "must hold positive integers"),
+    ("activation", "relu", "must be a str among .*heaviside"),
+    ("weight_type", "ternary", "must be a str among .*continuous"),
+    ("prior", "flat", "must be a str among .*gaussian"),
+    ("prior_variance", 0.0, r"float in the range \(0.0, inf\)"),
+    ("prior_variance", [1.0, 1.0], "give one number, or one per layer"),
+    ("prior_variance", [-1.0], "must be positive and finite in every layer"),
+    ("prior_variance", [np.inf], "must be positive and finite in every layer"),
+    ("prior_variance", "big", "among .*auto"),
+    ("prior_anchor", -1.0, r"float in the range \[0.0, inf\)"),
+    ("spectral_exponent", -0.5, r"float in the range \[0.0, inf\)"),
+    ("input_rotation", "yes", "among .*auto"),
+    ("schedule", "adam", "among .*average_ep|among .*newton"),
+    ("n_sweeps", 0, r"int in the range \[1, inf\)"),
+    ("fit_intercept", "no", "must be an instance of 'bool'"),
+    ("batch_size", 0, r"int in the range \[1, inf\)"),
+    ("batch_size", 2.5, r"int in the range \[1, inf\)"),
+    ("max_iter", 0, r"int in the range \[1, inf\)"),
+    ("damping", 0.0, r"float in the range \(0.0, 1.0\]"),
+    ("damping", 1.5, r"float in the range \(0.0, 1.0\]"),
+    ("power", -0.1, r"float in the range \[?\(?0.0, 1.0\]"),
+    ("power", 1.1, r"float in the range \[?\(?0.0, 1.0\]"),
+    ("temperature", 0.0, r"float in the range \(0.0, inf\)"),
+    ("temperature", [1.0, 1.0, 1.0], "give one number, or one per layer"),
+    ("temperature", [np.nan], "must be positive and finite in every layer"),
+    ("tol", -1e-3, r"float in the range \[0.0, inf\)"),
+    ("shuffle", "no", "must be an instance of 'bool'"),
+    ("warm_start", "no", "must be an instance of 'bool'"),
+    ("n_jobs", 1.5, "must be an instance of 'int' or None"),
+    ("random_state", "seed", "random_state"),
+    ("verbose", "loud", "verbose"),
+]
+OF_ONE_KIND = [
+    (EPSNNClassifier, "output_activation", "softmax", "must be a str among .*sigmoid"),
+    (EPSNNClassifier, "class_weight", "even", "among .*balanced"),
+    (EPSNNClassifier, "class_weight", {0: -1.0}, "class_weight must be finite and not negative"),
+    (EPSNNClassifier, "class_weight", {0: np.nan}, "class_weight must be finite and not negative"),
+    (EPSNNClassifier, "class_weight", {0: 0, 1: 0, 2: 0}, "give one a positive weight"),
+    (EPSNNClassifier, "class_weight", {0: 1.0, 7: 2.0}, "not in class_weight"),
+    (EPSNNRegressor, "noise_variance", 0.0, r"float in the range \(0.0, inf\)"),
+    (EPSNNRegressor, "noise_variance", "big", "among .*auto"),
+]
+
+
+@METHOD
+@pytest.mark.parametrize(
+    ("kind", "name", "bad", "match"), [(kind, *case) for kind in KINDS for case in BAD_PARAMETERS] + OF_ONE_KIND
+)
+def test_bad_parameters(kind, method, name, bad, match, freeze):
+    model = unfitted(kind).set_params(**{name: bad})
+    assert_refused(model, method, X, KINDS[kind], match, freeze)
+    if method == "fit":
+        model = fitted(kind).set_params(**{name: bad})
+        assert_refused(model, method, X, KINDS[kind], match, freeze)
+
+
+def test_every_parameter_has_a_bad_value():
+    shared = {name for name, *_ in BAD_PARAMETERS}
+    for kind in KINDS:
+        own = {name for of, name, *_ in OF_ONE_KIND if of is kind}
+        assert shared | own == set(kind().get_params())
+
+
+@KIND
+def test_spectral_prior_needs_the_principal_axes(kind, freeze):
+    model = unfitted(kind, spectral_exponent=1.0, input_rotation=False)
+    assert_refused(model, "fit", X, KINDS[kind], "leave input_rotation='auto' or set spectral_exponent=0", freeze)
+
+
+@pytest.mark.parametrize("start", [unfitted, fitted])
+def test_balanced_weights_need_all_labels(start, freeze):
+    model = start(EPSNNClassifier, class_weight="balanced")
+    assert_refused(model, "partial_fit", X, LABELS, "compute_class_weight and pass them as a dict", freeze)
+
+
+# ---------------------------------------------------------------------- state
+
+
+@KIND
+def test_use_before_fit(kind):
+    model = kind()
+    for method in {"predict", "predict_proba", "predict_log_proba", "predict_uncertainty"} & set(dir(kind)):
+        with pytest.raises(NotFittedError, match="Call 'fit' with appropriate arguments"):
+            getattr(model, method)(X)
+    names = ["coefs_", "intercepts_", "coefs_variance_", "intercepts_variance_", "update_counts_"]
+    for name in names + ["noise_variance_"] * (kind is EPSNNRegressor):
+        with pytest.raises(AttributeError, match=f"not fitted yet, so it has no '{name}'"):
+            getattr(model, name)
+    assert vars(model) == vars(clone(model))
+
+
+@KIND
+@METHOD
+@pytest.mark.parametrize("start", [unfitted, fitted])
+@pytest.mark.parametrize("hidden", [(), (3,)], ids=str)
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidden, warm_start, freeze, monkeypatch):
+    """Ctrl-C in the second batch of a fit, or in the batch of a stream."""
+    options = {"hidden_layer_sizes": hidden, "batch_size": 12, "warm_start": warm_start}
+    model = start(kind, **options)
+    absorb, calls = _base.absorb, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if method == "partial_fit" or len(calls) == 2:
+            raise KeyboardInterrupt
+        return absorb(*arguments)
+
+    monkeypatch.setattr("sk_epsnn.estimators._base.absorb", interrupted)
+    before = freeze(vars(model))
+    with pytest.raises(KeyboardInterrupt):
+        call(model, method, X, KINDS[kind])
+    assert freeze(vars(model)) == before
+    assert len(calls) == (1 if method == "partial_fit" else 2)
+    monkeypatch.undo()
+    # It goes on as if nothing had happened.
+    other = start(kind, **options)
+    assert freeze(vars(call(model, method, X, KINDS[kind]))) == freeze(vars(call(other, method, X, KINDS[kind])))
+
+
+@KIND
+def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
+    model = unfitted(kind)
+    call(model, "partial_fit", X[:15], KINDS[kind][:15])
+    before, result = freeze(vars(model)), model.predict(X)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sk_epsnn.estimators._base.absorb", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call(model, "partial_fit", X[15:], KINDS[kind][15:])
+    assert freeze(vars(model)) == before
+    np.testing.assert_array_equal(model.predict(X), result)
+
+
+@KIND
+def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
+    """A warning in the call whose batch was refused, none in the next one."""
+    absorb = _base.absorb
+
+    def refuse(model, *arguments):
+        _, result = absorb(model, *arguments)
+        return replace(model, counts=replace(model.counts, rejected_batches=model.counts.rejected_batches + 1)), result
+
+    model = fitted(kind)
+    before = model.predict(X)
+    monkeypatch.setattr(_base, "absorb", refuse)
+    with pytest.warns(
+        ConvergenceWarning, match="1 batch update.*Use schedule='newton'.*or a smaller damping"
+    ) as record:
+        call(model, "partial_fit", X, KINDS[kind])
+    assert record[0].filename == __file__
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert model.update_counts_["rejected_batches"] == 1
+    monkeypatch.undo()
+    call(model, "partial_fit", X, KINDS[kind])  # warnings are errors here
