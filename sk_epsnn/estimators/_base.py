@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
@@ -41,6 +42,7 @@ _PREDICT_ROWS = 4096
 _CG_STEPS = 4
 #: A batch is left when a sweep gains less than this share of ``tol`` per sample.
 _SWEEP_TOL = 0.1
+_INPUT_CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -85,7 +87,7 @@ class BaseEPSNN(BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
-        "n_jobs": [Integral, None],
+        "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -105,11 +107,14 @@ class BaseEPSNN(BaseEstimator):
     # ------------------------------------------------------------------ training
 
     def _validate_X(self, X: Any, *, reset: bool) -> Any:
-        return validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset)
+        X = validate_data(self, X, **_INPUT_CHECKS, reset=reset)
+        refuse_huge("X", X.data if sparse.issparse(X) else X)
+        return X
 
     def _validate_X_y(self, X: Any, y: Any, *, reset: bool) -> Any:
-        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "reset": reset}
-        return validate_data(self, X, y, **options, multi_output=True)
+        X, y = validate_data(self, X, y, **_INPUT_CHECKS, reset=reset, multi_output=True)
+        refuse_huge("X", X.data if sparse.issparse(X) else X)
+        return X, y
 
     @property
     def _continuing(self) -> bool:
@@ -196,7 +201,7 @@ class BaseEPSNN(BaseEstimator):
     def _hidden_widths(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
-        if any(not isinstance(w, Integral) or w < 1 for w in widths):
+        if any(not isinstance(w, Integral) or isinstance(w, bool) or w < 1 for w in widths):
             raise ValueError(f"hidden_layer_sizes must hold positive integers, got {sizes!r}.")
         return [int(w) for w in widths]
 
@@ -373,3 +378,16 @@ def _with_weight(X: Any, target: Array, sample_weight: Array) -> tuple[Any, Arra
     if not kept.any():
         raise ValueError("Every row has weight zero (sample_weight times class_weight); give one a positive weight.")
     return X[kept], target[kept], sample_weight[kept]
+
+
+def refuse_huge(name: str, values: Array) -> None:
+    """Refuse finite values whose squares would overflow."""
+    if values.size == 0:
+        return
+    largest = max(float(values.max()), -float(values.min()))
+    limit = float(np.finfo(values.dtype).max) ** 0.45
+    if largest > limit:
+        raise ValueError(
+            f"{name} holds values up to {largest:.1e}, but {values.dtype} arithmetic here needs them below {limit:.0e}; "
+            "rescale them, for example with sklearn.preprocessing.StandardScaler."
+        )

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
-from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight
+from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, refuse_huge, _with_weight
 from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence
@@ -45,7 +45,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.5 (0 where ``prior_variance`` is a number).
+        0.7 (0 where ``prior_variance`` is a number).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
@@ -74,7 +74,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 1 with hidden layers; 0 without, where it is exact.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
-        "auto" is 1.
+        "auto" is 0.7 in hidden layers and 1 in the last.
     tol : float, default=1e-3
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it.
@@ -318,7 +318,9 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     def _validate_X_y(self, X, y, *, reset):
         X, y = super()._validate_X_y(X, y, reset=reset)
         # Objects, None among them, become numbers here or not at all.
-        return X, check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        refuse_huge("y", y)
+        return X, y
 
     def _set_target(self, y: np.ndarray, rows: slice, sample_weight: Array) -> None:
         """Location and scale of the targets; a prior given as a number is meant for targets as they are."""

@@ -5,7 +5,6 @@ Each number was chosen on data that no reported figure uses; `docs/settings.md` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -59,7 +58,7 @@ class AutoSettings:
 SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, True, 50.0, 10.0, 1000, 3)
 DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 100.0, 1000, 4)
 SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
-DEEP_REGRESSOR = AutoSettings(1.0, 1.0, 0.15, 0.1, 0.5, False, 50.0, 4.0, 100, 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 0.15, 0.1, 0.7, False, 50.0, 4.0, 100, 2)
 
 
 def resolve(value: Any, automatic: Any) -> Any:
@@ -73,7 +72,7 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[float | None]:
         return [None] * n_layers
     if isinstance(value, Real):
         return [float(value)] * n_layers
-    values = list(value) if isinstance(value, Sequence | np.ndarray) else [value]
+    values = list(value)
     if len(values) != n_layers:
         raise ValueError(
             f"{name} has {len(values)} entries, but the network has {n_layers} layers of weights "
