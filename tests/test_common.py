@@ -10,10 +10,10 @@ from sk_epsnn import EPSNNClassifier, EPSNNRegressor
 CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside"),
-    EPSNNClassifier(schedule="average_ep"),
+    EPSNNClassifier(schedule="average_ep", damping=0.1),
     EPSNNClassifier(hidden_layer_sizes=(8,)),
     EPSNNRegressor(),
-    EPSNNRegressor(schedule="average_ep"),
+    EPSNNRegressor(schedule="average_ep", damping=0.1),
     EPSNNRegressor(hidden_layer_sizes=(8,)),
 ]
 # Public checks that check_estimator leaves out.

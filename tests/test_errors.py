@@ -202,7 +202,7 @@ BAD_PARAMETERS = [
     ("tol", -1e-3, r"float in the range \[0.0, inf\)"),
     ("shuffle", "no", "must be an instance of 'bool'"),
     ("warm_start", "no", "must be an instance of 'bool'"),
-    ("n_jobs", 1.5, "must be an instance of 'int' or None"),
+    ("n_jobs", 1.5, "must be an int in the range"),
     ("random_state", "seed", "random_state"),
     ("verbose", "loud", "verbose"),
 ]

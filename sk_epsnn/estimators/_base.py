@@ -27,6 +27,7 @@ from sk_epsnn.estimators._settings import (
     ROTATION_LIMIT,
     AutoSettings,
     per_layer,
+    plain_ep,
     resolve,
 )
 from sk_epsnn.inference import Batch
@@ -212,7 +213,8 @@ class BaseEPSNN(BaseEstimator):
 
     @property
     def _auto(self) -> AutoSettings:
-        return self._auto_settings(len(self._hidden_widths()) + 1)
+        auto = self._auto_settings(len(self._hidden_widths()) + 1)
+        return plain_ep(auto) if self.schedule == "average_ep" else auto
 
     def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:
         """Absorb one batch; returns its energy in nats."""

@@ -5,7 +5,7 @@ Each number was chosen on data that no reported figure uses; `docs/settings.md` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -59,6 +59,11 @@ SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, True, 50.0, 10.0, 100
 DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 100.0, 1000, 4)
 SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
 DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 0.15, 0.1, 0.7, False, 50.0, 4.0, 100, 2)
+
+
+def plain_ep(settings: AutoSettings) -> AutoSettings:
+    """The same for the paper's own schedule: plain EP, and enough sweeps for a damped iteration."""
+    return replace(settings, power=1.0, temperature=1.0, n_sweeps=30)
 
 
 def resolve(value: Any, automatic: Any) -> Any:
