@@ -17,6 +17,8 @@ from sklearn.utils import gen_batches
 
 from sk_epsnn.numerics import Array
 
+#: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
+OFFSET_LIMIT = 10.0
 _CHUNK = 4096
 
 
@@ -140,7 +142,7 @@ class InputBasis:
 
 
 def fit_basis(
-    X: Array | sparse.csr_array, sample_weight: Array, *, rotate: bool, center: bool, constant: bool
+    X: Array | sparse.csr_array, sample_weight: Array, *, rotate: bool, center: bool | None, constant: bool
 ) -> InputBasis:
     """Choose the basis from data.
 
@@ -150,17 +152,18 @@ def fit_basis(
     sample_weight : array of shape (n_samples,)
     rotate : bool
         Turn to the principal axes.
-    center : bool
-        Subtract the mean first. Otherwise, with ``constant``, the constant takes part in the rotation, which leaves
-        an isotropic prior on weights and bias exactly as it was.
+    center : bool or None
+        Subtract the mean first; None does so only for inputs whose offset outweighs their spread. Otherwise, with
+        ``constant``, the constant takes part in the rotation, which leaves an isotropic prior on weights and bias
+        exactly as it was.
     constant : bool
         Whether potentials have a bias.
     """
     average, square = _column_moments(X, sample_weight)
-    mean = average
-    n_features = X.shape[1]
-    if not center:
-        mean = np.zeros(n_features)
+    if center is None:
+        offset = float((average * average).sum())
+        center = offset > OFFSET_LIMIT * float(square.sum() - offset)
+    mean = average if center else np.zeros(X.shape[1])
     variance = np.maximum(square - mean * mean, 0)
     scale = _power_of_two(float(np.sqrt(variance.mean())))
     if not rotate:

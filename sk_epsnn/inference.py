@@ -229,17 +229,25 @@ class _NewtonState:
     def __init__(self, network: Network, batch: Batch, cavities: list[GaussianWeights]):
         self.network, self.batch, self.cavities = network, batch, cavities
         self.posteriors: list[GaussianWeights] = [layer.posterior for layer in network.layers]
-        self.weights = _moments(network, self.posteriors, batch.target.dtype)
-        self.up = network.forward(batch.inputs, self.weights)
+        self._set(_moments(network, self.posteriors, batch.target.dtype))
+
+    def _set(self, weights: list[WeightMoments], up: Upward | None = None, data_energy: float | None = None) -> None:
+        """Take over weight moments; the forward pass and summed log evidence that go with them may be known."""
+        self.weights = weights
+        self.up = self.network.forward(self.batch.inputs, weights) if up is None else up
+        self.data_energy = self._data_energy(self.up) if data_energy is None else data_energy
+
+    def _data_energy(self, up: Upward) -> float:
+        return _data_energy(self.network, self.batch, up.potentials[-1])
+
+    def _cost(self, weights: list[WeightMoments]) -> float:
+        """The part of KL that depends on the means."""
+        return sum(c.kl_mean_part(w.mean) for c, w in zip(self.cavities, weights, strict=True))
 
     @property
     def energy(self) -> float:
         """Energy up to the part of KL that depends on the covariances only."""
-        return self._energy(self.up, self.weights)
-
-    def _energy(self, up: Upward, weights: list[WeightMoments]) -> float:
-        cost = sum(c.kl_mean_part(w.mean) for c, w in zip(self.cavities, weights, strict=True))
-        return _data_energy(self.network, self.batch, up.potentials[-1]) - cost
+        return self.data_energy - self._cost(self.weights)
 
     def _rounding(self, value: float) -> float:
         """Energies this close to ``value`` cannot be told apart."""
@@ -284,9 +292,10 @@ class _NewtonState:
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             moved = Potentials(first.mean + length * image, first.variance, first.from_weights)
             up = self.network.forward(self.batch.inputs, weights, moved)
-            if self._energy(up, weights) >= start - self._rounding(start):  # False for NaN
+            data_energy = self._data_energy(up)
+            if data_energy - self._cost(weights) >= start - self._rounding(start):  # False for NaN
                 counts.shortened_steps += length < step
-                self.weights, self.up = weights, up
+                self._set(weights, up, data_energy)
                 return length
             length *= 0.5
         counts.rejected_steps += 1
@@ -296,7 +305,7 @@ class _NewtonState:
         """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
         means = [w.mean.astype(np.float64) for w in self.weights]
         here = [type(q)(q.precision, m) for q, m in zip(self.posteriors, means, strict=True)]
-        start = self._energy_of_spread(here, self.up, excess)
+        start = self.data_energy - self._spread_cost(here, self.up, excess)
         first_mean = self.up.potentials[0].mean
         while step >= SHORTEST_STEP:
             trial = [
@@ -305,27 +314,29 @@ class _NewtonState:
             weights = _moments(self.network, trial, first_mean.dtype)
             first = potentials(self.batch.inputs, weights[0], first_mean)
             up = self.network.forward(self.batch.inputs, weights, first)
-            if self._energy_of_spread(trial, up, excess) >= start - self._rounding(start):
-                self.posteriors, self.weights, self.up = trial, weights, up
+            data_energy = self._data_energy(up)
+            if data_energy - self._spread_cost(trial, up, excess) >= start - self._rounding(start):
+                self.posteriors = trial
+                self._set(weights, up, data_energy)
                 return
             step *= 0.5
         counts.rejected_precisions += 1
         self.posteriors = here
 
-    def _energy_of_spread(self, posteriors: list[GaussianWeights], up: Upward, excess: list[Array]) -> float:
-        """EP energy as a function of the covariances, with the sites held fixed.
+    def _spread_cost(self, posteriors: list[GaussianWeights], up: Upward, excess: list[Array]) -> float:
+        """What EP's energy subtracts from the summed log evidence on account of the covariances, sites held fixed.
 
         Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
-        to second order, S the variance that comes from the weights. Its stationary point is EP's
-        ``P = P_c + sum gamma p^2``.
+        to second order, S the variance that comes from the weights. With the KL of the covariances, the stationary
+        point is EP's ``P = P_c + sum gamma p^2``.
         """
-        value = _data_energy(self.network, self.batch, up.potentials[-1])
-        for q, cavity, layer, last, extra in zip(
+        cost = 0.0
+        for q, cavity, layer, here, extra in zip(
             posteriors, self.cavities, self.network.layers, up.potentials, excess, strict=True
         ):
-            value -= 0.5 * float((extra * last.from_weights).sum(dtype=np.float64))
-            value -= layer.temperature * q.kl_spread_part(cavity)
-        return value
+            cost += 0.5 * float((extra * here.from_weights).sum(dtype=np.float64))
+            cost += layer.temperature * q.kl_spread_part(cavity)
+        return cost
 
 
 @dataclass

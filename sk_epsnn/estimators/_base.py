@@ -172,7 +172,8 @@ class BaseEPSNN(BaseEstimator):
                 "leave input_rotation='auto' or set spectral_exponent=0."
             )
         # A prior given as a number is meant for the raw inputs; a prior scaled to the data may shift them first.
-        center = self.fit_intercept and auto.center and (variances[0] is None or exponent > 0)
+        shift = self.fit_intercept and (variances[0] is None or exponent > 0)
+        center = auto.center if shift else False
         basis = fit_basis(X, sample_weight, rotate=rotate, center=center, constant=self.fit_intercept)
         fan_in = widths[-2] + self.fit_intercept if deep else basis.n_axes
         joint = self.schedule == "newton" and fan_in <= JOINT_FAN_IN and widths[-1] * fan_in**2 <= JOINT_ENTRIES

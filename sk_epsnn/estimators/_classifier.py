@@ -18,7 +18,7 @@ from sk_epsnn.activations import SPIKING_OUTPUTS, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
 from sk_epsnn.estimators._settings import DEEP_CLASSIFIER, SHALLOW_CLASSIFIER, AutoSettings
 from sk_epsnn.network import Spread
-from sk_epsnn.numerics import Array
+from sk_epsnn.numerics import Array, gauss_hermite
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
 _NODES = 64
@@ -403,14 +403,13 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
     def _mutual_information(self, spread: Spread) -> Array:
         """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials."""
-        n_units = spread.mean.shape[1]
-        nodes = _normal_nodes(n_units).astype(spread.mean.dtype)
+        nodes, weights = _normal_rule(spread.mean.shape[1])
         sd = np.sqrt(spread.epistemic)
         mean_probability, mean_entropy = 0.0, 0.0
-        for node in nodes:
+        for node, weight in zip(nodes.astype(sd.dtype), weights.astype(sd.dtype), strict=True):
             log_probability = self._log_probability(spread.mean + sd * node, spread.aleatoric)
-            mean_probability = mean_probability + np.exp(log_probability) / len(nodes)
-            mean_entropy = mean_entropy + _entropy(log_probability) / len(nodes)
+            mean_probability = mean_probability + weight * np.exp(log_probability)
+            mean_entropy = mean_entropy + weight * _entropy(log_probability)
         return np.maximum(-xlogy(mean_probability, mean_probability).sum(1) - mean_entropy, 0)
 
 
@@ -429,11 +428,15 @@ def _entropy(log_probability: Array) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _normal_nodes(n_units: int) -> Array:
-    """Equally weighted nodes for a standard normal in ``n_units`` dimensions, symmetric about 0."""
+def _normal_rule(n_units: int) -> tuple[Array, Array]:
+    """Nodes (n_nodes, n_units) and weights of a rule for the standard normal, symmetric about 0 and of unit variance.
+
+    Gauss-Hermite for a single unit, otherwise scrambled Sobol points (drawn once from a fixed seed).
+    """
     if n_units == 1:
-        grid = (np.arange(_NODES) + 0.5) / _NODES
-        return ndtri(grid)[:, None]
-    sobol = qmc.Sobol(n_units, scramble=True, rng=np.random.default_rng(0)).random(_NODES // 2)
-    half = ndtri(np.clip(sobol, 1e-9, 1 - 1e-9))
-    return np.vstack([half, -half])
+        nodes, weights = np.array(gauss_hermite(_NODES)).T
+        return nodes[:, None], weights
+    points = qmc.Sobol(n_units, scramble=True, rng=np.random.default_rng(0)).random(_NODES // 2)
+    half = ndtri(np.clip(points, 1e-9, 1 - 1e-9))
+    half /= np.sqrt((half * half).mean(0))
+    return np.vstack([half, -half]), np.full(_NODES, 1 / _NODES)

@@ -33,9 +33,9 @@ class AutoSettings:
     bias_share : float
         Share of the bias in the prior variance of a first-layer potential.
     prior_anchor : float
-    center : bool
-        Whether the prior is independent of the position of the inputs (weights and bias of centred inputs) or that
-        of weights and bias of the inputs as they are.
+    center : bool or None
+        Whether the prior is that of weights and bias of centred inputs; None centres only inputs whose offset
+        outweighs their spread.
     hidden_variance, output_variance : float
         Prior variance of a hidden or an output potential, averaged over the data; for regression in units of the
         target's variance.
@@ -47,7 +47,7 @@ class AutoSettings:
     spectral_exponent: float
     bias_share: float
     prior_anchor: float
-    center: bool
+    center: bool | None
     hidden_variance: float
     output_variance: float
     batch_size: int
@@ -55,10 +55,10 @@ class AutoSettings:
 
 
 #: Without and with hidden layers. A single layer with Gaussian output is solved exactly in the variational limit.
-SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, True, 50.0, 10.0, 1000, 3)
+SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, None, 50.0, 10.0, 1000, 3)
 DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 100.0, 1000, 4)
 SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
-DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 0.15, 0.1, 0.7, False, 50.0, 4.0, 100, 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 0.15, 0.1, 0.7, None, 50.0, 4.0, 100, 2)
 
 
 def plain_ep(settings: AutoSettings) -> AutoSettings:
