@@ -12,7 +12,7 @@ tilted variance ``S - S**2 gamma``.
 
 References
 ----------
-.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Bayesian spiking neural networks by expectation propagation",
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
    arXiv:2506.23757, 2025.
 """
 
@@ -33,6 +33,7 @@ from sk_epsnn.numerics import (
     normal_pdf,
 )
 from sk_epsnn.sites import Derivatives
+
 
 class SpikeMoments(NamedTuple):
     """Spike probability ``E f(u)`` and its first two derivatives in the mean of ``u``."""
@@ -220,4 +221,3 @@ def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
 
 HIDDEN_ACTIVATIONS = {c.name: c for c in (Heaviside, Sigmoid)}
 SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput)}
-

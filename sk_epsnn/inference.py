@@ -51,14 +51,11 @@ class BatchResult:
     posteriors: list[GaussianWeights]
     step: float
     energy: float
-    n_sweeps: int = 0
     accepted: bool = True
     counts: UpdateCounts = field(default_factory=UpdateCounts)
 
 
-def energy(
-    network: Network, batch: Batch, posteriors: list[GaussianWeights], cavities: list[GaussianWeights]
-) -> float:
+def energy(network: Network, batch: Batch, posteriors: list[GaussianWeights], cavities: list[GaussianWeights]) -> float:
     """``F(q) = sum_n log Z_n(q) - KL(q || q_c)`` in nats: what a batch makes of a posterior."""
     weights = _moments(network, posteriors, batch.target.dtype)
     last = network.forward(batch.inputs, weights).potentials[-1]
@@ -106,9 +103,8 @@ def average_ep(
     start = [layer.posterior for layer in network.layers]
     posteriors = start
     ratios = [np.zeros((len(batch.target), len(layer.prior.mean)), batch.target.dtype) for layer in network.layers[:-1]]
-    sweep = 0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for sweep in range(1, n_sweeps + 1):
+        for _ in range(n_sweeps):
             old = posteriors
             posteriors, ratios = _average_sweep(network, batch, cavities, old, ratios, damping, leave_one_out, counts)
             move = _largest_move(old, posteriors)
@@ -118,7 +114,7 @@ def average_ep(
     if not accepted:
         counts.rejected_batches += 1
         posteriors = start
-    return BatchResult(posteriors, damping, energy(network, batch, posteriors, cavities), sweep, accepted, counts)
+    return BatchResult(posteriors, damping, energy(network, batch, posteriors, cavities), accepted, counts)
 
 
 def _worth_taking(
@@ -210,8 +206,7 @@ def newton(
     """
     counts = UpdateCounts()
     state = _NewtonState(network, batch, cavities)
-    sweep = 0
-    for sweep in range(1, n_sweeps + 1):
+    for _ in range(n_sweeps):
         before = state.energy
         step, gain = state.sweep(min(1.0, 2 * step), cg_steps, counts)
         if max(gain, abs(state.energy - before)) < tol * batch.mass:
@@ -220,7 +215,7 @@ def newton(
         layer.temperature * q.kl_spread_part(c)
         for q, c, layer in zip(state.posteriors, cavities, network.layers, strict=True)
     )
-    return BatchResult(state.posteriors, step, state.energy - spread, sweep, True, counts)
+    return BatchResult(state.posteriors, step, state.energy - spread, True, counts)
 
 
 class _NewtonState:
@@ -281,9 +276,7 @@ class _NewtonState:
         # Where no step helps the means have settled; that says nothing about the next batch.
         return taken if taken > 0 else step, gain
 
-    def _move_means(
-        self, deltas: list[Array], image: Array, step: float, start: float, counts: UpdateCounts
-    ) -> float:
+    def _move_means(self, deltas: list[Array], image: Array, step: float, start: float, counts: UpdateCounts) -> float:
         """Move the means by the longest tried fraction of ``deltas`` that does not lower the energy."""
         first = self.up.potentials[0]
         length = step
@@ -308,9 +301,7 @@ class _NewtonState:
         start = self.data_energy - self._spread_cost(here, self.up, excess)
         first_mean = self.up.potentials[0].mean
         while step >= SHORTEST_STEP:
-            trial = [
-                type(q)(damp(q.precision, target, step), q.mean) for q, target in zip(here, targets, strict=True)
-            ]
+            trial = [type(q)(damp(q.precision, target, step), q.mean) for q, target in zip(here, targets, strict=True)]
             weights = _moments(self.network, trial, first_mean.dtype)
             first = potentials(self.batch.inputs, weights[0], first_mean)
             up = self.network.forward(self.batch.inputs, weights, first)
@@ -387,9 +378,7 @@ def _newton_direction(
 
 
 def _moments(network: Network, posteriors: list[GaussianWeights], dtype: np.dtype) -> list[WeightMoments]:
-    return [
-        q.moments(layer.temperature, dtype) for q, layer in zip(posteriors, network.layers, strict=True)
-    ]
+    return [q.moments(layer.temperature, dtype) for q, layer in zip(posteriors, network.layers, strict=True)]
 
 
 def _data_energy(network: Network, batch: Batch, last: Potentials) -> float:

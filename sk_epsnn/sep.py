@@ -148,9 +148,7 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
     counts = model.counts.plus(result.counts)
     if not result.accepted:
         return replace(model, counts=counts), result
-    layers = [
-        replace(layer, posterior=q) for layer, q in zip(model.network.layers, result.posteriors, strict=True)
-    ]
+    layers = [replace(layer, posterior=q) for layer, q in zip(model.network.layers, result.posteriors, strict=True)]
     network = replace(model.network, layers=layers)
     noise = model.noise
     if noise is not None:

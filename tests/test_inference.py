@@ -153,7 +153,11 @@ def test_two_weights_against_a_grid(output, log_likelihood, mean_error, sd_error
     rng = np.random.default_rng(3)
     x = np.hstack([rng.standard_normal((40, 1)), np.ones((40, 1))])
     u = x @ np.array([[1.2], [-0.4]])
-    target = np.where(u >= 0, 1.0, -1.0) if output.name == "heaviside" else np.where(rng.random(u.shape) < expit(u), 1.0, -1.0)
+    target = (
+        np.where(u >= 0, 1.0, -1.0)
+        if output.name == "heaviside"
+        else np.where(rng.random(u.shape) < expit(u), 1.0, -1.0)
+    )
     batch = Batch(observed(x), target, np.ones(40))
     network = one_layer(2, 1, output, joint=True)
     q = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=80, cg_steps=1, tol=0.0).posteriors[0]

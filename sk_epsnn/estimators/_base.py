@@ -191,9 +191,7 @@ class BaseEPSNN(BaseEstimator):
         )
         self._basis: InputBasis = basis
         hidden = HIDDEN_ACTIVATIONS[self.activation]()
-        network = build_network(
-            layout, basis, PRIORS[self.prior](), hidden, self._output(), self.fit_intercept, rng
-        )
+        network = build_network(layout, basis, PRIORS[self.prior](), hidden, self._output(), self.fit_intercept, rng)
         self._model = Model(network, noise=self._first_noise())
         self.n_iter_, self.converged_ = 0, False
         self.history_: dict[str, list[float]] = {"energy": [], "step": []}
@@ -391,6 +389,6 @@ def refuse_huge(name: str, values: Array) -> None:
     limit = float(np.finfo(values.dtype).max) ** 0.45
     if largest > limit:
         raise ValueError(
-            f"{name} holds values up to {largest:.1e}, but {values.dtype} arithmetic here needs them below {limit:.0e}; "
-            "rescale them, for example with sklearn.preprocessing.StandardScaler."
+            f"{name} holds values up to {largest:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "
+            "Rescale them, for example with sklearn.preprocessing.StandardScaler."
         )

@@ -42,9 +42,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     prior : {"gaussian"}, default="gaussian"
         Family of the weight prior.
     prior_variance : "auto", float or array-like of shape (n_layers,), default="auto"
-        Prior variance of every weight and bias, or one per layer of weights, in the space of the raw inputs.
-        With a number, ``spectral_exponent`` and ``prior_anchor`` default to 0: ``prior_variance=1.0`` is the standard
-        Gaussian prior of [1]_. "auto" scales the prior to the data: a potential gets a fixed prior variance, however
+        Prior variance of every weight and bias, or one per layer of weights, for raw inputs. With a number,
+        ``spectral_exponent`` and ``prior_anchor`` default to 0: ``prior_variance=1.0`` is the standard Gaussian prior
+        of [1]_. "auto" scales the prior to the data: a potential gets a fixed prior variance, however
         many inputs it has and whatever their units.
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
@@ -63,7 +63,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         size. "average_ep" is the damped parallel iteration of [1]_ (Algorithms 1 and 2); updates that diverge are
         refused with a `ConvergenceWarning`.
     n_sweeps : "auto" or int, default="auto"
-        Forward and backward passes over each batch, at most. "auto" is 4 with hidden layers and 3 without.
+        Forward and backward passes over each batch, at most. "auto" is 4 with hidden layers and 3 without. With
+        ``schedule="average_ep"`` it is 30.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
@@ -73,10 +74,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     damping : float in (0, 1], default=0.7
         Weight of the new site in ``schedule="average_ep"``; "newton" needs none.
     power : "auto" or float in [0, 1], default="auto"
-        Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 0.1.
+        Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 0.1. With
+        ``schedule="average_ep"`` it is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
-        "auto" is 0.3 in hidden layers and 1 in the last.
+        "auto" is 0.3 in hidden layers and 1 in the last. With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it.
@@ -127,7 +129,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
     References
     ----------
-    .. [1] D. Yao, S. McLaughlin, Y. Altmann, "Bayesian spiking neural networks by expectation propagation",
+    .. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
        arXiv:2506.23757, 2025.
 
     Examples
@@ -376,11 +378,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
             return sample_weight
         kept = sample_weight > 0
         classes = np.unique(y[kept]) if isinstance(self.class_weight, str) else self.classes_
-        weights = compute_class_weight(
-            self.class_weight, classes=classes, y=y[kept], sample_weight=sample_weight[kept]
-        )
+        weights = compute_class_weight(self.class_weight, classes=classes, y=y[kept], sample_weight=sample_weight[kept])
         if not (np.isfinite(weights).all() and (weights >= 0).all()):
-            raise ValueError(f"class_weight must be finite and not negative for every class, got {self.class_weight!r}.")
+            raise ValueError(
+                f"class_weight must be finite and not negative for every class, got {self.class_weight!r}."
+            )
         result = np.zeros_like(sample_weight)
         result[kept] = sample_weight[kept] * weights[np.searchsorted(classes, y[kept])]
         return result

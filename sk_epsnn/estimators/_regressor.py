@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
-from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, refuse_huge, _with_weight
+from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
 from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence
@@ -38,9 +38,9 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior : {"gaussian"}, default="gaussian"
         Family of the weight prior.
     prior_variance : "auto", float or array-like of shape (n_layers,), default="auto"
-        Prior variance of every weight and bias, or one per layer of weights, in the space of the raw inputs and targets.
-        With a number, ``spectral_exponent`` and ``prior_anchor`` default to 0: ``prior_variance=1.0`` is the standard
-        Gaussian prior of [1]_. "auto" scales the prior to the data: a potential gets a fixed prior variance, however
+        Prior variance of every weight and bias, or one per layer of weights, for raw inputs and targets. With a number,
+        ``spectral_exponent`` and ``prior_anchor`` default to 0: ``prior_variance=1.0`` is the standard Gaussian prior
+        of [1]_. "auto" scales the prior to the data: a potential gets a fixed prior variance, however
         many inputs it has and whatever their units.
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
@@ -61,7 +61,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         size. "average_ep" is the damped parallel iteration of [1]_ (Algorithms 1 and 2); updates that diverge are
         refused with a `ConvergenceWarning`.
     n_sweeps : "auto" or int, default="auto"
-        Forward and backward passes over each batch, at most. "auto" is 2.
+        Forward and backward passes over each batch, at most. "auto" is 2. With
+        ``schedule="average_ep"`` it is 30.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
@@ -71,10 +72,12 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     damping : float in (0, 1], default=0.7
         Weight of the new site in ``schedule="average_ep"``; "newton" needs none.
     power : "auto" or float in [0, 1], default="auto"
-        Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 1 with hidden layers; 0 without, where it is exact.
+        Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 1, or 0
+        without hidden layers, where it is exact. With
+        ``schedule="average_ep"`` it is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
-        "auto" is 0.7 in hidden layers and 1 in the last.
+        "auto" is 0.7 in hidden layers and 1 in the last. With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-3
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it.
@@ -123,7 +126,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
     References
     ----------
-    .. [1] D. Yao, S. McLaughlin, Y. Altmann, "Bayesian spiking neural networks by expectation propagation",
+    .. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
        arXiv:2506.23757, 2025.
 
     Examples
