@@ -218,6 +218,8 @@ def _never_zero(moment: Array, mass: float) -> tuple[Array, NDArray[np.bool_]]:
 
     Also says which entries were above rounding error before.
     """
-    average = moment.mean() if moment.any() else 1.0
-    varies = moment > 1e-10 * moment.max(initial=0)
+    if not moment.any():  # a single row, say: nothing is known of the spread
+        return np.ones_like(moment), np.ones(len(moment), dtype=bool)
+    average = moment.mean()
+    varies = moment > 1e-10 * moment.max()
     return (mass * np.where(varies, moment, 0) + average) / (mass + 1), varies

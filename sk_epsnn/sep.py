@@ -152,7 +152,7 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
     network = replace(model.network, layers=layers)
     noise = model.noise
     if noise is not None:
-        network, noise = _learn_noise(network, noise.cavity(exponent), batch)
+        network, noise = _learn_noise(network, cavities, noise.cavity(exponent), batch)
     return Model(network, exponent * model.mass + mass, result.step, noise, counts), result
 
 
@@ -177,7 +177,12 @@ def _work(model: Model, batch: Batch, cavities: list[GaussianWeights], schedule:
     )
 
 
-def _learn_noise(network: Network, noise: NoiseEvidence, batch: Batch) -> tuple[Network, NoiseEvidence]:
-    mean, spread, _ = network.predict(batch.inputs, network.moments(batch.target.dtype))
+def _learn_noise(
+    network: Network, cavities: list[GaussianWeights], noise: NoiseEvidence, batch: Batch
+) -> tuple[Network, NoiseEvidence]:
+    """Update the noise from what the cavity predicted for this batch: residuals of the fit itself are too small."""
+    layers = [replace(layer, posterior=c) for layer, c in zip(network.layers, cavities, strict=True)]
+    ahead = replace(network, layers=layers)
+    mean, spread, _ = ahead.predict(batch.inputs, ahead.moments(batch.target.dtype))
     noise = noise.absorb(batch.target - mean, spread, batch.sample_weight, network.power)
     return replace(network, output=GaussianOutput(noise.variance)), noise

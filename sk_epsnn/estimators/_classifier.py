@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from sk_epsnn._compat import StrOptions, fit_context
 from sk_epsnn.activations import SPIKING_OUTPUTS, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
-from sk_epsnn.estimators._settings import DEEP_CLASSIFIER, SHALLOW_CLASSIFIER, AutoSettings
+from sk_epsnn.estimators._settings import DEEP_CLASSIFIER, SHALLOW_CLASSIFIER, AutoSettings, deeper
 from sk_epsnn.network import Spread
 from sk_epsnn.numerics import Array, gauss_hermite
 
@@ -49,7 +49,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.3 (0 where ``prior_variance`` is a number).
+        0.3 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
@@ -349,7 +349,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     # ------------------------------------------------------------------ internals
 
     def _auto_settings(self, n_layers: int) -> AutoSettings:
-        return SHALLOW_CLASSIFIER if n_layers == 1 else DEEP_CLASSIFIER
+        return SHALLOW_CLASSIFIER if n_layers == 1 else deeper(DEEP_CLASSIFIER, n_layers)
 
     def _output(self) -> Output:
         return SPIKING_OUTPUTS[self.output_activation]()

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
-from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings
+from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings, deeper
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence
 
@@ -45,7 +45,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.7 (0 where ``prior_variance`` is a number).
+        0.7 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
@@ -316,7 +316,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return mean, epistemic, aleatoric
 
     def _auto_settings(self, n_layers: int) -> AutoSettings:
-        return SHALLOW_REGRESSOR if n_layers == 1 else DEEP_REGRESSOR
+        return SHALLOW_REGRESSOR if n_layers == 1 else deeper(DEEP_REGRESSOR, n_layers)
 
     def _validate_X_y(self, X, y, *, reset):
         X, y = super()._validate_X_y(X, y, reset=reset)

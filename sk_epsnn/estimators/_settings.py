@@ -61,6 +61,11 @@ SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 
 DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 0.15, 0.1, 0.7, None, 50.0, 4.0, 100, 2)
 
 
+def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
+    """The same for a network of ``n_layers`` layers of weights: signals die out in deep nets whose anchors are weak."""
+    return settings if n_layers == 2 else replace(settings, prior_anchor=1.0)
+
+
 def plain_ep(settings: AutoSettings) -> AutoSettings:
     """The same for the paper's own schedule: plain EP, and enough sweeps for a damped iteration."""
     return replace(settings, power=1.0, temperature=1.0, n_sweeps=30)

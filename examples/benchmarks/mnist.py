@@ -1,0 +1,96 @@
+"""MNIST with spiking inputs: one layer, a stream of batches, and one hidden layer.
+
+Every training set is a stratified random draw from the 60,000 training images; test figures are from all 10,000 test
+images. The data come from ``mnist.npz`` in the folder named by SK_EPSNN_DATA, or from OpenML.
+
+    python examples/benchmarks/mnist.py --config heaviside --n 1000
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from _common import (
+    Bar,
+    Configuration,
+    Measures,
+    argument_parser,
+    classifier_measures,
+    run_and_report,
+    spiking_mnist,
+)
+from sklearn.utils import gen_batches
+
+from sk_epsnn import EPSNNClassifier
+
+STREAM_BATCH = 1000
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "one-layer": {},
+    "stream": {},
+    "heaviside": {"hidden_layer_sizes": (120,)},
+    "sigmoid": {"hidden_layer_sizes": (120,), "activation": "sigmoid"},
+}
+LABELS = {
+    "one-layer": "784-10",
+    "stream": f"784-10, partial_fit, batches of {STREAM_BATCH}",
+    "heaviside": "784-120-10 Heaviside",
+    "sigmoid": "784-120-10 sigmoid",
+}
+BARS = {
+    ("one-layer", 1_000): [Bar("accuracy", low=0.845)],
+    ("one-layer", 10_000): [Bar("accuracy", low=0.89), Bar("ECE", high=0.03)],
+    ("stream", 60_000): [Bar("accuracy", low=0.90)],
+    ("heaviside", 1_000): [
+        Bar("accuracy", low=0.875),
+        Bar("NLL", high=0.42),
+        Bar("ECE", high=0.03),
+        Bar("PeBCE", high=0.12),
+    ],
+    ("heaviside", 10_000): [
+        Bar("accuracy", low=0.935),
+        Bar("NLL", high=0.23),
+        Bar("ECE", high=0.03),
+        Bar("PeBCE", high=0.07),
+    ],
+    ("sigmoid", 1_000): [Bar("accuracy", low=0.87)],
+}
+
+
+def run(config: str, n_samples: int, seed: int, start: int) -> Measures:
+    """Train on the data and spikes of one seed from one random start; measure on the test images."""
+    X, y, X_test, y_test = spiking_mnist(n_samples, seed)
+    classifier = EPSNNClassifier(**PARAMETERS[config], random_state=start)
+    began = perf_counter()
+    if config == "stream":
+        stream(classifier, X, y)
+    else:
+        classifier.fit(X, y)
+    seconds = perf_counter() - began
+    return {**classifier_measures(classifier, X_test, y_test), "training seconds": seconds}
+
+
+def stream(classifier: EPSNNClassifier, X: np.ndarray, y: np.ndarray) -> None:
+    """One pass over the rows in batches."""
+    for rows in gen_batches(len(X), STREAM_BATCH):
+        classifier.partial_fit(X[rows], y[rows], classes=np.arange(10))
+
+
+def main() -> None:
+    """Run the chosen rows of the table."""
+    parser = argument_parser(__doc__.splitlines()[0])
+    sizes = sorted({n_samples for _, n_samples in BARS})
+    parser.add_argument("--n", type=int, nargs="+", choices=sizes, default=sizes, help="training images")
+    parser.add_argument("--config", nargs="+", choices=list(PARAMETERS), default=list(PARAMETERS), help="networks")
+    arguments = parser.parse_args()
+    chosen = [(c, n) for c, n in BARS if c in arguments.config and n in arguments.n]
+    if not chosen:
+        parser.error(f"no such row; there are {', '.join(f'{config} with {n}' for config, n in BARS)}")
+    configurations = [Configuration(f"{LABELS[c]}, N={n}", partial(run, c, n), BARS[c, n]) for c, n in chosen]
+    run_and_report(configurations, arguments)
+
+
+if __name__ == "__main__":
+    main()

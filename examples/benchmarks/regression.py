@@ -1,0 +1,79 @@
+"""Regression of one variable through a population code, with and without gaps in the training data.
+
+``y = x - 0.1 x^2 + cos(pi x / 2)`` plus noise of variance 1e-4, 600 training rows, a 100-128-1 Heaviside network.
+D1: x uniform on [-1, 5]. D2: on [-1, 0], [1.5, 2.5] and [4, 5]. D3: D2 coded by rates instead of spikes. The test rows
+are uniform on [-1, 5], gaps included, with noisy targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from _common import Bar, Configuration, Measures, argument_parser, regressor_measures, run_and_report
+from sklearn.pipeline import make_pipeline
+
+from sk_epsnn import EPSNNRegressor, PopulationEncoder
+
+N_TRAIN, N_TEST = 600, 1000
+NOISE_SD = 0.01
+WHOLE = [(-1.0, 5.0)]
+GAPS = [(-1.0, 0.0), (1.5, 2.5), (4.0, 5.0)]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where the training data lie, and how they are coded."""
+
+    intervals: list[tuple[float, float]]
+    encoder: dict[str, Any] = field(default_factory=dict)
+
+
+def limits(mse: float, nll: float, coverage: float = 0.995) -> list[Bar]:
+    """The bars of one task: highest MSE, NLL and coverage."""
+    return [Bar("MSE", high=mse), Bar("NLL", high=nll), Bar("coverage", 0.92, coverage)]
+
+
+TASKS = {
+    "D1 (spikes)": (Task(WHOLE), limits(0.026, -0.6)),
+    "D2 (spikes, gaps)": (Task(GAPS), limits(0.055, -0.15)),
+    "D3 (rates, gaps)": (Task(GAPS, {"output": "rates"}), limits(0.020, -0.9)),
+    "D1 (spikes), width 1": (Task(WHOLE, {"width": 1.0}), limits(0.018, -0.75, 0.985)),
+}
+
+
+def draw(rng: np.random.Generator, n_samples: int, intervals: list[tuple[float, float]]) -> tuple[np.ndarray, ...]:
+    """Rows uniform on intervals, which must be equally long, and their noisy targets."""
+    low, high = np.array(intervals)[rng.integers(len(intervals), size=n_samples)].T
+    x = rng.uniform(low, high)
+    y = x - 0.1 * x**2 + np.cos(0.5 * np.pi * x)
+    return x[:, None], y + NOISE_SD * rng.standard_normal(n_samples)
+
+
+def run(task: Task, seed: int, start: int) -> Measures:
+    """Train on the data and spikes of one seed from one random start; measure on the test rows."""
+    rng = np.random.default_rng(seed)
+    X, y = draw(rng, N_TRAIN, task.intervals)
+    X_test, y_test = draw(rng, N_TEST, WHOLE)
+    # The range is given, so that the code does not depend on where the training data happen to end.
+    encoder = PopulationEncoder(feature_range=(-1, 5), random_state=seed, **task.encoder)
+    model = make_pipeline(encoder, EPSNNRegressor(hidden_layer_sizes=(128,), random_state=start))
+    began = perf_counter()
+    model.fit(X, y)
+    seconds = perf_counter() - began
+    mean, std = model.predict(X_test, return_std=True)
+    return {**regressor_measures(mean, std, y_test), "training seconds": seconds}
+
+
+def main() -> None:
+    """Run all tasks."""
+    arguments = argument_parser(__doc__.splitlines()[0]).parse_args()
+    configurations = [Configuration(name, partial(run, task), bars) for name, (task, bars) in TASKS.items()]
+    run_and_report(configurations, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""
+Handwritten digits: probabilities that mean what they say
+=========================================================
+
+A Bayesian spiking network with one hidden layer learns the digits that come with scikit-learn. The script prints
+accuracy, negative log-likelihood (NLL) and expected calibration error (ECE) on test rows, lists the digits that the
+network is least sure about, and draws them next to a reliability diagram.
+
+Run it as ``python plot_digits.py [picture.png]``.
+"""
+
+# %%
+# Training
+# --------
+# Every pixel becomes ten spikes at a rate proportional to its brightness.
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score, log_loss
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+
+from sk_epsnn import EPSNNClassifier, RateSpikeEncoder
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
+model = make_pipeline(
+    RateSpikeEncoder(feature_range=(0, 16), n_steps=10, random_state=0),
+    EPSNNClassifier(hidden_layer_sizes=60, random_state=0),
+)
+model.fit(X_train, y_train)
+
+# %%
+# Accuracy and calibration
+# ------------------------
+# A classifier is calibrated if, of all predictions made with a confidence of 80 %, 80 % are right. The ECE is the mean
+# distance from that, over bins of the confidence.
+
+N_BINS = 10
+
+probability = model.predict_proba(X_test)
+predicted = probability.argmax(1)
+confidence = probability.max(1)
+bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+count = np.bincount(bins, minlength=N_BINS)
+filled = count > 0
+mean_confidence = np.bincount(bins, confidence, minlength=N_BINS)[filled] / count[filled]
+share_right = np.bincount(bins, predicted == y_test, minlength=N_BINS)[filled] / count[filled]
+ece = np.average(np.abs(share_right - mean_confidence), weights=count[filled])
+
+print(f"{len(y_train)} training rows, {len(y_test)} test rows")
+print(f"accuracy {accuracy_score(y_test, predicted):.3f}")
+print(f"NLL      {log_loss(y_test, probability):.3f} nats")
+print(f"ECE      {ece:.3f} ({N_BINS} bins)")
+
+# %%
+# The most uncertain digits
+# -------------------------
+# The total uncertainty is the entropy of the predicted distribution. Its epistemic part comes from not knowing the
+# weights and would shrink with more training data.
+
+encoder, classifier = model
+uncertainty = classifier.predict_uncertainty(encoder.transform(X_test))
+most_uncertain = np.argsort(-uncertainty.total)[:6]
+print("\nmost uncertain digits")
+for row in most_uncertain:
+    print(
+        f"true {y_test[row]}, predicted {predicted[row]} with probability {confidence[row]:.2f}; "
+        f"{uncertainty.total[row]:.2f} nats, of which epistemic {uncertainty.epistemic[row]:.2f}"
+    )
+
+# %%
+# Picture
+# -------
+# Without a display, matplotlib chooses the Agg backend by itself.
+
+import matplotlib.pyplot as plt  # noqa: E402
+
+figure = plt.figure(figsize=(12, 5.6), layout="constrained")
+left, right = figure.subfigures(1, 2, width_ratios=[1.7, 1], wspace=0.04)
+
+left.suptitle("The most uncertain test digits and their predicted distributions")
+axes = left.subplots(3, 4, width_ratios=[1, 2, 1, 2])
+for row, image_axis, bar_axis in zip(most_uncertain, axes[:, ::2].flat, axes[:, 1::2].flat, strict=True):
+    image_axis.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
+    image_axis.set(xticks=[], yticks=[])
+    image_axis.set_title(f"true {y_test[row]}", fontsize="medium")
+    colors = ["C2" if digit == y_test[row] else "C0" for digit in range(10)]
+    bar_axis.bar(range(10), probability[row], color=colors)
+    bar_axis.set(xticks=range(10), ylim=(0, 1), ylabel="probability")
+    title = f"{uncertainty.total[row]:.2f} nats, epistemic {uncertainty.epistemic[row]:.2f}"
+    bar_axis.set_title(title, fontsize="medium")
+for axis in axes[-1, 1::2]:
+    axis.set_xlabel("digit (green: true class)")
+
+upper, lower = right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+right.suptitle(f"Reliability of {len(y_test)} test predictions, ECE {ece:.3f}")
+upper.plot([0, 1], [0, 1], "--", color="gray", label="perfect calibration")
+chance = np.sqrt(mean_confidence * (1 - mean_confidence) / count[filled])
+upper.fill_between(
+    mean_confidence,
+    np.clip(mean_confidence - chance, 0, 1),
+    np.clip(mean_confidence + chance, 0, 1),
+    color="gray",
+    alpha=0.25,
+    linewidth=0,
+    label="± 1 sd of a calibrated one",
+)
+upper.plot(mean_confidence, share_right, "o-", color="C0", clip_on=False, label="network")
+upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of right predictions")
+upper.legend(loc="upper left")
+lower.bar((np.arange(N_BINS) + 0.5) / N_BINS, count, width=0.9 / N_BINS, color="C0")
+lower.set(yscale="log", ylim=(0.5, None), ylabel="rows", xlabel="confidence (top probability)")
+
+output_path = Path(sys.argv[1] if len(sys.argv) > 1 else "plot_digits.png")
+figure.savefig(output_path, dpi=120)
+print(f"\nSaved {output_path}")

@@ -1,0 +1,214 @@
+"""Stable ratios against 60-digit fractions, integrals against quadrature, the solver against a direct one."""
+
+import numpy as np
+import oracles
+import pytest
+from scipy.special import expit, log_expit
+
+from sk_epsnn.numerics import (
+    conjugate_gradient,
+    expected_sigmoid,
+    expected_softplus,
+    gauss_hermite,
+    hazard,
+    log_expected_sigmoid,
+    normal_pdf,
+)
+
+FAR = [-1e6, -1e5, -1e4, -1e3, -300.0, -50.0, -38.5]
+NEAR = [-25.0, -20.001, -20.0, -19.999, -10.0, -5.0, -2.0, -1.0, -1e-3, 0.0, 0.5, 2.0, 5.0, 8.0]
+MEANS = np.array([-40.0, -15.0, -6.0, -2.5, -1.0, 0.0, 0.3, 1.7, 5.0, 12.0, 40.0])
+VARIANCES = np.array([0.05, 0.7, 3.0, 25.0, 400.0, 1e4])
+GRID = np.array([(m, s) for m in MEANS for s in VARIANCES])
+
+
+def columns(dtype=np.float64):
+    return GRID[:, 0].astype(dtype), GRID[:, 1].astype(dtype)
+
+
+def test_normal_pdf():
+    z = np.array([-3.0, 0.0, 1.5])
+    expected = [0.0044318484119380075, 0.3989422804014327, 0.12951759566589174]
+    np.testing.assert_allclose(normal_pdf(z), expected, rtol=1e-14)
+    assert normal_pdf(z.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("z", FAR + NEAR)
+def test_hazard(z):
+    ratio, curvature = hazard(np.array([z, 1.0]))  # the second entry keeps both branches in play
+    expected = oracles.hazard(z)
+    np.testing.assert_allclose(ratio[0], expected[0], rtol=1e-11)
+    # r + z cancels: at z = -20 it is 400 times smaller than r, just before the series takes over.
+    np.testing.assert_allclose(curvature[0], expected[1], rtol=1e-10)
+    assert 0 < curvature[0] <= 1
+    np.testing.assert_allclose([ratio[1], curvature[1]], oracles.hazard(1.0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("z", [-1e4, -1e3, -300.0, -50.0, -25.0, -20.001])
+def test_hazard_keeps_what_is_left_of_the_variance(z):
+    """The tilted variance is ``1 - c``, about ``1/z**2``: the naive product has no digit of it at -1e3."""
+    exact = 1 - oracles.hazard(z)[1]
+    np.testing.assert_allclose(1 - hazard(np.array([z]))[1][0], exact, rtol=1e-5 if z > -30 else 1e-7, atol=2e-16)
+
+
+def test_hazard_does_not_depend_on_the_other_entries():
+    near, far = np.array(NEAR), np.array(FAR)
+    together = hazard(np.concatenate([near, far]))
+    for part, alone in zip(together, hazard(near), strict=True):
+        np.testing.assert_array_equal(part[: len(near)][near >= -20], alone[near >= -20])
+    assert all(part.shape == (0,) for part in hazard(np.array([])))
+
+
+def test_hazard_float32():
+    z = np.array(FAR + NEAR, np.float32)
+    expected = np.array([oracles.hazard(float(v)) for v in z]).T
+    for value, exact in zip(hazard(z), expected, strict=True):
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, exact, rtol=2e-4)  # measured 6e-5, from r + z at z = -10 ... -20
+
+
+def test_expected_sigmoid():
+    value = expected_sigmoid(*columns())
+    for k, (m, s) in enumerate(GRID):
+        u, w = oracles.gaussian_rule(m, s)
+        score = (u - m) / s
+        exact = [(w * expit(u) * factor).sum() for factor in (np.ones_like(u), score, score**2 - 1 / s)]
+        # The mixture of probits is off by 2.1e-9 at most, uniformly in u. Differentiating a Gaussian once divides
+        # by the standard deviation, twice by the variance.
+        np.testing.assert_allclose(value[0][k], exact[0], rtol=0, atol=5e-9, err_msg=f"{m} {s}")
+        np.testing.assert_allclose(value[1][k], exact[1], rtol=0, atol=1e-8 + 1e-15 / s, err_msg=f"{m} {s}")
+        np.testing.assert_allclose(value[2][k], exact[2], rtol=0, atol=5e-8, err_msg=f"{m} {s}")
+
+
+def test_log_expected_sigmoid():
+    value, slope, second = log_expected_sigmoid(*columns())
+    for k, (m, s) in enumerate(GRID):
+        exact = oracles.observed_spike(oracles.SPIKE_LAWS["sigmoid"], m, s, 1, 1.0)
+        np.testing.assert_allclose(value[k], exact.log_z, rtol=0, atol=1e-7, err_msg=f"{m} {s}")
+        np.testing.assert_allclose(slope[k], exact.g, rtol=0, atol=1e-7, err_msg=f"{m} {s}")
+        np.testing.assert_allclose(second[k], -exact.gamma, rtol=0, atol=3e-7, err_msg=f"{m} {s}")
+
+
+def test_log_expected_sigmoid_is_continuous_where_the_tail_begins():
+    s = np.array([0.3, 4.0, 60.0])
+    below, above = (log_expected_sigmoid(-0.5 * s + shift, s) for shift in (-1e-9, 1e-9))
+    for left, right in zip(below, above, strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=3e-8)
+
+
+def test_log_expected_sigmoid_far_tail():
+    """Where the potential is certainly negative, ``E sigma = E exp(u)``."""
+    mean, variance = np.array([-200.0, -900.0, -1e5]), np.array([2.0, 30.0, 100.0])
+    value, slope, second = log_expected_sigmoid(mean, variance)
+    np.testing.assert_allclose(value, mean + 0.5 * variance, rtol=1e-9)
+    np.testing.assert_allclose(slope, 1, rtol=1e-8)
+    np.testing.assert_allclose(second, 0, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ratio", [-100.0, -45.0, -20.0])
+@pytest.mark.parametrize("variance", [1e3, 1e4, 1e6])
+def test_log_expected_sigmoid_wide_and_far(ratio, variance, dtype):
+    """Many standard deviations out and wider still: finite, and close to the quadrature."""
+    mean = ratio * np.sqrt(variance)
+    result = log_expected_sigmoid(np.array([mean], dtype), np.array([variance], dtype))
+    exact = oracles.observed_spike(oracles.SPIKE_LAWS["sigmoid"], mean, variance, 1, 1.0)
+    expected = (exact.log_z, exact.g, -exact.gamma)
+    rtol = 1e-6 if dtype == np.float64 else 1e-3
+    for value, target in zip(result, expected, strict=True):
+        np.testing.assert_allclose(value[0], target, rtol=rtol, atol=3 * rtol)
+
+
+def test_expected_softplus():
+    value = expected_softplus(*columns())
+    exact = [oracles.expectation(lambda u: -log_expit(-u), m, s) for m, s in GRID]
+    np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-8)
+
+
+@pytest.mark.parametrize("function", [expected_sigmoid, log_expected_sigmoid, expected_softplus])
+def test_float32(function):
+    single, double = function(*columns(np.float32)), function(*columns())
+    if isinstance(double, np.ndarray):
+        single, double = (single,), (double,)
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == np.float32
+        assert np.isfinite(a).all()
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_nodes", [1, 5, 12, 20, 40])
+def test_gauss_hermite(n_nodes):
+    nodes, weights = np.array(gauss_hermite(n_nodes)).T
+    moment = 1.0
+    for degree in range(0, min(2 * n_nodes, 20), 2):
+        np.testing.assert_allclose((weights * nodes**degree).sum(), moment, rtol=1e-11)
+        moment *= degree + 1
+    for degree in (1, 3):
+        np.testing.assert_allclose((weights * nodes**degree).sum(), 0, rtol=0, atol=1e-13)
+
+
+def definite_systems(n_rows, n, seed, condition=20.0):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((n_rows, n, n)))[0]
+    matrices = (basis * np.geomspace(1, condition, n)) @ basis.swapaxes(1, 2)
+    return matrices, rng.standard_normal((n_rows, n)), rng.standard_normal((7, n))
+
+
+@pytest.mark.parametrize("n_steps, tol", [(60, 1e-12), (200, 1e-9)])
+def test_conjugate_gradient(n_steps, tol):
+    matrices, target, X = definite_systems(4, 15, seed=0)
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    calls = []
+
+    def operator(v):
+        calls.append(1)
+        return (matrices @ v[:, :, None])[:, :, 0], X @ v.T
+
+    solution, image = conjugate_gradient(operator, target, diagonal, n_steps, tol)
+    expected = np.linalg.solve(matrices, target[:, :, None])[:, :, 0]
+    np.testing.assert_allclose(solution, expected, rtol=0, atol=20 * tol)
+    np.testing.assert_allclose(image, X @ solution.T, rtol=0, atol=1e-12)
+    assert image.shape == (7, 4)
+    assert len(calls) < n_steps  # the tolerance ended it
+
+
+def test_conjugate_gradient_is_exact_after_as_many_steps_as_unknowns():
+    matrices, target, X = definite_systems(3, 6, seed=1)
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    solution, image = conjugate_gradient(
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, diagonal, n_steps=6, tol=0.0
+    )
+    np.testing.assert_allclose(solution, np.linalg.solve(matrices, target[:, :, None])[:, :, 0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(image, X @ solution.T, rtol=0, atol=1e-12)
+
+
+def test_conjugate_gradient_waits_for_the_slowest_row():
+    """A row that is solved at once (diagonal system) must not end the iteration of the others, nor be spoilt."""
+    matrices, target, X = definite_systems(2, 12, seed=2)
+    matrices[0] = np.diag(np.arange(1.0, 13.0))
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    solution, _ = conjugate_gradient(
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, diagonal, n_steps=100, tol=1e-10
+    )
+    np.testing.assert_allclose(solution, np.linalg.solve(matrices, target[:, :, None])[:, :, 0], rtol=0, atol=1e-8)
+
+
+def test_conjugate_gradient_zero_target():
+    matrices, target, X = definite_systems(2, 5, seed=3)
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    solution, image = conjugate_gradient(
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), np.zeros_like(target), diagonal, n_steps=3
+    )
+    np.testing.assert_array_equal(solution, 0)
+    np.testing.assert_array_equal(image, 0)
+
+
+def test_conjugate_gradient_float32():
+    matrices, target, X = (a.astype(np.float32) for a in definite_systems(3, 8, seed=4))
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    solution, image = conjugate_gradient(
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, diagonal, n_steps=30, tol=1e-5
+    )
+    assert solution.dtype == image.dtype == np.float32
+    expected = np.linalg.solve(matrices.astype(float), target.astype(float)[:, :, None])[:, :, 0]
+    np.testing.assert_allclose(solution, expected, rtol=0, atol=2e-5)
