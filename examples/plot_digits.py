@@ -107,7 +107,7 @@ upper.fill_between(
     color="gray",
     alpha=0.25,
     linewidth=0,
-    label="± 1 sd of a calibrated one",
+    label="± 1 sd if calibrated",
 )
 upper.plot(mean_confidence, share_right, "o-", color="C0", clip_on=False, label="network")
 upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of right predictions")

@@ -58,8 +58,9 @@ for name, intervals, output in [
     mean, std = model.predict(grid[:, None], return_std=True)
     panels.append((name, x, y, mean, std))
     inside = np.any([(low <= grid) & (grid <= high) for low, high in intervals], axis=0)
-    text = f"{name}: MSE from the curve {np.mean((mean - truth(grid)) ** 2):.4f}, mean standard deviation {std[inside].mean():.3f}"
-    print(text + ("" if inside.all() else f" among the data, {std[~inside].mean():.3f} in the gaps"))
+    error = np.mean((mean - truth(grid)) ** 2)
+    print(f"{name}: mean squared distance from the curve {error:.4f}, mean sd {std[inside].mean():.3f}", end="")
+    print("" if inside.all() else f" among the data, {std[~inside].mean():.3f} in the gaps")
 
 # %%
 # Picture

@@ -152,7 +152,12 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
     network = replace(model.network, layers=layers)
     noise = model.noise
     if noise is not None:
-        network, noise = _learn_noise(network, cavities, noise.cavity(exponent), batch)
+        # Residuals of a fit are too small, so the noise is judged by the posterior before this batch, if it knows any.
+        judge = model.network if model.mass > 0 else network
+        # A batch that is new was truly predicted: the evidence of that prediction is the plain one.
+        power = 1.0 if exponent == 1 else judge.power
+        noise = _learn_noise(judge, noise.cavity(exponent), batch, power)
+        network = replace(network, output=GaussianOutput(noise.variance))
     return Model(network, exponent * model.mass + mass, result.step, noise, counts), result
 
 
@@ -177,12 +182,6 @@ def _work(model: Model, batch: Batch, cavities: list[GaussianWeights], schedule:
     )
 
 
-def _learn_noise(
-    network: Network, cavities: list[GaussianWeights], noise: NoiseEvidence, batch: Batch
-) -> tuple[Network, NoiseEvidence]:
-    """Update the noise from what the cavity predicted for this batch: residuals of the fit itself are too small."""
-    layers = [replace(layer, posterior=c) for layer, c in zip(network.layers, cavities, strict=True)]
-    ahead = replace(network, layers=layers)
-    mean, spread, _ = ahead.predict(batch.inputs, ahead.moments(batch.target.dtype))
-    noise = noise.absorb(batch.target - mean, spread, batch.sample_weight, network.power)
-    return replace(network, output=GaussianOutput(noise.variance)), noise
+def _learn_noise(judge: Network, noise: NoiseEvidence, batch: Batch, power: float) -> NoiseEvidence:
+    mean, spread, _ = judge.predict(batch.inputs, judge.moments(batch.target.dtype))
+    return noise.absorb(batch.target - mean, spread, batch.sample_weight, power)

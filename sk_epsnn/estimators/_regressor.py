@@ -17,9 +17,9 @@ from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence
 
 #: Prior of a learned noise: this many pseudo-observations ...
-_NOISE_PRIOR_MASS = 1.0
+_NOISE_PRIOR_MASS = 0.1
 #: ... of this variance, in units of the target's variance.
-_NOISE_START = 0.01
+_NOISE_START = 0.1
 
 
 class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
