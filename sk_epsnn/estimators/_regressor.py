@@ -45,7 +45,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.7 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
+        0.5 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is

@@ -1,0 +1,305 @@
+"""The input basis read back in the space of the inputs, its prior there, and what it must not depend on."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sk_epsnn.basis import OFFSET_LIMIT, fit_basis
+
+COMBINATIONS = list(product([False, True], [False, True, None], [False, True]))
+EVERY = pytest.mark.parametrize("rotate, center, constant", COMBINATIONS)
+N, N_FEATURES = 60, 5
+
+
+def inputs(seed=0, offset=1.0):
+    """Correlated columns of different size, away from the origin."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((N, N_FEATURES)) @ rng.standard_normal((N_FEATURES, N_FEATURES)) * 3 + offset
+
+
+def basis_of(X, rotate, center, constant, sample_weight=None):
+    weight = np.ones(X.shape[0], X.dtype) if sample_weight is None else sample_weight
+    return fit_basis(X, weight, rotate=rotate, center=center, constant=constant)
+
+
+def affine_map(basis):
+    """Matrix A with raw weights and bias ``(w, b) = A w'``, from the images of the unit vectors."""
+    unit = np.eye(basis.n_axes)
+    coef, intercept, _, _ = basis.to_inputs(unit, np.zeros_like(unit))
+    return np.hstack([coef, intercept[:, None]]).T
+
+
+def assert_same(one, other, rtol=1e-9):
+    """Equal bases; vectors of (nearly) equal moments would be free to turn, so the data must not have them."""
+    assert (one.scale, one.constant) == (other.scale, other.constant)
+    assert (one.rotation is None) == (other.rotation is None)
+    names = ["offset", "second_moment", "mean"] + ["rotation"] * (one.rotation is not None)
+    for name in names:
+        a, b = getattr(one, name), getattr(other, name)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * max(np.abs(b).max(), 1), err_msg=name)
+    np.testing.assert_array_equal(one.varies, other.varies)
+
+
+# The map
+
+
+@EVERY
+def test_potentials_are_the_same_in_both_spaces(rotate, center, constant):
+    X = inputs()
+    basis = basis_of(X, rotate, center, constant)
+    rng = np.random.default_rng(1)
+    mean = rng.standard_normal((3, basis.n_axes))
+    coef, intercept, _, _ = basis.to_inputs(mean, np.ones_like(mean))
+    x = basis.transform(X)
+    assert x.shape == (N, basis.n_axes)
+    np.testing.assert_allclose(x @ mean.T, X @ coef.T + intercept, rtol=1e-10, atol=1e-10)
+
+
+@EVERY
+@pytest.mark.parametrize("joint", [False, True])
+def test_variances_in_the_space_of_the_inputs(rotate, center, constant, joint):
+    basis = basis_of(inputs(), rotate, center, constant)
+    rng = np.random.default_rng(2)
+    root = rng.standard_normal((2, basis.n_axes, basis.n_axes))
+    full = root @ root.swapaxes(1, 2) if joint else np.stack([np.diag(row) for row in rng.uniform(1, 2, root.shape[:2])])
+    covariance = full if joint else np.diagonal(full, axis1=1, axis2=2)
+    _, _, coef_variance, intercept_variance = basis.to_inputs(np.zeros(root.shape[:2]), covariance)
+    to_raw = affine_map(basis)
+    raw = np.diagonal(to_raw @ full @ to_raw.T, axis1=1, axis2=2)
+    np.testing.assert_allclose(coef_variance, raw[:, :-1], rtol=1e-10)
+    np.testing.assert_allclose(intercept_variance, raw[:, -1], rtol=1e-10)
+
+
+@EVERY
+def test_what_the_basis_says_of_the_data(rotate, center, constant):
+    """Mean and mean square of x', the latter shrunk by one sample's worth."""
+    X = inputs()
+    basis = basis_of(X, rotate, center, constant)
+    x = basis.transform(X)[:, : len(basis.offset)]
+    np.testing.assert_allclose(basis.mean, x.mean(0), rtol=0, atol=1e-12)
+    moment = (x**2).mean(0)
+    np.testing.assert_allclose(basis.second_moment, (N * moment + moment.mean()) / (N + 1), rtol=1e-9)
+    assert basis.varies.all()
+    if rotate:
+        np.testing.assert_allclose((x.T @ x / N)[~np.eye(x.shape[1], dtype=bool)], 0, rtol=0, atol=1e-9)
+        assert (np.diff(basis.second_moment) <= 0).all()
+    assert np.log2(basis.scale) == np.round(np.log2(basis.scale))
+
+
+@pytest.mark.parametrize("rotate, constant", list(product([False, True], repeat=2)))
+@pytest.mark.parametrize("sparseness", [False, True])
+def test_center_removes_the_offset(rotate, constant, sparseness):
+    X = inputs(offset=100.0)
+    basis = basis_of(X, rotate, True, constant)
+    x = basis.transform(sparse.csr_array(X) if sparseness else X)[:, :N_FEATURES]
+    np.testing.assert_allclose(x.mean(0), 0, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(basis.mean, 0, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("rotate, constant", list(product([False, True], repeat=2)))
+def test_center_left_open_follows_the_offset(rotate, constant):
+    X = inputs(offset=0.0)
+    X = X - X.mean(0)
+    size = np.sqrt(OFFSET_LIMIT * X.var(0).sum() / N_FEATURES)
+    for factor, center in ((0.9, False), (1.1, True)):
+        moved = X + factor * size
+        assert_same(basis_of(moved, rotate, None, constant), basis_of(moved, rotate, center, constant))
+
+
+@pytest.mark.parametrize("rotate, center", list(product([False, True], repeat=2)))
+def test_balance(rotate, center):
+    """The average potential over the data becomes zero, and only the bias has changed."""
+    X = inputs(offset=2.0)
+    basis = basis_of(X, rotate, center, True)
+    before = np.random.default_rng(3).standard_normal((4, basis.n_axes))
+    after = basis.balance(before)
+    potential, moved = (basis.transform(X) @ m.T for m in (before, after))
+    # Not zero but what the bias was: a constant input contributes its own weight.
+    np.testing.assert_allclose(moved - potential, (moved - potential)[:1].repeat(N, 0), rtol=0, atol=1e-10)
+    own_bias = before[:, -1] if basis.constant else basis.transform(np.zeros((1, N_FEATURES)))[0] @ before.T
+    np.testing.assert_allclose(moved.mean(0), own_bias, rtol=0, atol=1e-9)
+
+
+# The prior
+
+
+@pytest.mark.parametrize("rotate, constant", list(product([False, True], repeat=2)))
+@pytest.mark.parametrize("value", [0.3, 20.0])
+def test_isotropic_prior_of_given_size(rotate, constant, value):
+    """Without centring, exponent 0 means exactly N(0, value I) on the weights and the bias of the inputs."""
+    basis = basis_of(inputs(), rotate, False, constant)
+    variances = basis.prior_variances(value, 0.0, 5.0, 0.1)
+    to_raw = affine_map(basis)
+    expected = value * np.eye(N_FEATURES + 1)
+    if not constant:
+        expected[-1, -1] = 0
+    np.testing.assert_allclose((to_raw * variances) @ to_raw.T, expected, rtol=1e-10, atol=1e-10 * value)
+
+
+@pytest.mark.parametrize("rotate, constant", list(product([False, True], repeat=2)))
+def test_isotropic_prior_is_on_the_weights_when_centred(rotate, constant):
+    """Centring puts the bias where the data are: the weights keep their prior."""
+    basis = basis_of(inputs(), rotate, True, constant)
+    to_raw = affine_map(basis)
+    raw = (to_raw * basis.prior_variances(0.7, 0.0, 5.0, 0.1)) @ to_raw.T
+    np.testing.assert_allclose(raw[:-1, :-1], 0.7 * np.eye(N_FEATURES), rtol=1e-10, atol=1e-10)
+
+
+@EVERY
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("bias_share", [0.0, 0.2])
+def test_automatic_prior_has_the_potential_variance_asked_for(rotate, center, constant, exponent, bias_share):
+    """Averaged over the data. Shrinking the spectrum by one sample's worth leaves exponent 0 exact, others to 3/N."""
+    X = inputs()
+    basis = basis_of(X, rotate, center, constant)
+    variances = basis.prior_variances(None, exponent, 5.0, bias_share)
+    assert variances.shape == (basis.n_axes,)
+    average = (basis.transform(X) ** 2 @ variances).mean()
+    # The share of the bias is set aside only where there is an explicit one.
+    expected = 5.0 if basis.constant else 5.0 * (1 - bias_share)
+    np.testing.assert_allclose(average, expected, rtol=1e-10 if exponent == 0 else 3 / N)
+    if basis.constant:
+        np.testing.assert_allclose(variances[-1], 5.0 * bias_share, rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [None, 0.5])
+def test_spectral_exponent(value):
+    """Variances follow a power of the second moment; the variance of a potential does not depend on the power."""
+    basis = basis_of(inputs(), True, True, True)
+    isotropic = basis.prior_variances(value, 0.0, 5.0, 0.1)
+    for exponent in (0.5, 1.0):
+        variances = basis.prior_variances(value, exponent, 5.0, 0.1)
+        ratio = variances[:-1] / basis.second_moment**exponent
+        np.testing.assert_allclose(ratio, ratio[0], rtol=1e-12)
+        totals = [(v[:-1] * basis.second_moment).sum() for v in (variances, isotropic)]
+        np.testing.assert_allclose(totals[0], totals[1], rtol=1e-12)
+        np.testing.assert_allclose(variances[-1], isotropic[-1], rtol=1e-15)
+
+
+# What it must not depend on
+
+
+@EVERY
+def test_sparse_equals_dense(rotate, center, constant):
+    X = inputs()
+    X[np.random.default_rng(4).random(X.shape) < 0.6] = 0
+    rows = sparse.csr_array(X)
+    one, other = basis_of(X, rotate, center, constant), basis_of(rows, rotate, center, constant)
+    assert_same(one, other)
+    np.testing.assert_allclose(other.transform(rows), one.transform(X), rtol=1e-9, atol=1e-9)
+    assert isinstance(other.transform(rows), np.ndarray)
+
+
+@EVERY
+def test_integer_weights_equal_repeated_rows(rotate, center, constant):
+    X = inputs()
+    weight = np.random.default_rng(5).integers(0, 4, N).astype(float)
+    weighted = basis_of(X, rotate, center, constant, weight)
+    assert_same(weighted, basis_of(np.repeat(X, weight.astype(int), axis=0), rotate, center, constant))
+
+
+@EVERY
+def test_signs_do_not_depend_on_the_order_of_the_rows(rotate, center, constant):
+    X = inputs()
+    order = np.random.default_rng(6).permutation(N)
+    assert_same(basis_of(X[order], rotate, center, constant), basis_of(X, rotate, center, constant))
+    basis = basis_of(X, rotate, center, constant)
+    if rotate:
+        vectors = basis.rotation if basis.constant or center or not constant else np.vstack([basis.rotation, basis.offset])
+        largest = np.abs(vectors).argmax(0)
+        assert (vectors[largest, np.arange(vectors.shape[1])] > 0).all()
+
+
+@EVERY
+def test_more_rows_than_a_chunk(rotate, center, constant):
+    """Moments are summed over chunks of rows: the same rows ten thousand strong change nothing but the shrinkage."""
+    X = np.repeat(inputs(), 100, axis=0)
+    few, many = (basis_of(x, rotate, center, constant) for x in (inputs(), X))
+    assert few.scale == many.scale
+    np.testing.assert_allclose(many.mean, few.mean, rtol=0, atol=1e-9)
+    x = few.transform(inputs())[:, : len(few.offset)]
+    moment = (x**2).mean(0)
+    np.testing.assert_allclose(many.second_moment, (100 * N * moment + moment.mean()) / (100 * N + 1), rtol=1e-9)
+
+
+@EVERY
+@pytest.mark.parametrize("sparseness", [False, True])
+def test_float32_is_kept(rotate, center, constant, sparseness):
+    X = inputs().astype(np.float32)
+    rows = sparse.csr_array(X) if sparseness else X
+    basis = basis_of(rows, rotate, center, constant)
+    x = basis.transform(rows)
+    assert x.dtype == np.float32
+    # What is estimated stays in double precision.
+    assert basis.second_moment.dtype == basis.offset.dtype == np.float64
+    double = basis_of(X.astype(float), rotate, center, constant)
+    assert_same(basis, double, rtol=1e-6)
+    np.testing.assert_allclose(x, double.transform(X.astype(float)), rtol=0, atol=1e-5)
+
+
+# Degenerate data
+
+
+def check_usable(basis, X):
+    x = basis.transform(X)
+    assert np.isfinite(x).all()
+    assert basis.scale > 0
+    for variances in (basis.prior_variances(1.0, 0.0, 5.0, 0.1), basis.prior_variances(None, 0.5, 5.0, 0.1)):
+        assert np.isfinite(variances).all()
+        assert (variances > 0).all()
+    mean = np.ones((2, basis.n_axes))
+    coef, intercept, *spread = basis.to_inputs(mean, np.ones_like(mean))
+    assert all(np.isfinite(part).all() for part in (coef, intercept, *spread, basis.balance(mean)))
+    size = np.abs(X).max() * np.abs(coef).max() + np.abs(intercept).max()
+    np.testing.assert_allclose(x @ mean.T, X @ coef.T + intercept, rtol=1e-9, atol=1e-10 * size)
+
+
+@EVERY
+def test_single_row(rotate, center, constant):
+    X = inputs()[:1]
+    check_usable(basis_of(X, rotate, center, constant), X)
+
+
+@EVERY
+def test_all_zero(rotate, center, constant):
+    X = np.zeros((7, 3))
+    check_usable(basis_of(X, rotate, center, constant), X)
+
+
+@EVERY
+def test_single_feature(rotate, center, constant):
+    X = inputs()[:, :1]
+    check_usable(basis_of(X, rotate, center, constant), X)
+
+
+@EVERY
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_constant_columns(rotate, center, constant, level):
+    X = inputs()
+    X[:, 1] = level
+    basis = basis_of(X, rotate, center, constant)
+    check_usable(basis, X)
+    if rotate or level == 0 or center:
+        # With a constant column of 3, [x, 1] as a whole lies in one dimension less, too.
+        flat = level == 0 or bool(center) or constant
+        assert (~basis.varies).sum() == flat
+    else:
+        assert basis.varies.all()
+
+
+@EVERY
+@pytest.mark.parametrize("size", [1e-100, 1e-8, 1e8, 1e100])
+def test_scale(rotate, center, constant, size):
+    X = size * inputs()
+    basis = basis_of(X, rotate, center, constant)
+    x = basis.transform(X)
+    assert np.isfinite(x).all()
+    assert np.isfinite(basis.second_moment).all()
+    assert (basis.second_moment > 0).all()
+    if center or not constant or not rotate:  # otherwise the constant, of size 1, takes part in the rotation
+        moment = (x[:, :N_FEATURES] ** 2).mean()
+        assert 0.4 < moment < 2.1
+        plain = basis_of(inputs(), rotate, center, constant)
+        np.testing.assert_allclose(basis.second_moment.sum() / plain.second_moment.sum(), 1, rtol=0, atol=1.1)

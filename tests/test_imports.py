@@ -1,0 +1,126 @@
+"""Imports go one way, without circles, and reach for nothing that is not a dependency."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import sk_epsnn
+
+ROOT = Path(sk_epsnn.__file__).parent
+THIRD_PARTY = {"numpy", "scipy", "sklearn", "joblib"}
+#: What each module may import from the package; a module that is not listed fails until it has its place.
+BLOCKS = {"mixing", "activations", "priors"}
+ALLOWED = {
+    "_version": set(),
+    "_compat": set(),
+    "numerics": set(),
+    "basis": {"numerics"},
+    "weights": {"numerics"},
+    "sites": {"numerics", "weights"},
+    "mixing": {"numerics", "weights", "sites"},
+    "activations": {"numerics", "weights", "sites"},
+    "priors": {"numerics", "weights", "sites"},
+    "network": {"numerics", "weights", "sites", *BLOCKS},
+    "inference": {"numerics", "weights", "sites", *BLOCKS, "network"},
+    "sep": {"numerics", "weights", "sites", *BLOCKS, "network", "inference"},
+    "encoders": {"_compat"},
+    "estimators": {
+        *("_compat", "_version", "numerics", "basis", "weights", "sites", "network", "inference", "sep"),
+        *("estimators", "plotting", *BLOCKS),
+    },
+    "plotting": {"_compat", "numerics", "estimators"},
+    "__init__": {"_version", "encoders", "estimators", "plotting"},
+}
+MODULES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
+EVERY = pytest.mark.parametrize("module", MODULES)
+
+
+def top_name(module):
+    """Name in `ALLOWED` of a file, given by its path inside the package."""
+    return module.split("/")[0].removesuffix(".py")
+
+
+def dotted(module):
+    return ".".join(["sk_epsnn", *module.removesuffix(".py").split("/")]).removesuffix(".__init__")
+
+
+def imported(module, *, lazy):
+    """Dotted names that a file imports, those inside functions only with ``lazy``."""
+    tree = ast.parse((ROOT / module).read_text())
+    names = set()
+    stack = list(ast.iter_child_nodes(tree))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            names |= {_imported_module(node.module, alias.name) for alias in node.names}
+        if lazy or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            stack.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _imported_module(package, name):
+    """``from sk_epsnn import mixing`` imports a module, ``from sk_epsnn.mixing import spikes`` a name in one."""
+    if package.split(".")[0] != "sk_epsnn":
+        return package
+    inner = ROOT.joinpath(*package.split(".")[1:], name)
+    return f"{package}.{name}" if inner.with_suffix(".py").is_file() or inner.is_dir() else package
+
+
+def inside(module, *, lazy):
+    """Modules of the package that a file imports."""
+    return {name for name in imported(module, lazy=lazy) if name.split(".")[0] == "sk_epsnn"}
+
+
+def test_every_module_is_found():
+    assert {"numerics.py", "network.py", "sep.py", "__init__.py"} <= set(MODULES)
+
+
+@EVERY
+def test_imports_go_one_way(module):
+    name = top_name(module)
+    assert name in ALLOWED, f"{module} has no place in the order of imports"
+    used = {full.removeprefix("sk_epsnn").lstrip(".").split(".")[0] for full in inside(module, lazy=True)}
+    assert used <= ALLOWED[name], f"{module} must not import {sorted(used - ALLOWED[name])}"
+
+
+def test_the_order_itself_has_no_circle():
+    placed = set()
+    waiting = {name: allowed - {name} for name, allowed in ALLOWED.items()}
+    # Estimators may draw themselves, and a display may know estimators: the files below say which way it goes.
+    waiting["estimators"] -= {"plotting"}
+    while waiting:
+        free = {name for name, allowed in waiting.items() if allowed <= placed}
+        assert free, f"a circle among {sorted(waiting)}"
+        placed |= free
+        waiting = {name: allowed for name, allowed in waiting.items() if name not in free}
+
+
+def test_no_circle_among_the_files():
+    """Imports at the top of a file; those inside functions are there to be late."""
+    graph = {dotted(module): inside(module, lazy=False) for module in MODULES}
+    while graph:
+        free = {name for name, needs in graph.items() if not needs & set(graph) - {name}}
+        assert free, f"a circle among {sorted(graph)}"
+        graph = {name: needs for name, needs in graph.items() if name not in free}
+
+
+@EVERY
+def test_third_party_imports(module):
+    outside = {name.split(".")[0] for name in imported(module, lazy=False)} - {"sk_epsnn"}
+    assert outside - set(sys.stdlib_module_names) <= THIRD_PARTY
+
+
+def test_encoders_need_only_numpy_and_sklearn():
+    outside = {name.split(".")[0] for name in imported("encoders.py", lazy=True)} - {"sk_epsnn"}
+    assert outside - set(sys.stdlib_module_names) == {"numpy", "sklearn"}
+
+
+@EVERY
+def test_private_names_of_sklearn_stay_in_one_file(module):
+    private = {n for n in imported(module, lazy=True) if n.startswith("sklearn.") and "._" in n}
+    assert not private or module == "_compat.py"

@@ -1,0 +1,294 @@
+"""The mixing block against sums over all spike patterns, explicit loops and closed forms."""
+
+import numpy as np
+import oracles
+import pytest
+
+from sk_epsnn import mixing
+from sk_epsnn.sites import Derivatives
+from sk_epsnn.weights import WeightMoments
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def random_moments(n_out, n_in, seed, joint=False, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    mean = rng.standard_normal((n_out, n_in)).astype(dtype)
+    if not joint:
+        return WeightMoments(mean, rng.uniform(0.05, 1, (n_out, n_in)).astype(dtype), None)
+    root = rng.standard_normal((n_out, n_in, n_in)) / np.sqrt(n_in)
+    covariance = (root @ root.swapaxes(1, 2)).astype(dtype)
+    return WeightMoments(mean, np.diagonal(covariance, axis1=1, axis2=2), covariance)
+
+
+def random_message(n, n_out, seed, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    g, gamma, kappa = rng.standard_normal((3, n, n_out)).astype(dtype)
+    return Derivatives(g, np.abs(gamma), kappa)
+
+
+def random_probabilities(n, n_in, seed, dtype=np.float64):
+    return np.random.default_rng(seed).uniform(0.02, 0.98, (n, n_in)).astype(dtype)
+
+
+# Upward
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("constant", [False, True])
+def test_potential_moments_are_exact(joint, constant):
+    """Eq. 25 is the exact mean and variance of a sum over random spikes with random weights."""
+    n, n_out, n_spikes = 3, 2, 5
+    probability = random_probabilities(n, n_spikes, 0)
+    weights = random_moments(n_out, n_spikes + constant, 1, joint)
+    inputs = mixing.spikes(probability, constant)
+    mean = mixing.potential_mean(inputs, weights.mean)
+    variance = mixing.weight_part_of_variance(inputs, weights) + mixing.spike_part_of_variance(inputs, weights)
+    for k in range(n):
+        patterns, mass = oracles.spike_patterns(probability[k])
+        if constant:
+            patterns = np.hstack([patterns, np.ones((len(patterns), 1))])
+        for i in range(n_out):
+            covariance = weights.covariance[i] if joint else np.diag(weights.variance[i])
+            exact = oracles.potential_moments(patterns, mass, weights.mean[i], covariance)
+            np.testing.assert_allclose((mean[k, i], variance[k, i]), exact, rtol=1e-12)
+
+
+def test_variance_parts():
+    """Known weights leave only the spikes' part, known spikes only the weights'."""
+    probability = random_probabilities(4, 6, 2)
+    weights = random_moments(3, 6, 3)
+    known = WeightMoments(weights.mean, np.zeros_like(weights.variance), None)
+    inputs = mixing.spikes(probability, False)
+    np.testing.assert_array_equal(mixing.weight_part_of_variance(inputs, known), 0)
+    patterns, mass = oracles.spike_patterns(probability[0])
+    exact = oracles.potential_moments(patterns, mass, weights.mean[1], np.zeros((6, 6)))[1]
+    np.testing.assert_allclose(mixing.spike_part_of_variance(inputs, known)[0, 1], exact, rtol=1e-12)
+    certain = mixing.spikes((probability > 0.5).astype(float), False)
+    np.testing.assert_array_equal(mixing.spike_part_of_variance(certain, weights), 0)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_observed_inputs(joint):
+    x = np.random.default_rng(4).standard_normal((5, 4))
+    weights = random_moments(3, 4, 5, joint)
+    inputs = mixing.observed(x)
+    assert inputs.variance is None
+    assert mixing.spike_part_of_variance(inputs, weights) == 0
+    variance = mixing.weight_part_of_variance(inputs, weights)
+    for n in range(5):
+        for i in range(3):
+            covariance = weights.covariance[i] if joint else np.diag(weights.variance[i])
+            np.testing.assert_allclose(variance[n, i], x[n] @ covariance @ x[n], rtol=1e-12)
+            np.testing.assert_allclose(mixing.potential_mean(inputs, weights.mean)[n, i], x[n] @ weights.mean[i])
+
+
+@DTYPES
+def test_spikes(dtype):
+    probability = random_probabilities(3, 4, 6, dtype)
+    inputs = mixing.spikes(probability, True)
+    assert [part.shape for part in inputs] == [(3, 5)] * 3
+    assert {part.dtype for part in inputs} == {np.dtype(dtype)}
+    np.testing.assert_array_equal(inputs.mean[:, -1], 1)
+    np.testing.assert_array_equal(inputs.variance[:, -1], 0)
+    np.testing.assert_allclose(inputs.variance[:, :4], probability * (1 - probability), rtol=1e-5)
+    np.testing.assert_allclose(inputs.square, inputs.mean**2, rtol=1e-6)
+
+
+# Down to the spikes below
+
+
+def gaussian_site_problem(n_in, seed, center=1.0, width=1.0):
+    """One unit, one sample: weights of size 1/sqrt(n_in) and a Gaussian site (tau, nu) on the potential."""
+    rng = np.random.default_rng(seed)
+    mean = center * rng.standard_normal(n_in) / np.sqrt(n_in)
+    variance = width * rng.uniform(0.2, 1, n_in) / n_in
+    probability = rng.uniform(0.05, 0.95, n_in)
+    return mean, variance, probability, rng.uniform(0.3, 2), rng.standard_normal()
+
+
+def first_order(mean, variance, probability, tau, nu):
+    weights = WeightMoments(mean[None], variance[None], None)
+    total = probability @ mean
+    spread = probability**2 @ variance + (probability * (1 - probability)) @ (mean**2 + variance)
+    gamma = tau / (1 + tau * spread)
+    g = (nu - tau * total) / (1 + tau * spread)
+    down = Derivatives(*(np.array([[v]]) for v in (g, gamma, gamma - g * g)))
+    return mixing.log_ratio_below(down, weights, probability[None])[0]
+
+
+def test_log_ratio_below_approaches_the_exact_gaussian_ratio():
+    """Terms of the third order in one unit's share are dropped: the error falls as n_in ** -1.5, the message as -.5."""
+    errors, sizes = {}, {}
+    for n_in in (40, 640):
+        problems = [gaussian_site_problem(n_in, seed) for seed in range(6)]
+        exact = np.concatenate([oracles.log_ratios(*p, exact=False) for p in problems])
+        errors[n_in] = np.sqrt(np.mean((np.concatenate([first_order(*p) for p in problems]) - exact) ** 2))
+        sizes[n_in] = np.sqrt(np.mean(exact**2))
+    assert errors[40] < 0.1 * sizes[40]
+    assert errors[40] / errors[640] > 40  # 64 in the limit; 16 would mean that a second-order term is wrong
+
+
+@pytest.mark.parametrize(
+    "n_in, center, width, share",
+    [(10, 1.0, 1.0, 0.2), (12, 0.0, 1.0, 0.2), (12, 1.0, 0.05, 0.25)],
+    ids=["general", "zero means", "sharp weights"],
+)
+def test_log_ratio_below_against_all_patterns(n_in, center, width, share):
+    """Loosely, as table A.4 of the formula book: rms error as a share of the rms message."""
+    errors, exact = [], []
+    for seed in range(4):
+        problem = gaussian_site_problem(n_in, seed, center, width)
+        exact.append(oracles.log_ratios(*problem, exact=True))
+        errors.append(first_order(*problem) - exact[-1])
+    assert np.sqrt(np.mean(np.square(errors))) < share * np.sqrt(np.mean(np.square(exact)))
+
+
+def test_log_ratio_below_ignores_the_constant_and_sums_over_units():
+    down, weights = random_message(4, 3, 7), random_moments(3, 6, 8)
+    probability = random_probabilities(4, 5, 9)
+    total = np.zeros((4, 5))
+    for n in range(4):
+        for j in range(5):
+            for i in range(3):
+                m, s, p = weights.mean[i, j], weights.variance[i, j], probability[n, j]
+                total[n, j] += down.g[n, i] * m - 0.5 * down.gamma[n, i] * m**2 * (1 - 2 * p) - 0.5 * down.kappa[n, i] * s
+    np.testing.assert_allclose(mixing.log_ratio_below(down, weights, probability), total, rtol=1e-12, atol=1e-13)
+
+
+# Down to the weights
+
+
+def weight_loops(down, inputs, noise):
+    """Site precisions of independent and of joint weights, written out."""
+    n, n_in = inputs.mean.shape
+    n_out = down.g.shape[1]
+    diagonal, joint = np.zeros((n_out, n_in)), np.zeros((n_out, n_in, n_in))
+    for i in range(n_out):
+        for k in range(n):
+            p = inputs.mean[k]
+            diagonal[i] += down.gamma[k, i] * p**2
+            joint[i] += down.gamma[k, i] * np.outer(p, p)
+        diagonal[i] += noise[i]
+        joint[i] += np.diag(noise[i])
+    return diagonal, joint
+
+
+@pytest.mark.parametrize("kind", ["spikes", "observed"])
+def test_sums_over_samples(kind):
+    down = random_message(7, 3, 10)
+    if kind == "spikes":
+        inputs = mixing.spikes(random_probabilities(7, 4, 11), True)
+    else:
+        inputs = mixing.observed(np.random.default_rng(12).standard_normal((7, 5)))
+    expected = np.zeros((3, 5))
+    if kind == "spikes":
+        for i in range(3):
+            for n in range(7):
+                expected[i] += max(down.kappa[n, i], 0) * inputs.mean[n] * (1 - inputs.mean[n])
+    noise = mixing.spike_noise(down, inputs)
+    np.testing.assert_allclose(noise, expected if kind == "spikes" else 0.0, rtol=1e-12, atol=1e-14)
+    diagonal, joint = weight_loops(down, inputs, expected)
+    np.testing.assert_allclose(mixing.site_precision(down, inputs, noise), diagonal, rtol=1e-12)
+    np.testing.assert_allclose(mixing.joint_site_precision(down.gamma, inputs, noise), joint, rtol=1e-12, atol=1e-13)
+    mean = np.random.default_rng(13).standard_normal((3, 5))
+    gradient = sum(np.outer(down.g[n], inputs.mean[n]) for n in range(7)) - expected * mean
+    np.testing.assert_allclose(mixing.mean_gradient(down, inputs, mean, noise), gradient, rtol=1e-12, atol=1e-13)
+
+
+def test_joint_site_precision_is_in_double_precision_and_definite():
+    gamma = np.abs(random_message(30, 2, 14, np.float32).gamma)
+    inputs = mixing.spikes(random_probabilities(30, 4, 15, np.float32), True)
+    precision = mixing.joint_site_precision(gamma, inputs, 0.0)
+    assert precision.dtype == np.float64
+    assert (np.linalg.eigvalsh(precision) > 0).all()
+
+
+def averaged_problem(n_in, seed):
+    """Observed inputs, two units, a Gaussian site of variance t and mean mu on every potential."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((9, n_in))
+    weights = WeightMoments(
+        rng.standard_normal((2, n_in)) / np.sqrt(n_in), rng.uniform(0.3, 1, (2, n_in)) / n_in, None
+    )
+    site_variance, site_mean = rng.uniform(0.2, 2, (9, 2)), rng.standard_normal((9, 2))
+    width = site_variance + x**2 @ weights.variance.T
+    g = (site_mean - x @ weights.mean.T) / width
+    down = Derivatives(g, 1 / width, 1 / width - g**2)
+    return x, weights, site_variance, site_mean, down, rng.integers(1, 4, 9).astype(float)
+
+
+def exact_messages(x, weights, site_variance, site_mean, sample_weight):
+    """Eqs. 26-29 term by term: the message of N(u; mu, t) to w_j, the other weights integrated out."""
+    precision, shift = np.zeros_like(weights.mean), np.zeros_like(weights.mean)
+    for n, i, j in np.ndindex(len(x), *weights.mean.shape):
+        rest = np.arange(x.shape[1]) != j
+        width = site_variance[n, i] + x[n, rest] ** 2 @ weights.variance[i, rest]
+        residual = site_mean[n, i] - x[n, rest] @ weights.mean[i, rest]
+        precision[i, j] += sample_weight[n] * x[n, j] ** 2 / width
+        shift[i, j] += sample_weight[n] * x[n, j] * residual / width
+    return precision, shift
+
+
+def test_average_messages_leave_one_out():
+    """Expanded to first order in one weight's share of the variance: relative error of order 1/n_in**2."""
+    errors = []
+    for n_in in (20, 320):
+        x, weights, site_variance, site_mean, down, sample_weight = averaged_problem(n_in, 0)
+        exact = exact_messages(x, weights, site_variance, site_mean, sample_weight)
+        messages = mixing.average_messages(down, sample_weight, mixing.observed(x), weights, True)
+        errors.append([np.abs(a - b).max() / np.abs(b).max() for a, b in zip(messages, exact, strict=True)])
+    small, large = np.array(errors)
+    assert (small < 0.05).all()
+    assert (large < 1e-3).all()
+    assert (small / large > 40).all()  # 256 in the limit; without the expansion it would be 16
+
+
+def test_average_messages_with_the_posterior_as_cavity():
+    x, weights, _, _, down, sample_weight = averaged_problem(8, 1)
+    precision, shift = mixing.average_messages(down, sample_weight, mixing.observed(x), weights, False)
+    expected = np.zeros((2, 2, 8))
+    for n, i, j in np.ndindex(9, 2, 8):
+        tau = down.gamma[n, i] * x[n, j] ** 2
+        expected[0, i, j] += sample_weight[n] * tau
+        expected[1, i, j] += sample_weight[n] * (down.g[n, i] * x[n, j] + tau * weights.mean[i, j])
+    np.testing.assert_allclose(precision, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(shift, expected[1], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+def test_average_messages_count_samples_by_weight(leave_one_out):
+    x, weights, _, _, down, sample_weight = averaged_problem(6, 2)
+    rows = np.repeat(np.arange(9), sample_weight.astype(int))
+    repeated = Derivatives(*(part[rows] for part in down))
+    once = mixing.average_messages(down, sample_weight, mixing.observed(x), weights, leave_one_out)
+    copies = mixing.average_messages(repeated, np.ones(len(rows)), mixing.observed(x[rows]), weights, leave_one_out)
+    for a, b in zip(once, copies, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+def test_average_messages_of_a_silent_input_say_nothing(leave_one_out):
+    x, weights, _, _, down, sample_weight = averaged_problem(6, 3)
+    x[:, 2] = 0
+    for part in mixing.average_messages(down, sample_weight, mixing.observed(x), weights, leave_one_out):
+        np.testing.assert_array_equal(part[:, 2], 0)
+
+
+def test_float32_is_kept():
+    down, weights = random_message(5, 3, 16, np.float32), random_moments(3, 5, 17, dtype=np.float32)
+    probability = random_probabilities(5, 4, 18, np.float32)
+    inputs = mixing.spikes(probability, True)
+    noise = mixing.spike_noise(down, inputs)
+    results = [
+        mixing.potential_mean(inputs, weights.mean),
+        mixing.weight_part_of_variance(inputs, weights),
+        mixing.weight_part_of_variance(inputs, random_moments(3, 5, 19, True, np.float32)),
+        mixing.spike_part_of_variance(inputs, weights),
+        mixing.log_ratio_below(down, weights, probability),
+        noise,
+        mixing.mean_gradient(down, inputs, weights.mean, noise),
+        mixing.site_precision(down, inputs, noise),
+        *mixing.average_messages(down, np.ones(5, np.float32), inputs, weights, True),
+    ]
+    assert {part.dtype for part in results} == {np.dtype(np.float32)}
