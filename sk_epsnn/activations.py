@@ -164,7 +164,7 @@ class SigmoidOutput(Output):
         margin = target * mean
         sd = np.sqrt(variance)
         total = np.zeros_like(margin)
-        reference = _softplus(-margin)
+        reference = _reference_loss(margin, sd, power)
         for x, w in _nodes(sd):
             total += w * np.exp(power * (reference - _softplus(-(margin + x * sd))))
         return np.log(total) / power - reference
@@ -174,8 +174,7 @@ class SigmoidOutput(Output):
         # With r = sigma(-T u) under the tilted density: g = T E r, gamma = E r(1-r) - alpha Var r,
         # kappa = E r(1-r) - alpha E r^2 (integration by parts of N(u; M, S) sigma(T u)^alpha).
         sd = np.sqrt(variance)
-        # The loss at the mean is divided out first, so that nothing underflows far from the boundary.
-        reference = _softplus(-margin)
+        reference = _reference_loss(margin, sd, power)
         total, r1, r2 = np.zeros_like(margin), np.zeros_like(margin), np.zeros_like(margin)
         for x, w in _nodes(sd):
             loss = _softplus(-(margin + x * sd))
@@ -211,6 +210,18 @@ class HeavisideOutput(Output):
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
+    """Loss to divide out of the quadrature, so that it neither underflows nor overflows far from the boundary.
+
+    That at the mean does, unless the loss is so large that nodes on the other side of the boundary take over.
+    """
+    reference = _softplus(-margin)
+    if power * float(reference.max(initial=0)) < 0.8 * np.log(np.finfo(margin.dtype).max):
+        return reference
+    costs = [_softplus(-(margin + x * sd)) - np.log(w) / power for x, w in _nodes(sd)]
+    return np.minimum.reduce(costs)
 
 
 def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:

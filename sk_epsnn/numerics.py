@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr, logsumexp, ndtr
 
 Array = NDArray[np.floating]
 
@@ -50,16 +50,18 @@ def hazard(z: Array) -> tuple[Array, Array]:
 
     Stable in the far negative tail, where ``1 - c`` is about ``1 / z**2`` and the naive product loses every digit.
     """
-    ratio = np.exp(-0.5 * z * z - log_ndtr(z)) / SQRT_2PI
-    tail = z < -20
-    if not tail.any():
-        return ratio, ratio * (ratio + z)
-    t = np.where(tail, -z, 20.0).astype(z.dtype, copy=False)
-    i2 = 1 / (t * t)
-    # Asymptotic series of r + z and of 1 - c in powers of 1 / z**2.
-    excess = (1 - i2 * (2 - i2 * (10 - 74 * i2))) / t
-    one_minus_c = i2 * (1 - i2 * (6 - i2 * (50 - 518 * i2)))
-    return np.where(tail, t + excess, ratio), np.where(tail, 1 - one_minus_c, ratio * (ratio + z))
+    x = z.astype(np.float64)
+    ratio = np.exp(-0.5 * x * x - log_ndtr(x)) / SQRT_2PI
+    curvature = ratio * (ratio + x)
+    tail = x < -20
+    if tail.any():
+        t = np.where(tail, -x, 20.0)
+        i2 = 1 / (t * t)
+        # Asymptotic series of r + z and of 1 - c in powers of 1 / z**2.
+        ratio = np.where(tail, t + (1 - i2 * (2 - i2 * (10 - 74 * i2))) / t, ratio)
+        curvature = np.where(tail, 1 - i2 * (1 - i2 * (6 - i2 * (50 - 518 * i2))), curvature)
+    below_one = 1 - np.finfo(z.dtype).epsneg
+    return ratio.astype(z.dtype), np.minimum(curvature, below_one).astype(z.dtype)
 
 
 def expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
@@ -80,17 +82,43 @@ def expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]
 def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """``log E sigma(u)`` for ``u ~ N(mean, variance)`` with its first two derivatives in the mean.
 
-    In the left tail ``sigma(u) = exp(u) sigma(-u)`` turns the integral into one whose value is of order one,
-    so that the relative error stays below 1e-7 where the probability itself underflows.
+    In the left tail ``sigma(u) = exp(u) sigma(-u)`` turns the integral into ``exp(M + S/2) E sigma(-u)`` under
+    ``N(M + S, S)``, where the mixture of probits is accurate again.
     """
     tail = mean < -0.5 * variance
-    shifted = np.where(tail, mean + variance, mean)
-    value, first, second = expected_sigmoid(shifted, variance)
-    value = np.where(tail, expected_sigmoid(-shifted, variance)[0], value)
-    sign = np.where(tail, -1, 1).astype(mean.dtype)
-    slope = sign * first / value
-    log_value = np.where(tail, mean + 0.5 * variance, 0) + np.log(value)
-    return log_value, np.where(tail, 1, 0) + slope, sign * second / value - slope * slope
+    log_value, slope, second = _log_probit_mixture(np.where(tail, -(mean + variance), mean), variance)
+    return (
+        np.where(tail, mean + 0.5 * variance + log_value, log_value),
+        np.where(tail, 1 - slope, slope),
+        second,
+    )
+
+
+def _log_probit_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
+    """Logarithm of the mixture behind `expected_sigmoid`, with its first two derivatives."""
+    value, first, second = expected_sigmoid(mean, variance)
+    tiny = value < 1e3 * np.finfo(value.dtype).tiny
+    safe = np.where(tiny, 1, value)
+    slope = first / safe
+    log_value, second = np.log(safe), second / safe - slope * slope
+    if tiny.any():
+        log_value[tiny], slope[tiny], second[tiny] = _underflowing_mixture(mean[tiny], variance[tiny])
+    return log_value, slope, second
+
+
+def _underflowing_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
+    """The same where the value itself underflows: weights and ratios from logarithms, in float64."""
+    p, s = np.array(_PROBIT_WEIGHTS), np.array(_PROBIT_SLOPES)
+    r = s / np.sqrt(1 + s * s * variance[:, None].astype(np.float64))
+    z = r * mean[:, None]
+    log_terms = np.log(p) + log_ndtr(z)
+    log_value = logsumexp(log_terms, axis=1)
+    share = np.exp(log_terms - log_value[:, None])
+    ratio, curvature = hazard(z)
+    slope = (share * r * ratio).sum(1)
+    # The second derivative of each term is r^2 (ratio^2 - curvature) times the term.
+    second = (share * r * r * (ratio * ratio - curvature)).sum(1) - slope * slope
+    return log_value, slope, second
 
 
 def expected_softplus(mean: Array, variance: Array) -> Array:

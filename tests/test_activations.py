@@ -44,7 +44,11 @@ def quadrature_error(power, variance):
     if power in (0, 1):
         return np.array([1e-7, 1e-7, 1e-6, 1e-6])
     rough = np.array([1e-10, 1e-10, 1e-10, 1e-10])
-    for limit, errors in ((0.5, (1e-8, 2e-8, 1e-7, 1e-7)), (1, (1e-5, 6e-5, 3e-4, 3e-4)), (5, (1e-3, 7e-3, 6e-2, 6e-2))):
+    for limit, errors in (
+        (0.5, (1e-8, 2e-8, 1e-7, 1e-7)),
+        (1, (1e-5, 6e-5, 3e-4, 3e-4)),
+        (5, (1e-3, 7e-3, 6e-2, 6e-2)),
+    ):
         rough = rough if variance < limit else np.array(errors)
     return rough
 

@@ -19,7 +19,7 @@ FLOAT = np.dtype(float)
 
 
 def make_network(sizes, hidden="heaviside", output="sigmoid", *, seed=0, constant=True, power=1.0, spread=1.0):
-    """Random means, variances of ``spread`` over the number of inputs; ``sizes[0]`` counts the first layer's constant."""
+    """Random means, variances of ``spread`` over the number of inputs; no constant is added to the first ones."""
     rng = np.random.default_rng(seed)
     layers = []
     for index, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
@@ -45,7 +45,9 @@ def fire_probability(hidden, mean, variance):
     """``P(v = 1)`` of each unit given the moments of its potential, by quadrature."""
     law = oracles.SPIKE_LAWS[hidden]
     pairs = np.broadcast_arrays(mean, variance)
-    flat = [oracles.expectation(law.probability, m, s, law.breaks) for m, s in zip(*(p.ravel() for p in pairs), strict=True)]
+    flat = [
+        oracles.expectation(law.probability, m, s, law.breaks) for m, s in zip(*(p.ravel() for p in pairs), strict=True)
+    ]
     return np.reshape(flat, pairs[0].shape)
 
 
@@ -90,7 +92,7 @@ def test_two_layers_against_all_patterns(hidden, constant):
     """Given the input, the spikes of one hidden layer are independent: mean and variance of the output are exact.
 
     Only its Gaussian shape is an approximation. Largest error of the output probability over these 5 rows and 2
-    units, 6 hidden units with weights 1/sqrt(fan_in): measured .0083.
+    units, 6 hidden units with weights 1/sqrt(fan_in): measured .021 (heaviside) and .013 (sigmoid).
     """
     network, x = make_network([4, 6, 2], hidden, "heaviside", constant=constant), rows(5, 4)
     first, last = network.moments(FLOAT)
@@ -107,14 +109,14 @@ def test_two_layers_against_all_patterns(hidden, constant):
             np.testing.assert_allclose(found, exact, rtol=1e-7)
             if constant:  # without it a silent layer leaves no potential at all
                 fires = mass @ norm.cdf(patterns @ last.mean[i] / np.sqrt(patterns**2 @ last.variance[i]))
-                np.testing.assert_allclose(norm.cdf(found[0] / np.sqrt(found[1])), fires, rtol=0, atol=0.02)
+                np.testing.assert_allclose(norm.cdf(found[0] / np.sqrt(found[1])), fires, rtol=0, atol=0.03)
 
 
 def test_three_layers_against_all_patterns():
     """Spikes of a second hidden layer share their inputs, which the pass ignores: means and variances approximate.
 
-    Measured for 7 and 5 hidden units, 4 rows, 2 outputs: probabilities of the second layer within .012, output
-    means within .002 and variances within 3 % (the shared part of the variance is missing).
+    Measured for 7 and 5 hidden units, 4 rows, 2 outputs: probabilities of the second layer within .018, output
+    means within .009 and variances within 2 % (the shared part of the variance is missing).
     """
     network, x = make_network([3, 7, 5, 2], "heaviside"), rows(4, 3)
     weights = network.moments(FLOAT)
@@ -132,8 +134,8 @@ def test_three_layers_against_all_patterns():
                 center = patterns @ weights[2].mean[i]
                 total[i] += chance * np.array([share @ center, share @ (center**2 + patterns @ weights[2].variance[i])])
         variance = total[:, 1] - total[:, 0] ** 2
-        np.testing.assert_allclose(up.potentials[2].mean[n], total[:, 0], rtol=0, atol=0.01)
-        np.testing.assert_allclose(up.potentials[2].variance[n], variance, rtol=0.08)
+        np.testing.assert_allclose(up.potentials[2].mean[n], total[:, 0], rtol=0, atol=0.015)
+        np.testing.assert_allclose(up.potentials[2].variance[n], variance, rtol=0.04)
 
 
 def test_forward_takes_known_first_potentials():
@@ -182,8 +184,9 @@ def test_layer_temperature_scales_the_variance():
         np.testing.assert_array_equal(cool.mean, warm.mean)
 
 
-def test_float32_is_kept():
-    network, x = make_network([4, 5, 3, 2]), rows(6, 4).astype(np.float32)
+@pytest.mark.parametrize("output", [*sorted(SPIKING_OUTPUTS), "gaussian"])
+def test_float32_is_kept(output):
+    network, x = make_network([4, 5, 3, 2], output=output), rows(6, 4).astype(np.float32)
     weights = network.moments(x.dtype)
     up = network.forward(observed(x), weights, log_ratios=[np.ones((6, 5), np.float32), np.ones((6, 3), np.float32)])
     log_z, down, log_ratios = network.backward(up, targets(6, 2).astype(np.float32), weights, UpdateCounts())
@@ -231,12 +234,13 @@ def test_gradient_in_the_last_layer_is_exact(output, power):
 
 
 @HIDDEN
-@pytest.mark.parametrize("output, power", [("sigmoid", 1.0), ("sigmoid", 0.0), ("heaviside", 1.0), ("gaussian", 0.0)])
+@pytest.mark.parametrize("output, power", [("sigmoid", 1.0), ("sigmoid", 0.0), ("heaviside", 1.0), ("gaussian", 1.0)])
 def test_gradient_in_the_first_layer(hidden, output, power):
     """The message that reaches the first layer is the gradient of log Z, up to the size of one unit's share.
 
-    200 hidden units, so each message to a spike is of order 1/sqrt(200). Measured: cosine above .9997, length
-    within 2 %; with a term of the message missing (no kappa, no gamma) about .99.
+    200 hidden units, so each message to a spike is of order 1/sqrt(200). Measured: cosine above .999, length
+    within 1 %; both errors shrink with the width (800 units: .99996). Power 0 with little noise sends the largest
+    messages and is the least accurate: noise 0.3 gave .97 with 200 units and .994 with 800.
     """
     network, x = make_network([3, 200, 2], hidden, output, power=power), rows(8, 3)
     weights, target = network.moments(FLOAT), targets(8, 2)
@@ -245,8 +249,8 @@ def test_gradient_in_the_first_layer(hidden, output, power):
     found = mixing.mean_gradient(down[0], up.inputs[0], weights[0].mean, 0.0)
     exact = oracles.gradient(lambda mean: total_log_z(network, weights, x, target, 0, mean), weights[0].mean)
     sizes = np.linalg.norm(found), np.linalg.norm(exact)
-    assert (found * exact).sum() / (sizes[0] * sizes[1]) > 0.999
-    np.testing.assert_allclose(sizes[0], sizes[1], rtol=0.05)
+    assert (found * exact).sum() / (sizes[0] * sizes[1]) > 0.998
+    np.testing.assert_allclose(sizes[0], sizes[1], rtol=0.02)
 
 
 def test_backward_counts_bounded_messages():

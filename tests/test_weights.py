@@ -97,8 +97,9 @@ def test_kl_parts_sum_to_the_divergence(family):
 
 def test_kl_against_its_definition():
     """E[log q - log base] over exact draws of q, one weight: quadrature instead of the closed form."""
-    q, base = IndependentWeights(np.array([[2.0]]), np.array([[0.7]])), IndependentWeights(
-        np.array([[0.5]]), np.array([[-0.4]])
+    q, base = (
+        IndependentWeights(np.array([[2.0]]), np.array([[0.7]])),
+        IndependentWeights(np.array([[0.5]]), np.array([[-0.4]])),
     )
     w = np.linspace(-8, 9, 20001)
     log_q, log_base = log_density(q, 0, w[:, None]), log_density(base, 0, w[:, None])
