@@ -101,14 +101,14 @@ class InputBasis:
         potential_variance : float
             With ``value=None``: the prior variance of a potential, averaged over the data.
         bias_share : float
-            With ``value=None``: the share of it that comes from the bias.
+            With ``value=None``: the share of it that comes from the bias, if that is an input of its own.
         """
         moment = self.second_moment
         shape = (moment / moment.mean()) ** exponent
         shape *= moment.sum() / (moment * shape).sum()
         if value is None:
-            variances = shape * (1 - bias_share) * potential_variance / moment.sum()
-            bias = bias_share * potential_variance
+            bias = bias_share * potential_variance if self.constant else 0.0
+            variances = shape * (potential_variance - bias) / moment.sum()
         else:
             variances, bias = shape * value * self.scale**2, value
         return np.append(variances, bias) if self.constant else variances
