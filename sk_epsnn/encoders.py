@@ -23,8 +23,8 @@ Float64s = NDArray[np.float64]
 Words = NDArray[np.uint64]
 
 # Half-width of the automatic raised cosine as a fraction of the feature's range. The EP paper does not give its own;
-# a quarter of the range (1.5 on [-1, 5]) was wide enough to bridge the gaps in the data of its regression example.
-_AUTO_WIDTH = 0.25
+# 0.24 of the range (1.44 on [-1, 5]) was wide enough to bridge the gaps in the data of its regression example.
+_AUTO_WIDTH = 0.24
 # Standard deviation of the Gaussian that is as wide at half its height as a raised cosine of half-width 1.
 _GAUSSIAN_PER_COSINE = 0.5 / np.sqrt(2.0 * np.log(2.0))
 # exp(-0.5 * 40**2) is zero in float64, so distances beyond 40 standard deviations need not be squared (and overflow).
@@ -235,9 +235,9 @@ class PopulationEncoder(_RowEncoder):
         Shape of the tuning curve.
     width : "auto", float or array-like of shape (n_features,), default="auto"
         Width of the tuning curves in the units of the feature, positive: the half-width of the raised cosine (the
-        distance at which the rate reaches 0), or the standard deviation of the Gaussian. "auto" is a quarter of the
+        distance at which the rate reaches 0), or the standard deviation of the Gaussian. "auto" is 0.24 of the
         feature's range for the raised cosine, and for the Gaussian the standard deviation that makes the curve as
-        wide at half its height (0.106 of the range). With fewer than 4 neurons the automatic raised cosine leaves
+        wide at half its height (0.102 of the range). With fewer than 4 neurons the automatic raised cosine leaves
         values at which no neuron fires: set a larger width.
     feature_range : "auto" or (low, high), default="auto"
         Range that the centres cover: the smallest and largest value of each feature in fit, or one pair of numbers,

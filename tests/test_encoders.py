@@ -235,7 +235,7 @@ def test_tuning_curves_match_a_scalar_oracle(tuning, width, feature_range, n_neu
     for j in range(3):
         low, high = (X[:8, j].min(), X[:8, j].max()) if feature_range == "auto" else feature_range
         sd = 1 if tuning == "raised_cosine" else 1 / (2 * math.sqrt(2 * math.log(2)))
-        w = (high - low) / 4 * sd if width == "auto" else np.broadcast_to(width, 3)[j]
+        w = 0.24 * (high - low) * sd if width == "auto" else np.broadcast_to(width, 3)[j]
         assert_close(encoder.widths_[j], w, rtol=1e-14)
         for k in range(n_neurons):
             center = low + (high - low) * k / (n_neurons - 1) if n_neurons > 1 else (low + high) / 2
@@ -246,7 +246,7 @@ def test_tuning_curves_match_a_scalar_oracle(tuning, width, feature_range, n_neu
 
 
 def test_automatic_widths_agree_at_half_height():
-    half_height = 0.125
+    half_height = 0.12
     X = np.array([[0.0], [half_height], [1.0]])
     for tuning in ("raised_cosine", "gaussian"):
         rates = PopulationEncoder(2, tuning=tuning, output="rates").fit_transform(X)

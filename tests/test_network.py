@@ -214,6 +214,18 @@ def test_log_partition_is_that_of_the_backward_pass(hidden, output, power):
     assert [ratio.shape for ratio in log_ratios] == [(6, 5)]
 
 
+def test_messages_come_in_the_order_of_the_layers():
+    network, x = make_network([4, 5, 3, 2]), rows(6, 4)
+    weights = network.moments(FLOAT)
+    up = network.forward(observed(x), weights)
+    _, down, log_ratios = network.backward(up, targets(6, 2), weights, UpdateCounts())
+    assert [ratio.shape for ratio in log_ratios] == [(6, 5), (6, 3)]
+    assert [part.g.shape for part in down] == [(6, 5), (6, 3), (6, 2)]
+    for index in (0, 1):
+        expected = mixing.log_ratio_below(down[index + 1], weights[index + 1], up.spikes[index].probability)
+        np.testing.assert_allclose(log_ratios[index], expected, rtol=1e-12)
+
+
 def total_log_z(network, weights, x, target, index, mean):
     moved = list(weights)
     moved[index] = weights[index]._replace(mean=mean)

@@ -45,7 +45,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.5 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
+        0.3 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
@@ -77,7 +77,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         ``schedule="average_ep"`` it is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
-        "auto" is 0.7 in hidden layers and 1 in the last. With ``schedule="average_ep"`` it is 1.
+        "auto" is 0.55 in hidden layers and 1 in the last. With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-3
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it.

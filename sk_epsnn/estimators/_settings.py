@@ -58,7 +58,7 @@ class AutoSettings:
 SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, None, 50.0, 10.0, 1000, 3)
 DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 100.0, 1000, 4)
 SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
-DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 0.15, 0.1, 0.5, None, 50.0, 1.0, 100, 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
 
 
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
