@@ -12,6 +12,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
@@ -429,3 +430,20 @@ def test_loading_another_version_warns(kind, data, version):
     assert (version or "unknown version") in str(record[0].message)
     assert not hasattr(loaded, "_sk_epsnn_version")
     np.testing.assert_array_equal(values(loaded, data.X_test), values(fitted, data.X_test))
+
+
+@KIND
+def test_average_ep_that_diverges_is_refused(kind):
+    """Uncentred binary inputs, the paper's damping: a warning that says what to do, and no NaN."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((300, 40)) < 0.5).astype(float)
+    y = X[:, :5].sum(1)
+    model = kind(schedule="average_ep", damping=0.7, prior_variance=1.0, n_sweeps=100, max_iter=2, random_state=0)
+    target = (y > 2).astype(int) if kind is EPSNNClassifier else y
+    with pytest.warns(ConvergenceWarning, match="Use schedule='newton'"):
+        model.fit(X, target)
+    assert model.update_counts_["rejected_batches"] > 0
+    assert np.isfinite(model.predict(X).astype(float)).all()
+    assert np.isfinite(model.coefs_[0]).all() and (model.coefs_variance_[0] > 0).all()
+    calm = kind(schedule="newton", prior_variance=1.0, random_state=0).fit(X, target)
+    assert calm.score(X, target) > 0.9
