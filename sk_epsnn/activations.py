@@ -24,15 +24,19 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from sk_epsnn.numerics import (
+    NORMAL_RANGE,
     Array,
     expected_sigmoid,
     expected_softplus,
-    gauss_hermite,
     hazard,
     log_expected_sigmoid,
+    normal_grid,
     normal_pdf,
 )
 from sk_epsnn.sites import Derivatives
+
+#: Wider Gaussians get the rule for this standard deviation, which keeps its cost bounded.
+MOST_SD = 100.0
 
 
 class SpikeMoments(NamedTuple):
@@ -225,9 +229,9 @@ def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
 
 
 def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
-    """Gauss-Hermite rule fine enough for the widest Gaussian (the sigmoid has poles at +- i pi)."""
-    widest = float(sd.max(initial=0))
-    return gauss_hermite(12 if widest < 2 else 20 if widest < 5 else 40)
+    """Rule fine enough for the widest Gaussian: the sigmoid has poles at +- i pi, hence steps of 1.5 in u."""
+    widest = min(float(sd.max(initial=0)), MOST_SD)
+    return normal_grid(int(np.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
 
 
 HIDDEN_ACTIVATIONS = {c.name: c for c in (Heaviside, Sigmoid)}

@@ -18,7 +18,7 @@ HIDDEN = pytest.mark.parametrize("name", sorted(HIDDEN_ACTIVATIONS))
 OUTPUTS = pytest.mark.parametrize("name", sorted(SPIKING_OUTPUTS))
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 MEANS = np.array([-8.0, -2.5, -0.7, 0.0, 0.4, 1.9, 6.0])
-VARIANCES = np.array([0.05, 0.6, 2.0, 9.0])
+VARIANCES = np.array([0.05, 0.6, 2.0, 9.0, 100.0])
 GRID = [(m, s) for m in MEANS for s in VARIANCES]
 #: An indicator is its own power, and its expected log is minus infinity: power 0 and in between mean nothing here.
 POWERLESS = {"heaviside"}
@@ -34,23 +34,18 @@ def grid(pairs, dtype=np.float64):
 
 
 def quadrature_error(power, variance):
-    """Absolute error of log Z, g sqrt(S), gamma S and kappa S that Gauss-Hermite nodes inside the code allow.
+    """Absolute error of log Z, g sqrt(S), gamma S and kappa S that the grid inside the code allows.
 
-    ``0 < power < 1`` is integrated with 12 nodes below a standard deviation of 2, 20 below 5, 40 above. Largest
-    errors measured for |M| < 4 sqrt(S) and power 0.9, the worst (0.1 is up to ten times better):
-    S = 0.6 1e-9 ... 3e-8; 2 1e-5 ... 3e-4; 9 8e-4 ... 5e-2, and from there the derivatives are soon useless:
-    gamma S is off by 1.1 at S = 24, by 0.3 at 26 and by 2.4 at 50.
+    ``0 < power < 1`` is integrated by the trapezoidal rule with steps of 1.5 in u, at most one standard deviation.
+    Largest errors measured for |M| <= 4 sqrt(S) and powers .1, .5 and .9: S = 0.05 2e-9 2e-9 2e-9 2e-9;
+    0.6 3e-7 8e-7 1e-6 1e-6; 2 5e-5 3e-4 1e-3 1e-3; 9 1e-5 1e-4 2e-3 2e-3; 100 2e-5 2e-4 9e-3 9e-3;
+    1000 4e-5 3e-4 .03 .03.
     """
     if power in (0, 1):
         return np.array([1e-7, 1e-7, 1e-6, 1e-6])
-    rough = np.array([1e-10, 1e-10, 1e-10, 1e-10])
-    for limit, errors in (
-        (0.5, (1e-8, 2e-8, 1e-7, 1e-7)),
-        (1, (1e-5, 6e-5, 3e-4, 3e-4)),
-        (5, (1e-3, 7e-3, 6e-2, 6e-2)),
-    ):
-        rough = rough if variance < limit else np.array(errors)
-    return rough
+    if variance < 1:
+        return np.full(4, 1e-8 if variance < 0.1 else 3e-6)
+    return np.array([1e-4, 6e-4, 2e-3 + 1e-4 * variance, 2e-3 + 1e-4 * variance])
 
 
 def evidence(name, pairs, target, power, dtype=np.float64):
@@ -93,7 +88,8 @@ def test_output_derivatives_by_differences(name, power):
         exact = oracles.derivatives(
             lambda a, b: oracles.observed_spike(oracles.SPIKE_LAWS[name], a, b, 1, power).log_z, m, s
         )
-        np.testing.assert_allclose([float(d[row, 0]) for d in down], exact, rtol=2e-6, atol=2e-7)
+        allowed = 2e-7 + quadrature_error(power, s).max() * (0 < power < 1)
+        np.testing.assert_allclose([float(d[row, 0]) for d in down], exact, rtol=2e-6, atol=allowed)
 
 
 @pytest.mark.parametrize("name, power", outputs_and_powers())

@@ -12,6 +12,7 @@ from sk_epsnn.numerics import (
     gauss_hermite,
     hazard,
     log_expected_sigmoid,
+    normal_grid,
     normal_pdf,
 )
 
@@ -155,6 +156,17 @@ def test_gauss_hermite(n_nodes):
         moment *= degree + 1
     for degree in (1, 3):
         np.testing.assert_allclose((weights * nodes**degree).sum(), 0, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [6, 12, 40])
+def test_normal_grid(n):
+    nodes, weights = np.array(normal_grid(n)).T
+    assert len(nodes) == 2 * n + 1
+    np.testing.assert_allclose(weights.sum(), 1, rtol=1e-14)
+    # A bounded analytic function with its nearest poles at +- i pi / 2, against adaptive quadrature.
+    exact = oracles.expectation(lambda u: 1 / (1 + np.exp(-2 * u)) ** 0.3, 0.4, 1.0)
+    value = (weights / (1 + np.exp(-2 * (0.4 + nodes))) ** 0.3).sum()
+    np.testing.assert_allclose(value, exact, rtol={6: 1e-3, 12: 1e-7, 40: 3e-8}[n])
 
 
 def definite_systems(n_rows, n, seed, condition=20.0):
