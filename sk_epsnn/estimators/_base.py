@@ -26,6 +26,7 @@ from sk_epsnn.estimators._settings import (
     JOINT_FAN_IN,
     ROTATION_LIMIT,
     AutoSettings,
+    automatic_batch_size,
     per_layer,
     plain_ep,
     resolve,
@@ -123,7 +124,7 @@ class BaseEPSNN(BaseEstimator):
         return self.warm_start and hasattr(self, "_model")
 
     def _batches(self, n_samples: int) -> list[slice]:
-        size = resolve(self.batch_size, self._auto.batch_size)
+        size = resolve(self.batch_size, automatic_batch_size(self._auto, n_samples))
         return list(gen_batches(n_samples, min(size, n_samples)))
 
     def _fit_epochs(self, X: Any, target: Array, sample_weight: Array) -> None:

@@ -63,12 +63,13 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         size. "average_ep" is the damped parallel iteration of [1]_ (Algorithms 1 and 2); updates that diverge are
         refused with a `ConvergenceWarning`.
     n_sweeps : "auto" or int, default="auto"
-        Forward and backward passes over each batch, at most. "auto" is 4 with hidden layers and 3 without. With
+        Forward and backward passes over each batch, at most. "auto" is 5 with hidden layers and 3 without. With
         ``schedule="average_ep"`` it is 30.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
-        Rows per batch. "auto" is ``min(1000, n_samples)``.
+        Rows per batch. "auto" is 1000, or with
+        hidden layers a fifth of the rows, from 200 to 2000.
     max_iter : int, default=10
         Passes over the data, at most.
     damping : float in (0, 1], default=0.7

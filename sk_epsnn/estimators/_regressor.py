@@ -66,7 +66,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
-        Rows per batch. "auto" is ``min(100, n_samples)``.
+        Rows per batch. "auto" is 100.
     max_iter : int, default=20
         Passes over the data, at most.
     damping : float in (0, 1], default=0.7

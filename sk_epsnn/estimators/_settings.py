@@ -39,7 +39,9 @@ class AutoSettings:
     hidden_variance, output_variance : float
         Prior variance of a hidden or an output potential, averaged over the data; for regression in units of the
         target's variance.
-    batch_size, n_sweeps : int
+    batch_size : tuple of int
+        Smallest and largest batch; a fifth of the rows in between.
+    n_sweeps : int
     """
 
     power: float
@@ -50,15 +52,15 @@ class AutoSettings:
     center: bool | None
     hidden_variance: float
     output_variance: float
-    batch_size: int
+    batch_size: tuple[int, int]
     n_sweeps: int
 
 
 #: Without and with hidden layers. A single layer with Gaussian output is solved exactly in the variational limit.
-SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, None, 50.0, 10.0, 1000, 3)
-DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 100.0, 1000, 4)
-SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
-DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
+SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, None, 50.0, 10.0, (1000, 1000), 3)
+DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 40.0, (200, 2000), 5)
+SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, (100, 100), 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 0.15, 0.1, 0.3, None, 50.0, 1.0, (100, 100), 2)
 
 
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
@@ -69,6 +71,12 @@ def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
 def plain_ep(settings: AutoSettings) -> AutoSettings:
     """The same for the paper's own schedule: plain EP, and enough sweeps for a damped iteration."""
     return replace(settings, power=1.0, temperature=1.0, n_sweeps=30)
+
+
+def automatic_batch_size(settings: AutoSettings, n_samples: int) -> int:
+    """Rows per batch: a fifth of all rows, within the bounds of the settings."""
+    smallest, largest = settings.batch_size
+    return min(max(smallest, n_samples // 5), largest)
 
 
 def resolve(value: Any, automatic: Any) -> Any:
