@@ -272,7 +272,7 @@ class _NewtonState:
         taken = self._move_means([s.delta for s in solutions], solutions[0].image, step, start, counts)
         gain = self.energy - start
         excess = [sample_weight[:, None] * (m.gamma - m.kappa) for m in messages]
-        follow = min(1.0, max(taken, LEAST_PRECISION_STEP))
+        follow = max(taken, LEAST_PRECISION_STEP)
         self._move_precisions([s.precision for s in solutions], excess, follow, counts)
         # Where no step helps the means have settled; that says nothing about the next batch.
         return taken if taken > 0 else step, gain
