@@ -126,7 +126,7 @@ class InputBasis:
         coef, intercept, coef_variance, intercept_variance
             Shapes (n_out, n_features) and (n_out,).
         """
-        n_out, n = len(mean), len(self.offset)
+        n = len(self.offset)
         to_constant = np.append(self.offset, 1.0) if self.constant else self.offset
         axes = np.eye(n) / self.scale if self.rotation is None else self.rotation
         if self.constant:
@@ -137,7 +137,6 @@ class InputBasis:
         else:
             coef_variance = np.stack([np.einsum("jk,jk->j", axes @ c, axes) for c in covariance])
             intercept_variance = np.array([to_constant @ c @ to_constant for c in covariance])
-        assert len(coef_variance) == n_out
         return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
 
 

@@ -59,10 +59,8 @@ def energy(network: Network, batch: Batch, posteriors: list[GaussianWeights], ca
     """``F(q) = sum_n log Z_n(q) - KL(q || q_c)`` in nats: what a batch makes of a posterior."""
     weights = _moments(network, posteriors, batch.target.dtype)
     last = network.forward(batch.inputs, weights).potentials[-1]
-    return _data_energy(network, batch, last) - sum(
-        c.kl_mean_part(q.mean) + layer.temperature * q.kl_spread_part(c)
-        for q, c, layer in zip(posteriors, cavities, network.layers, strict=True)
-    )
+    moved = sum(c.kl_mean_part(q.mean) for q, c in zip(posteriors, cavities, strict=True))
+    return _data_energy(network, batch, last) - moved - _spread_kl(network, posteriors, cavities)
 
 
 def average_ep(
@@ -211,11 +209,8 @@ def newton(
         step, gain = state.sweep(min(1.0, 2 * step), cg_steps, counts)
         if max(gain, abs(state.energy - before)) < tol * batch.mass:
             break
-    spread = sum(
-        layer.temperature * q.kl_spread_part(c)
-        for q, c, layer in zip(state.posteriors, cavities, network.layers, strict=True)
-    )
-    return BatchResult(state.posteriors, step, state.energy - spread, True, counts)
+    final = state.energy - _spread_kl(network, state.posteriors, cavities)
+    return BatchResult(state.posteriors, step, final, True, counts)
 
 
 class _NewtonState:
@@ -322,13 +317,11 @@ class _NewtonState:
         to second order, S the variance that comes from the weights. With the KL of the covariances, the stationary
         point is EP's ``P = P_c + sum gamma p^2``.
         """
-        cost = 0.0
-        for q, cavity, layer, here, extra in zip(
-            posteriors, self.cavities, self.network.layers, up.potentials, excess, strict=True
-        ):
-            cost += 0.5 * float((extra * here.from_weights).sum(dtype=np.float64))
-            cost += layer.temperature * q.kl_spread_part(cavity)
-        return cost
+        own_sites = sum(
+            0.5 * float((extra * here.from_weights).sum(dtype=np.float64))
+            for here, extra in zip(up.potentials, excess, strict=True)
+        )
+        return own_sites + _spread_kl(self.network, posteriors, self.cavities)
 
 
 @dataclass
@@ -380,6 +373,14 @@ def _newton_direction(
 
 def _moments(network: Network, posteriors: list[GaussianWeights], dtype: np.dtype) -> list[WeightMoments]:
     return [q.moments(layer.temperature, dtype) for q, layer in zip(posteriors, network.layers, strict=True)]
+
+
+def _spread_kl(network: Network, posteriors: list[GaussianWeights], cavities: list[GaussianWeights]) -> float:
+    """The part of KL that depends on the covariances only, each layer's times its temperature."""
+    return sum(
+        layer.temperature * q.kl_spread_part(c)
+        for q, c, layer in zip(posteriors, cavities, network.layers, strict=True)
+    )
 
 
 def _data_energy(network: Network, batch: Batch, last: Potentials) -> float:
