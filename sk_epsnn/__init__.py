@@ -2,13 +2,20 @@
 
 from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, Uncertainty
+from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty
+from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
 
 __all__ = [
+    "BernoulliGaussianPrior",
     "EPSNNClassifier",
     "EPSNNRegressor",
+    "GaussianMixturePrior",
+    "GaussianPrior",
+    "LaplacePrior",
     "PopulationEncoder",
+    "PotentialMoments",
     "RateSpikeEncoder",
     "Uncertainty",
+    "WeightPrior",
     "__version__",
 ]

@@ -196,19 +196,28 @@ class SigmoidOutput(Output):
 
 
 class HeavisideOutput(Output):
-    """Deterministic spiking output: fires when ``u >= 0``; targets are -1 (silent) and +1 (spike).
+    """Spiking output with a threshold: fires when ``u + e >= 0``; targets are -1 (silent) and +1 (spike).
 
-    The likelihood is an indicator, so every power of it is itself: this block is always plain EP.
+    Without noise the likelihood is an indicator, every power of which is itself; this block is always plain EP.
+
+    Parameters
+    ----------
+    noise_variance : float, default=0
+        Variance of the Gaussian noise ``e`` of the threshold.
     """
 
     name = "heaviside"
 
+    def __init__(self, noise_variance: float = 0.0):
+        self.noise_variance = noise_variance
+
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""
-        sd = np.sqrt(variance)
+        total = variance + mean.dtype.type(self.noise_variance)
+        sd = np.sqrt(total)
         z = target * mean / sd
         ratio, curvature = hazard(z)
-        return log_ndtr(z), Derivatives(target * ratio / sd, curvature / variance, ratio * z / variance)
+        return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
 
 
 def _softplus(x: Array) -> Array:

@@ -141,7 +141,13 @@ class InputBasis:
 
 
 def fit_basis(
-    X: Array | sparse.csr_array, sample_weight: Array, *, rotate: bool, center: bool | None, constant: bool
+    X: Array | sparse.csr_array,
+    sample_weight: Array,
+    *,
+    rotate: bool,
+    center: bool | None,
+    constant: bool,
+    rescale: bool = True,
 ) -> InputBasis:
     """Choose the basis from data.
 
@@ -157,6 +163,8 @@ def fit_basis(
         exactly as it was.
     constant : bool
         Whether potentials have a bias.
+    rescale : bool, default=True
+        Divide by the root mean square of the inputs (weights on fixed levels need the inputs as they are).
     """
     average, square = _column_moments(X, sample_weight)
     if center is None:
@@ -164,7 +172,7 @@ def fit_basis(
         center = offset > OFFSET_LIMIT * float(square.sum() - offset)
     mean = average if center else np.zeros(X.shape[1])
     variance = np.maximum(square - mean * mean, 0)
-    scale = _power_of_two(float(np.sqrt(variance.mean())))
+    scale = _power_of_two(float(np.sqrt(variance.mean()))) if rescale else 1.0
     if not rotate:
         moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
         return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)

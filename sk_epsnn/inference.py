@@ -11,16 +11,18 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from sk_epsnn import mixing
 from sk_epsnn.mixing import Inputs
-from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward, potentials
+from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward
 from sk_epsnn.numerics import Array, conjugate_gradient
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, damp
-from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights, WeightMoments
+from sk_epsnn.weights import JointWeights, WeightMoments, Weights
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
 SHORTEST_STEP = 1e-3
@@ -48,25 +50,26 @@ class Batch:
 class BatchResult:
     """Posterior of every layer after one batch, with the step length reached and the energy in nats."""
 
-    posteriors: list[GaussianWeights]
+    posteriors: list[Weights]
     step: float
     energy: float
     accepted: bool = True
     counts: UpdateCounts = field(default_factory=UpdateCounts)
 
 
-def energy(network: Network, batch: Batch, posteriors: list[GaussianWeights], cavities: list[GaussianWeights]) -> float:
+def energy(network: Network, batch: Batch, posteriors: list[Weights], cavities: list[Weights]) -> float:
     """``F(q) = sum_n log Z_n(q) - KL(q || q_c)`` in nats: what a batch makes of a posterior."""
     weights = _moments(network, posteriors, batch.target.dtype)
     last = network.forward(batch.inputs, weights).potentials[-1]
-    moved = sum(c.kl_mean_part(q.mean) for q, c in zip(posteriors, cavities, strict=True))
-    return _data_energy(network, batch, last) - moved - _spread_kl(network, posteriors, cavities)
+    return (
+        _data_energy(network, batch, last) - _mean_kl(posteriors, cavities) - _spread_kl(network, posteriors, cavities)
+    )
 
 
 def average_ep(
     network: Network,
     batch: Batch,
-    cavities: list[GaussianWeights],
+    cavities: list[Weights],
     *,
     damping: float,
     n_sweeps: int,
@@ -118,15 +121,15 @@ def average_ep(
 def _worth_taking(
     network: Network,
     batch: Batch,
-    cavities: list[GaussianWeights],
-    start: list[GaussianWeights],
-    end: list[GaussianWeights],
+    cavities: list[Weights],
+    start: list[Weights],
+    end: list[Weights],
 ) -> bool:
     """Whether the means at the end are no worse than those at the start, both with the covariances of the end.
 
     With own shares left out of the cavities the fixed point is not quite the maximum of this energy, hence a slack.
     """
-    back = [type(q)(q.precision, first.mean) for q, first in zip(end, start, strict=True)]
+    back = [q.recentred(first) for q, first in zip(end, start, strict=True)]
     gain = energy(network, batch, end, cavities) - energy(network, batch, back, cavities)
     return bool(gain >= -ENERGY_SLACK * batch.mass)
 
@@ -134,13 +137,13 @@ def _worth_taking(
 def _average_sweep(
     network: Network,
     batch: Batch,
-    cavities: list[GaussianWeights],
-    posteriors: list[GaussianWeights],
+    cavities: list[Weights],
+    posteriors: list[Weights],
     ratios: list[Array],
     damping: float,
     leave_one_out: bool,
     counts: UpdateCounts,
-) -> tuple[list[GaussianWeights], list[Array]]:
+) -> tuple[list[Weights], list[Array]]:
     """One forward and one backward pass of Algorithm 1, then eqs. 29-30 with damping."""
     exponent = 1 - 1 / batch.mass if leave_one_out and batch.mass > 1 else 1.0
     local = [q.power_blend(c, exponent) for q, c in zip(posteriors, cavities, strict=True)]
@@ -149,7 +152,7 @@ def _average_sweep(
     shared = [(n - 1) / n * ratio for n, ratio in zip(units, ratios, strict=True)]
     up = network.forward(batch.inputs, weights, log_ratios=shared)
     _, down, new_ratios = network.backward(up, batch.target, weights, counts)
-    updated: list[GaussianWeights] = []
+    updated: list[Weights] = []
     for index, (q, cavity) in enumerate(zip(posteriors, cavities, strict=True)):
         precision, shift = mixing.average_messages(
             down[index], batch.sample_weight, up.inputs[index], weights[index], leave_one_out
@@ -159,7 +162,7 @@ def _average_sweep(
         mean = (cavity.shift + shift) / np.maximum(cavity.precision + precision, VARIANCE_FLOOR)
         shift = np.where(bounded == precision, shift, mean * cavity.precision - cavity.shift)
         updated.append(
-            IndependentWeights.from_natural(
+            q.with_natural(
                 damp(q.precision, cavity.precision + bounded, damping), damp(q.shift, cavity.shift + shift, damping)
             )
         )
@@ -169,7 +172,7 @@ def _average_sweep(
 def newton(
     network: Network,
     batch: Batch,
-    cavities: list[GaussianWeights],
+    cavities: list[Weights],
     *,
     step: float,
     n_sweeps: int,
@@ -187,7 +190,7 @@ def newton(
     network : Network
         Its layers' posteriors are where the iteration starts.
     batch : Batch
-    cavities : list of GaussianWeights
+    cavities : list of Weights
         q_c(W) of eq. 33, the prior of this batch.
     step : float in (0, 1]
         Length that worked last; twice this is tried first.
@@ -216,121 +219,146 @@ def newton(
 class _NewtonState:
     """Posteriors being improved on one batch, with the forward pass that belongs to them."""
 
-    def __init__(self, network: Network, batch: Batch, cavities: list[GaussianWeights]):
+    def __init__(self, network: Network, batch: Batch, cavities: list[Weights]):
         self.network, self.batch, self.cavities = network, batch, cavities
-        self.posteriors: list[GaussianWeights] = [layer.posterior for layer in network.layers]
-        self._set(_moments(network, self.posteriors, batch.target.dtype))
+        self._set(self._trial([layer.posterior for layer in network.layers]))
 
-    def _set(self, weights: list[WeightMoments], up: Upward | None = None, data_energy: float | None = None) -> None:
-        """Take over weight moments; the forward pass and summed log evidence that go with them may be known."""
-        self.weights = weights
-        self.up = self.network.forward(self.batch.inputs, weights) if up is None else up
-        self.data_energy = self._data_energy(self.up) if data_energy is None else data_energy
+    def _set(self, state: _Trial) -> None:
+        self.posteriors, self.weights, self.up, self.data_energy = state
 
-    def _data_energy(self, up: Upward) -> float:
-        return _data_energy(self.network, self.batch, up.potentials[-1])
-
-    def _cost(self, weights: list[WeightMoments]) -> float:
-        """The part of KL that depends on the means."""
-        return sum(c.kl_mean_part(w.mean) for c, w in zip(self.cavities, weights, strict=True))
+    def _trial(
+        self,
+        posteriors: list[Weights],
+        weights: list[WeightMoments] | None = None,
+        first: Potentials | None = None,
+    ) -> _Trial:
+        """Forward pass of given posteriors; their moments and the first potentials may be known."""
+        if weights is None:
+            weights = _moments(self.network, posteriors, self.batch.target.dtype)
+        up = self.network.forward(self.batch.inputs, weights, first)
+        return _Trial(posteriors, weights, up, _data_energy(self.network, self.batch, up.potentials[-1]))
 
     @property
     def energy(self) -> float:
         """Energy up to the part of KL that depends on the covariances only."""
-        return self.data_energy - self._cost(self.weights)
-
-    def _rounding(self, value: float) -> float:
-        """Energies this close to ``value`` cannot be told apart."""
-        return float(np.finfo(self.batch.target.dtype).eps) * abs(value)
+        return self.data_energy - _mean_kl(self.posteriors, self.cavities)
 
     def sweep(self, step: float, cg_steps: int, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
         _, messages, _ = self.network.backward(self.up, self.batch.target, self.weights, counts)
-        curvatures = [_curvature(m, hidden=m is not messages[-1]) for m in messages]
         sample_weight = self.batch.sample_weight
         solutions = [
             _newton_direction(
                 message.times(sample_weight),
-                sample_weight[:, None] * curvature,
+                sample_weight[:, None] * _curvature(message, hidden=message is not messages[-1]),
                 inputs,
-                weights.mean,
-                q,
+                posterior,
                 cavity,
+                layer.temperature,
                 cg_steps,
                 counts,
             )
-            for message, curvature, inputs, weights, q, cavity in zip(
-                messages, curvatures, self.up.inputs, self.weights, self.posteriors, self.cavities, strict=True
+            for message, inputs, posterior, cavity, layer in zip(
+                messages, self.up.inputs, self.posteriors, self.cavities, self.network.layers, strict=True
             )
         ]
-        start = self.energy
-        taken = self._move_means([s.delta for s in solutions], solutions[0].image, step, start, counts)
-        gain = self.energy - start
         excess = [sample_weight[:, None] * (m.gamma - m.kappa) for m in messages]
-        follow = max(taken, LEAST_PRECISION_STEP)
-        self._move_precisions([s.precision for s in solutions], excess, follow, counts)
+        start = self.energy
+        taken = self._move_means(solutions, excess, step, counts)
+        gain = self.energy - start
+        self._move_precisions(solutions, excess, max(taken, LEAST_PRECISION_STEP), counts)
         # Where no step helps the means have settled; that says nothing about the next batch.
         return taken if taken > 0 else step, gain
 
-    def _move_means(self, deltas: list[Array], image: Array, step: float, start: float, counts: UpdateCounts) -> float:
-        """Move the means by the longest tried fraction of ``deltas`` that does not lower the energy."""
+    def _move_means(self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts) -> float:
+        """Move the means by the longest tried fraction of their directions that does not lower the energy."""
+        posteriors, old = self.posteriors, self.weights
         first = self.up.potentials[0]
-        length = step
-        while length >= SHORTEST_STEP:
-            weights = [w._replace(mean=w.mean + length * d) for w, d in zip(self.weights, deltas, strict=True)]
+
+        def trial(length: float) -> _Trial:
+            moved = [q.moved(length * s.delta) for q, s in zip(posteriors, solutions, strict=True)]
+            if any(q.variance_follows_mean for q in moved):
+                return self._trial(moved)
+            weights = [w._replace(mean=q.mean.astype(w.mean.dtype)) for w, q in zip(old, moved, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
-            moved = Potentials(first.mean + length * image, first.variance, first.from_weights)
-            up = self.network.forward(self.batch.inputs, weights, moved)
-            data_energy = self._data_energy(up)
-            if data_energy - self._cost(weights) >= start - self._rounding(start):  # False for NaN
-                counts.shortened_steps += length < step
-                self._set(weights, up, data_energy)
-                return length
-            length *= 0.5
-        counts.rejected_steps += 1
+            known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
+            return self._trial(moved, weights, known)
+
+        length = self._search(trial, excess, step, whole=False)
+        counts.shortened_steps += 0 < length < step
+        counts.rejected_steps += length == 0
+        return length
+
+    def _move_precisions(
+        self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts
+    ) -> None:
+        """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
+        posteriors, layers = self.posteriors, self.network.layers
+        first_mean = self.up.potentials[0].mean
+
+        def trial(length: float) -> _Trial:
+            moved = [
+                q.with_site(cavity, s.site, layer.temperature, length)
+                for q, cavity, s, layer in zip(posteriors, self.cavities, solutions, layers, strict=True)
+            ]
+            if any(q.variance_follows_mean for q in moved):
+                return self._trial(moved)
+            weights = _moments(self.network, moved, first_mean.dtype)
+            return self._trial(moved, weights, self.network.potentials(0, self.batch.inputs, weights[0], first_mean))
+
+        counts.rejected_precisions += self._search(trial, excess, step, whole=True) == 0
+
+    def _search(self, trial: Callable[[float], _Trial], excess: list[Array], step: float, *, whole: bool) -> float:
+        """Take the longest of ``step, step/2, ...`` that does not lower the EP energy, and say which; 0 for none.
+
+        ``whole`` counts the KL of the covariances too, which a move of the means leaves alone.
+        """
+
+        def energy(state: _Trial) -> float:
+            value = state.data_energy - _mean_kl(state.posteriors, self.cavities) - _own_sites(state.up, excess)
+            return value - _spread_kl(self.network, state.posteriors, self.cavities) if whole else value
+
+        start = energy(_Trial(self.posteriors, self.weights, self.up, self.data_energy))
+        # Energies this close cannot be told apart.
+        start -= float(np.finfo(self.batch.target.dtype).eps) * abs(start)
+        while step >= SHORTEST_STEP:
+            state = trial(step)
+            if energy(state) >= start:  # False for NaN
+                self._set(state)
+                return step
+            step *= 0.5
         return 0.0
 
-    def _move_precisions(self, targets: list[Array], excess: list[Array], step: float, counts: UpdateCounts) -> None:
-        """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
-        means = [w.mean.astype(np.float64) for w in self.weights]
-        here = [type(q)(q.precision, m) for q, m in zip(self.posteriors, means, strict=True)]
-        start = self.data_energy - self._spread_cost(here, self.up, excess)
-        first_mean = self.up.potentials[0].mean
-        while step >= SHORTEST_STEP:
-            trial = [type(q)(damp(q.precision, target, step), q.mean) for q, target in zip(here, targets, strict=True)]
-            weights = _moments(self.network, trial, first_mean.dtype)
-            first = potentials(self.batch.inputs, weights[0], first_mean)
-            up = self.network.forward(self.batch.inputs, weights, first)
-            data_energy = self._data_energy(up)
-            if data_energy - self._spread_cost(trial, up, excess) >= start - self._rounding(start):
-                self.posteriors = trial
-                self._set(weights, up, data_energy)
-                return
-            step *= 0.5
-        counts.rejected_precisions += 1
-        self.posteriors = here
 
-    def _spread_cost(self, posteriors: list[GaussianWeights], up: Upward, excess: list[Array]) -> float:
-        """What EP's energy subtracts from the summed log evidence on account of the covariances, sites held fixed.
+class _Trial(NamedTuple):
+    """Posteriors with their moments, the forward pass that goes with them and its summed log evidence."""
 
-        Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
-        to second order, S the variance that comes from the weights. With the KL of the covariances, the stationary
-        point is EP's ``P = P_c + sum gamma p^2``.
-        """
-        own_sites = sum(
-            0.5 * float((extra * here.from_weights).sum(dtype=np.float64))
-            for here, extra in zip(up.potentials, excess, strict=True)
-        )
-        return own_sites + _spread_kl(self.network, posteriors, self.cavities)
+    posteriors: list[Weights]
+    weights: list[WeightMoments]
+    up: Upward
+    data_energy: float
+
+
+def _own_sites(up: Upward, excess: list[Array]) -> float:
+    """What EP's energy subtracts from the summed log evidence for the weights' own sites, these held fixed.
+
+    Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
+    to second order, S the variance that comes from the weights. With the KL to the cavity, the stationary point is
+    EP's ``P = P_c + sum gamma p^2``.
+    """
+    return sum(
+        0.5 * float((extra * here.from_weights).sum(dtype=np.float64))
+        for here, extra in zip(up.potentials, excess, strict=True)
+    )
 
 
 @dataclass
 class _Solution:
-    """Newton direction of one layer's means, its image ``p delta^T`` and the new precision."""
+    """Newton direction of one layer's means, its image ``p delta^T`` and the summed site precision."""
 
     delta: Array
     image: Array
-    precision: Array
+    site: Array
 
 
 def _curvature(message: Derivatives, hidden: bool) -> Array:
@@ -342,40 +370,49 @@ def _newton_direction(
     message: Derivatives,
     curvature: Array,
     inputs: Inputs,
-    mean: Array,
-    posterior: GaussianWeights,
-    cavity: GaussianWeights,
+    posterior: Weights,
+    cavity: Weights,
+    temperature: float,
     cg_steps: int,
     counts: UpdateCounts,
 ) -> _Solution:
-    """Solve ``(P_c + diag k + p^T diag(c) p) delta = g^T p - P_c (m - m_c) - k m`` for each unit.
+    """Solve ``(C + diag k + p^T diag(c) p) delta = g^T p - k m - cost`` for each unit.
 
-    Messages and curvatures ``c`` come multiplied by the sample weights.
+    ``C`` and ``cost`` are `Weights.mean_curvature` and `Weights.mean_cost`: for Gaussian weights ``P_c`` and
+    ``P_c (m - m_c)``. Messages and curvatures ``c`` come multiplied by the sample weights.
     """
+    dtype = inputs.mean.dtype
     noise = mixing.spike_noise(message, inputs)
-    gradient = mixing.mean_gradient(message, inputs, mean, noise)
-    gradient = gradient - cavity.times(mean - cavity.mean).astype(gradient.dtype)
     if isinstance(posterior, JointWeights):
-        precision = cavity.precision + mixing.joint_site_precision(curvature, inputs, noise)
-        delta = np.linalg.solve(precision, gradient[:, :, None].astype(np.float64))[:, :, 0].astype(mean.dtype)
-        return _Solution(delta, inputs.mean @ delta.T, precision)
-    diagonal = cavity.precision.astype(mean.dtype) + noise
+        site = mixing.joint_site_precision(curvature, inputs, noise)
+    else:
+        site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
+    gradient = mixing.mean_gradient(message, inputs, posterior.mean.astype(dtype), noise)
+    gradient = gradient - posterior.mean_cost(cavity, site, temperature).astype(dtype)
+    diagonal = posterior.mean_curvature(cavity)
+    if isinstance(posterior, JointWeights):
+        delta = np.linalg.solve(diagonal + site, gradient[:, :, None].astype(np.float64))[:, :, 0].astype(dtype)
+        return _Solution(delta, inputs.mean @ delta.T, site)
+    diagonal = diagonal.astype(dtype) + noise
 
     def operator(direction: Array) -> tuple[Array, Array]:
         image = inputs.mean @ direction.T
         return diagonal * direction + (curvature * image).T @ inputs.mean, image
 
-    preconditioner = diagonal + curvature.T @ inputs.square
-    delta, image = conjugate_gradient(operator, gradient, preconditioner, cg_steps)
-    site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
-    return _Solution(delta, image, cavity.precision + site)
+    delta, image = conjugate_gradient(operator, gradient, diagonal + curvature.T @ inputs.square, cg_steps)
+    return _Solution(delta, image, site)
 
 
-def _moments(network: Network, posteriors: list[GaussianWeights], dtype: np.dtype) -> list[WeightMoments]:
+def _moments(network: Network, posteriors: list[Weights], dtype: np.dtype) -> list[WeightMoments]:
     return [q.moments(layer.temperature, dtype) for q, layer in zip(posteriors, network.layers, strict=True)]
 
 
-def _spread_kl(network: Network, posteriors: list[GaussianWeights], cavities: list[GaussianWeights]) -> float:
+def _mean_kl(posteriors: list[Weights], cavities: list[Weights]) -> float:
+    """The part of KL that changes when the means move."""
+    return sum(q.kl_mean_part(c) for q, c in zip(posteriors, cavities, strict=True))
+
+
+def _spread_kl(network: Network, posteriors: list[Weights], cavities: list[Weights]) -> float:
     """The part of KL that depends on the covariances only, each layer's times its temperature."""
     return sum(
         layer.temperature * q.kl_spread_part(c)
@@ -389,12 +426,10 @@ def _data_energy(network: Network, batch: Batch, last: Potentials) -> float:
     return float((batch.sample_weight * log_z).sum(dtype=np.float64))
 
 
-def _largest_move(old: list[GaussianWeights], new: list[GaussianWeights]) -> float:
+def _largest_move(old: list[Weights], new: list[Weights]) -> float:
     """Largest change of a mean, in posterior standard deviations."""
-    return max(
-        float((np.abs(b.mean - a.mean) * np.sqrt(np.maximum(b.precision, 0))).max())
-        for a, b in zip(old, new, strict=True)
-    )
+    sizes = [np.sqrt(q.moments(1.0, np.dtype(np.float64)).variance) for q in new]
+    return max(float((np.abs(b.mean - a.mean) / size).max()) for a, b, size in zip(old, new, sizes, strict=True))
 
 
 __all__ = ["Batch", "BatchResult", "average_ep", "energy", "newton"]

@@ -43,6 +43,45 @@ def spikes(probability: Array, constant: bool) -> Inputs:
     return Inputs(probability, square, probability - square)
 
 
+class Lattice(NamedTuple):
+    """Values that potentials can take when weights sit on an even grid and inputs are spikes.
+
+    Attributes
+    ----------
+    spacing : float
+        Distance between neighbouring values.
+    alternates : bool
+        Whether 0 is a value only for an even number of spikes (as with weights -1 and +1); otherwise it always is.
+    """
+
+    spacing: float
+    alternates: bool
+
+
+def find_lattice(levels: Array) -> Lattice | None:
+    """Lattice of potentials for weights on ``levels``; None if the grid is uneven, or 0 is no value of it."""
+    spacing = np.diff(levels)
+    if not np.allclose(spacing, spacing[0], rtol=1e-9, atol=0):
+        return None
+    halves = 2 * levels[0] / spacing[0]
+    if abs(halves - np.round(halves)) > 1e-9:
+        return None
+    return Lattice(float(spacing[0]), bool(np.round(halves) % 2))
+
+
+def tie_offset(inputs: Inputs, lattice: Lattice) -> Array:
+    """Half a spacing, to add to the mean of a potential that is compared with 0, shape (n_samples, 1).
+
+    A Heaviside neuron fires at 0, so the threshold of the Gaussian that stands for a lattice lies midway between 0
+    and the value below it. Where 0 is a value for even numbers of spikes only, their probability
+    ``(1 + prod_j (1 - 2 p_nj)) / 2`` takes part.
+    """
+    if not lattice.alternates:
+        return np.full((len(inputs.mean), 1), 0.5 * lattice.spacing, inputs.mean.dtype)
+    even = 0.5 + 0.5 * np.prod(1 - 2 * inputs.mean, axis=1, keepdims=True)
+    return inputs.mean.dtype.type(0.5 * lattice.spacing) * even
+
+
 def potential_mean(inputs: Inputs, mean: Array) -> Array:
     """``M = sum_j m_ij p_nj`` (eq. 25), shape (n_samples, n_out)."""
     return inputs.mean @ mean.T

@@ -10,7 +10,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +18,35 @@ from scipy.special import expit, logit
 
 from sk_epsnn import mixing
 from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
-from sk_epsnn.mixing import Inputs
+from sk_epsnn.mixing import Inputs, Lattice
 from sk_epsnn.numerics import Array
+from sk_epsnn.priors import WeightPrior, refresh_site
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_log_ratio
-from sk_epsnn.weights import GaussianWeights, WeightMoments
+from sk_epsnn.weights import IndependentWeights, WeightMoments, Weights
 
 #: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
 #: to unit size, so this is far below any variance that matters.
 VARIANCE_FLOOR = 1e-7
+#: Weight of the new site when a non-conjugate prior is updated.
+PRIOR_DAMPING = 0.5
+
+
+@dataclass(frozen=True)
+class PriorRule:
+    """A prior that is not Gaussian, and the weights of a layer that it is for.
+
+    Attributes
+    ----------
+    prior : WeightPrior
+    unit : array of shape (n_out, n_in)
+        What each weight is measured in.
+    constant : bool
+        Whether the last column is a bias; a bias keeps the Gaussian it starts from.
+    """
+
+    prior: WeightPrior
+    unit: Array
+    constant: bool
 
 
 @dataclass
@@ -34,19 +55,48 @@ class Layer:
 
     Attributes
     ----------
-    prior, posterior : GaussianWeights
+    prior, posterior : Weights
         q0(W) and q(W), in float64.
     temperature : float
         Messages are computed with the covariance of ``posterior`` multiplied by this (1 is EP).
+    rule : PriorRule or None
+        The prior itself, where ``prior`` is only the Gaussian site that stands for it.
+    lattice : Lattice or None
+        When the layer's neurons are thresholds whose potentials can be exactly 0.
     """
 
-    prior: GaussianWeights
-    posterior: GaussianWeights
+    prior: Weights
+    posterior: Weights
     temperature: float
+    rule: PriorRule | None = None
+    lattice: Lattice | None = None
 
     def moments(self, dtype: np.dtype) -> WeightMoments:
         """Moments of the posterior at the layer's temperature."""
         return self.posterior.moments(self.temperature, dtype)
+
+    def _prior_cavity(self) -> tuple[Array, Array]:
+        """Precision and shift of each weight's density with the prior's site taken out: what the data say."""
+        whole, site = self.posterior.marginals(), self.prior.marginals()
+        return whole[0] - site[0], whole[1] - site[1]
+
+    def activation_probability(self) -> Array:
+        """Posterior probability that each weight is not 0, shape (n_out, n_in) without the bias (spike and slab)."""
+        precision, shift = self._prior_cavity()
+        active = self.rule.prior.activation_probability(precision * self.rule.unit**2, shift * self.rule.unit)
+        return active[:, :-1] if self.rule.constant else active
+
+    def with_refreshed_prior(self, counts: UpdateCounts) -> Layer:
+        """Update the Gaussian site that stands for a non-conjugate prior, its own share taken out of the posterior."""
+        if self.rule is None:
+            return self
+        site = self.prior.marginals()
+        new = refresh_site(self.rule.prior, self.rule.unit, *self._prior_cavity(), *site, PRIOR_DAMPING, counts)
+        change = [a - b for a, b in zip(new, site, strict=True)]
+        if self.rule.constant:
+            for part in change:
+                part[:, -1] = 0
+        return replace(self, prior=self.prior.times_factor(*change), posterior=self.posterior.times_factor(*change))
 
 
 class Potentials(NamedTuple):
@@ -83,8 +133,8 @@ class Network:
     Attributes
     ----------
     layers : list of Layer
-    hidden : HiddenActivation
-        The neurons of every hidden layer.
+    hidden : list of HiddenActivation
+        The neurons of each hidden layer.
     output : Output
         The observed units.
     constant : bool
@@ -94,14 +144,38 @@ class Network:
     """
 
     layers: list[Layer]
-    hidden: HiddenActivation
+    hidden: list[HiddenActivation]
     output: Output
     constant: bool
     power: float
 
+    def frozen(self) -> Network:
+        """The same network with every weight fixed at its most probable value."""
+        layers = []
+        for layer in self.layers:
+            mode = layer.posterior.mode()
+            layers.append(replace(layer, posterior=IndependentWeights(np.full_like(mode, np.inf), mode), rule=None))
+        return replace(self, layers=layers)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the weights are known, see `frozen`."""
+        return bool(np.isposinf(self.layers[0].posterior.precision).all())
+
     def moments(self, dtype: np.dtype) -> list[WeightMoments]:
         """Weight moments of every layer."""
         return [layer.moments(dtype) for layer in self.layers]
+
+    def potentials(self, index: int, inputs: Inputs, weights: WeightMoments, mean: Array | None = None) -> Potentials:
+        """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
+        from_weights = mixing.weight_part_of_variance(inputs, weights)
+        variance = from_weights + mixing.spike_part_of_variance(inputs, weights)
+        if mean is None:
+            mean = mixing.potential_mean(inputs, weights.mean)
+            lattice = self.layers[index].lattice
+            if lattice is not None:
+                mean = mean + mixing.tie_offset(inputs, lattice)
+        return Potentials(mean, np.maximum(variance, VARIANCE_FLOOR), from_weights)
 
     def forward(
         self,
@@ -125,10 +199,10 @@ class Network:
         up = Upward([inputs], [], [])
         for index, layer in enumerate(weights):
             known = first if index == 0 else None
-            up.potentials.append(known if known is not None else potentials(up.inputs[index], layer))
+            up.potentials.append(known if known is not None else self.potentials(index, up.inputs[index], layer))
             if index == len(weights) - 1:
                 return up
-            moments = self.hidden.forward(*up.potentials[index][:2])
+            moments = self.hidden[index].forward(*up.potentials[index][:2])
             up.spikes.append(moments)
             probability = moments.probability
             if log_ratios is not None:
@@ -155,7 +229,7 @@ class Network:
             ratio = mixing.log_ratio_below(down[0], weights[index + 1], moments.probability)
             ratio = bound_log_ratio(ratio, counts)
             log_ratios.insert(0, ratio)
-            down.insert(0, self.hidden.backward(moments, ratio))
+            down.insert(0, self.hidden[index].backward(moments, ratio))
         return log_z.sum(1), down, log_ratios
 
     def log_partition(self, last: Potentials, target: Array) -> Array:
@@ -176,18 +250,9 @@ class Network:
         mean, variance, _ = up.potentials[-1]
         if not up.spikes:
             return Spread(mean, variance, np.zeros_like(variance))
-        noise = up.spikes[-1].probability - self.hidden.repeat_probability(up.spikes[-1])
+        noise = up.spikes[-1].probability - self.hidden[-1].repeat_probability(up.spikes[-1])
         last = weights[-1]
         n_spikes = noise.shape[1]
         square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]
         aleatoric = np.minimum(noise @ square.T, variance)
         return Spread(mean, variance - aleatoric, aleatoric)
-
-
-def potentials(inputs: Inputs, weights: WeightMoments, mean: Array | None = None) -> Potentials:
-    """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
-    from_weights = mixing.weight_part_of_variance(inputs, weights)
-    variance = from_weights + mixing.spike_part_of_variance(inputs, weights)
-    if mean is None:
-        mean = mixing.potential_mean(inputs, weights.mean)
-    return Potentials(mean, np.maximum(variance, VARIANCE_FLOOR), from_weights)

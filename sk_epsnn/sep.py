@@ -22,7 +22,7 @@ from sk_epsnn.inference import Batch, BatchResult, average_ep, newton
 from sk_epsnn.network import Network
 from sk_epsnn.numerics import Array
 from sk_epsnn.sites import UpdateCounts
-from sk_epsnn.weights import GaussianWeights
+from sk_epsnn.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,8 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
     if not result.accepted:
         return replace(model, counts=counts), result
     layers = [replace(layer, posterior=q) for layer, q in zip(model.network.layers, result.posteriors, strict=True)]
+    # The optional step of Algorithm 1: q0(W) of a prior that is not conjugate, seen from the new posterior.
+    layers = [layer.with_refreshed_prior(counts) for layer in layers]
     network = replace(model.network, layers=layers)
     noise = model.noise
     if noise is not None:
@@ -161,7 +163,7 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
     return Model(network, exponent * model.mass + mass, result.step, noise, counts), result
 
 
-def _work(model: Model, batch: Batch, cavities: list[GaussianWeights], schedule: Schedule) -> BatchResult:
+def _work(model: Model, batch: Batch, cavities: list[Weights], schedule: Schedule) -> BatchResult:
     if schedule.name == "average_ep":
         return average_ep(
             model.network,

@@ -280,3 +280,66 @@ def log_ratios(mean, variance, probability, tau, nu, exact: bool) -> np.ndarray:
             sides.append(logsumexp(log_site_mass(center, spread, tau, nu), b=mass))
         result[j] = sides[0] - sides[1]
     return result
+
+
+# Weight priors
+
+
+def natural_tilted(
+    log_density: Callable, precision: float, shift: float, points: tuple[float, ...], scale: float = 1.0
+) -> Tilted:
+    """Log-mass and moments of ``exp(log_density(w) + shift w - precision w**2 / 2)`` over the line.
+
+    Kinks and candidate modes belong in ``points``. Panels start out in powers of two around these, ``scale`` times
+    1e-9 to 1e15, and are halved until the logarithm changes by less than 3 on each that matters.
+    """
+
+    def height(w):
+        return log_density(w) + shift * w - 0.5 * precision * w * w
+
+    distances = scale * 2.0 ** np.arange(-30, 50)
+    edges = np.unique(np.concatenate([[p, *(p - distances), *(p + distances)] for p in points]))
+    for _ in range(200):
+        heights = height(edges[:-1, None] + np.diff(edges)[:, None] * np.linspace(0, 1, 5))
+        relevant = heights.max(1) > heights.max() - 60
+        split = relevant & (np.ptp(heights, axis=1) > 3)
+        if not split.any():
+            break
+        edges = np.sort(np.concatenate([edges, 0.5 * (edges[:-1] + edges[1:])[split]]))
+    half = 0.5 * np.diff(edges)[relevant, None]
+    w, weight = (edges[:-1][relevant, None] + half + half * _NODES).ravel(), (half * _WEIGHTS).ravel()
+    top = height(w).max()
+    density = weight * np.exp(height(w) - top)
+    mass = density.sum()
+    mean = (density * w).sum() / mass
+    return Tilted(float(np.log(mass) + top), float(mean), float((density * (w - mean) ** 2).sum() / mass))
+
+
+def with_point_mass(slab: Tilted, active_probability: float) -> Tilted:
+    """Log-mass and moments when the slab has only ``active_probability``, and the rest lies exactly at zero."""
+    log_z = np.logaddexp(np.log1p(-active_probability), np.log(active_probability) + slab.log_mass)
+    active = np.exp(np.log(active_probability) + slab.log_mass - log_z)
+    mean = active * slab.mean
+    return Tilted(log_z, mean, active * (slab.variance + (slab.mean - mean) ** 2) + (1 - active) * mean**2)
+
+
+def kl_to_gaussian(mean: float, variance: float, precision: float, shift: float) -> float:
+    """``KL(t || N)`` for a Gaussian in natural parameters, up to a constant of the density t with these moments."""
+    second = variance + mean**2
+    return 0.5 * precision * second - shift * mean - 0.5 * np.log(precision) + shift**2 / (2 * precision)
+
+
+def closest_site(mean: float, variance: float, cavity: tuple[float, float], box: tuple[float, float, float]):
+    """Least KL over a box of site precisions and shifts, and where: nested bounded searches of a convex function."""
+    least, most, most_shift = box
+    least = max(least, 1e-9 - cavity[0])
+
+    def best_shift(precision):
+        return float(np.clip(precision * mean - cavity[1], -most_shift, most_shift))
+
+    def cost(site):
+        return kl_to_gaussian(mean, variance, cavity[0] + site, cavity[1] + best_shift(cavity[0] + site))
+
+    found = minimize_scalar(cost, bounds=(least, most), method="bounded", options={"xatol": 1e-12, "maxiter": 2000})
+    site = min((least, most, float(found.x)), key=cost)
+    return cost(site), site, best_shift(cavity[0] + site)

@@ -33,7 +33,7 @@ def test_readme_output_is_real():
 
 @pytest.mark.parametrize(
     ("page", "shown"),
-    [("docs/add_activation.md", activations.Sigmoid), ("docs/add_prior.md", priors.GaussianPrior)],
+    [("docs/add_activation.md", activations.Sigmoid), ("docs/add_prior.md", priors.LaplacePrior)],
 )
 def test_pages_show_the_real_source(page, shown):
     assert inspect.getsource(shown).rstrip() in text_of(page)

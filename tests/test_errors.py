@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.estimators import _base
 
 RNG = np.random.default_rng(0)
@@ -176,7 +176,15 @@ BAD_PARAMETERS = [
     ("hidden_layer_sizes", (2.5,), "must hold positive integers"),
     ("hidden_layer_sizes", ("a",), "must hold positive integers"),
     ("activation", "relu", "must be a str among .*heaviside"),
-    ("weight_type", "ternary", "must be a str among .*continuous"),
+    ("weight_type", "quaternary", "must be a str among .*continuous"),
+    ("weight_type", [1.0], "at least two different finite numbers"),
+    ("weight_type", [1.0, 1.0], "at least two different finite numbers"),
+    ("weight_type", [0.0, np.nan], "at least two different finite numbers"),
+    ("weight_type", [[0.0, 1.0]], "at least two different finite numbers"),
+    ("weight_type", ["a", "b"], "must be a name or a 1-D array of numbers"),
+    ("level_probabilities", [0.5, 0.5], "level_probabilities is for discrete weights"),
+    ("readout_gain", 0.0, r"float in the range \(0.0, inf\)"),
+    ("activation", ["heaviside"] * 9, "one for each of the .* hidden layers"),
     ("prior", "flat", "must be a str among .*gaussian"),
     ("prior_variance", 0.0, r"float in the range \(0.0, inf\)"),
     ("prior_variance", [1.0, 1.0], "give one number, or one per layer"),
@@ -208,6 +216,7 @@ BAD_PARAMETERS = [
 ]
 OF_ONE_KIND = [
     (EPSNNClassifier, "output_activation", "softmax", "must be a str among .*sigmoid"),
+    (EPSNNClassifier, "threshold_noise", -1.0, r"float in the range \[0.0, inf\)"),
     (EPSNNClassifier, "class_weight", "even", "among .*balanced"),
     (EPSNNClassifier, "class_weight", {0: -1.0}, "class_weight must be finite and not negative"),
     (EPSNNClassifier, "class_weight", {0: np.nan}, "class_weight must be finite and not negative"),
@@ -235,6 +244,45 @@ def test_every_parameter_has_a_bad_value():
     for kind in KINDS:
         own = {name for of, name, *_ in OF_ONE_KIND if of is kind}
         assert shared | own == set(kind().get_params())
+
+
+@KIND
+@pytest.mark.parametrize(
+    ("probabilities", "match"),
+    [
+        ([0.5, 0.4], "must sum to 1"),
+        ([1.0, 0.0], "one positive number for each"),
+        ([1 / 3] * 3, "each of the 2 levels"),
+    ],
+)
+def test_bad_level_probabilities(kind, probabilities, match, freeze):
+    model = unfitted(kind, weight_type="binary", level_probabilities=probabilities)
+    assert_refused(model, "fit", X, KINDS[kind], match, freeze)
+
+
+@KIND
+@pytest.mark.parametrize("option", [{"weight_type": "binary"}, {"prior": "laplace"}])
+def test_no_rotation_of_what_is_not_gaussian(kind, option, freeze):
+    model = unfitted(kind, input_rotation=True, **option)
+    assert_refused(model, "fit", X, KINDS[kind], "only continuous weights with prior='gaussian' allow", freeze)
+
+
+@KIND
+def test_priors_are_for_continuous_weights(kind, freeze):
+    model = unfitted(kind, weight_type="binary", prior="laplace")
+    assert_refused(model, "fit", X, KINDS[kind], "set level_probabilities", freeze)
+
+
+@KIND
+def test_bad_parameters_of_a_prior(kind, freeze):
+    model = unfitted(kind, prior=BernoulliGaussianPrior(slab_variance=-1.0))
+    assert_refused(model, "fit", X, KINDS[kind], "slab_variance", freeze)
+
+
+@KIND
+def test_frozen_weights_do_not_learn(kind, freeze):
+    frozen = fitted(kind).freeze()
+    assert_refused(frozen, "partial_fit", X, KINDS[kind], "before freeze", freeze)
 
 
 @KIND

@@ -21,7 +21,7 @@ ALLOWED = {
     "sites": {"numerics", "weights"},
     "mixing": {"numerics", "weights", "sites"},
     "activations": {"numerics", "weights", "sites"},
-    "priors": {"numerics", "weights", "sites"},
+    "priors": {"_compat", "numerics", "weights", "sites"},
     "network": {"numerics", "weights", "sites", *BLOCKS},
     "inference": {"numerics", "weights", "sites", *BLOCKS, "network"},
     "sep": {"numerics", "weights", "sites", *BLOCKS, "network", "inference"},
@@ -31,7 +31,7 @@ ALLOWED = {
         *("estimators", "plotting", *BLOCKS),
     },
     "plotting": {"_compat", "numerics", "estimators"},
-    "__init__": {"_version", "encoders", "estimators", "plotting"},
+    "__init__": {"_version", "encoders", "estimators", "plotting", "priors"},
 }
 MODULES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
 EVERY = pytest.mark.parametrize("module", MODULES)

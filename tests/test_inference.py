@@ -17,7 +17,7 @@ NOISE = 0.3
 
 def one_layer(n_in, n_out, output, *, joint=False, power=1.0, variance=1.0):
     prior = GaussianPrior().density(np.zeros((n_out, n_in)), np.full((n_out, n_in), variance), joint)
-    return Network([Layer(prior, prior, 1.0)], Heaviside(), output, True, power)
+    return Network([Layer(prior, prior, 1.0)], [], output, True, power)
 
 
 def two_layers(n_in, n_hidden, n_out, output, seed, hidden=Heaviside, power=1.0):
@@ -25,7 +25,7 @@ def two_layers(n_in, n_hidden, n_out, output, seed, hidden=Heaviside, power=1.0)
     means = rng.standard_normal((n_hidden, n_in))
     first = GaussianPrior().density(means, np.ones((n_hidden, n_in)), False)
     last = GaussianPrior().density(np.zeros((n_out, n_hidden + 1)), np.full((n_out, n_hidden + 1), 0.5), True)
-    return Network([Layer(first, first, 1.0), Layer(last, last, 1.0)], hidden(), output, True, power)
+    return Network([Layer(first, first, 1.0), Layer(last, last, 1.0)], [hidden()], output, True, power)
 
 
 def data(n, n_in, n_out, kind, seed=0):

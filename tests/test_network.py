@@ -9,7 +9,7 @@ from scipy.stats import norm
 from sk_epsnn import mixing
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
 from sk_epsnn.mixing import observed
-from sk_epsnn.network import VARIANCE_FLOOR, Layer, Network, potentials
+from sk_epsnn.network import VARIANCE_FLOOR, Layer, Network
 from sk_epsnn.priors import GaussianPrior
 from sk_epsnn.sites import LOG_RATIO_BOUND, UpdateCounts
 from sk_epsnn.weights import JointWeights
@@ -28,9 +28,10 @@ def make_network(sizes, hidden="heaviside", output="sigmoid", *, seed=0, constan
         variance = spread * rng.uniform(0.3, 1, (n_out, fan_in)) / fan_in
         density = GaussianPrior().density(mean, variance, False)
         layers.append(Layer(density, density, 1.0))
+    neurons = [HIDDEN_ACTIVATIONS[hidden]() for _ in sizes[2:]]
     if output == "gaussian":
-        return Network(layers, HIDDEN_ACTIVATIONS[hidden](), GaussianOutput(np.full(sizes[-1], 0.3)), constant, power)
-    return Network(layers, HIDDEN_ACTIVATIONS[hidden](), SPIKING_OUTPUTS[output](), constant, power)
+        return Network(layers, neurons, GaussianOutput(np.full(sizes[-1], 0.3)), constant, power)
+    return Network(layers, neurons, SPIKING_OUTPUTS[output](), constant, power)
 
 
 def rows(n, n_in, seed=1):
@@ -72,7 +73,7 @@ def test_one_layer():
 
 def test_potentials_have_a_floor():
     network = make_network([4, 3])
-    silent = potentials(observed(np.zeros((2, 4))), network.moments(FLOAT)[0])
+    silent = network.potentials(0, observed(np.zeros((2, 4))), network.moments(FLOAT)[0])
     np.testing.assert_array_equal(silent.variance, VARIANCE_FLOOR)
     np.testing.assert_array_equal(silent.from_weights, 0)
 
@@ -81,7 +82,7 @@ def test_potentials_take_a_known_mean():
     network, x = make_network([4, 3]), rows(2, 4)
     weights = network.moments(FLOAT)[0]
     known = np.full((2, 3), 7.0)
-    given, computed = potentials(observed(x), weights, known), potentials(observed(x), weights)
+    given, computed = network.potentials(0, observed(x), weights, known), network.potentials(0, observed(x), weights)
     assert given.mean is known
     np.testing.assert_array_equal(given.variance, computed.variance)
 
@@ -141,7 +142,7 @@ def test_three_layers_against_all_patterns():
 def test_forward_takes_known_first_potentials():
     network, x = make_network([4, 5, 2]), rows(3, 4)
     weights = network.moments(FLOAT)
-    other = potentials(observed(x + 1), weights[0])
+    other = network.potentials(0, observed(x + 1), weights[0])
     up = network.forward(observed(x), weights, first=other)
     assert up.potentials[0] is other
     expected = network.predict(observed(x + 1), weights)

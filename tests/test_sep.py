@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from sk_epsnn.activations import GaussianOutput, Heaviside, SigmoidOutput
+from sk_epsnn.activations import GaussianOutput, SigmoidOutput
 from sk_epsnn.inference import Batch
 from sk_epsnn.mixing import observed
 from sk_epsnn.network import Layer, Network
@@ -22,7 +22,7 @@ AVERAGE = Schedule("average_ep", n_sweeps=500, cg_steps=0, damping=0.2, tol=1e-1
 def gaussian_model(n_in, joint=True, power=0.0, noise=None):
     prior = GaussianPrior().density(np.zeros((1, n_in)), np.full((1, n_in), 1.5), joint)
     output = GaussianOutput(np.array([NOISE]))
-    return Model(Network([Layer(prior, prior, 1.0)], Heaviside(), output, True, power), noise=noise)
+    return Model(Network([Layer(prior, prior, 1.0)], [], output, True, power), noise=noise)
 
 
 def rows(n, n_in, seed=0):
@@ -93,7 +93,7 @@ def test_both_schedules_stream():
     x = rng.standard_normal((400, 4))
     y = np.where(rng.random((400, 2)) < expit(x @ rng.standard_normal((4, 2))), 1.0, -1.0)
     prior = GaussianPrior().density(np.zeros((2, 4)), np.ones((2, 4)), False)
-    start = Model(Network([Layer(prior, prior, 1.0)], Heaviside(), SigmoidOutput(), True, 1.0))
+    start = Model(Network([Layer(prior, prior, 1.0)], [], SigmoidOutput(), True, 1.0))
     ends = []
     for schedule in (NEWTON, AVERAGE):
         model = start
@@ -122,7 +122,7 @@ def test_refused_batch_changes_nothing_but_the_count():
     x = np.hstack([(rng.random((300, 40)) < 0.5).astype(float), np.ones((300, 1))])
     y = np.where(rng.random((300, 1)) < 0.5, 1.0, -1.0)
     prior = GaussianPrior().density(np.zeros((1, 41)), np.ones((1, 41)), False)
-    model = Model(Network([Layer(prior, prior, 1.0)], Heaviside(), SigmoidOutput(), True, 1.0))
+    model = Model(Network([Layer(prior, prior, 1.0)], [], SigmoidOutput(), True, 1.0))
     new, result = absorb(model, batch_of(x, y), replace(AVERAGE, damping=0.7, n_sweeps=100), 300.0)
     assert not result.accepted
     assert new.network is model.network

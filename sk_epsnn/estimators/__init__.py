@@ -1,7 +1,7 @@
 """The estimators."""
 
-from sk_epsnn.estimators._base import Uncertainty
+from sk_epsnn.estimators._base import PotentialMoments, Uncertainty
 from sk_epsnn.estimators._classifier import EPSNNClassifier
 from sk_epsnn.estimators._regressor import EPSNNRegressor
 
-__all__ = ["EPSNNClassifier", "EPSNNRegressor", "Uncertainty"]
+__all__ = ["EPSNNClassifier", "EPSNNRegressor", "PotentialMoments", "Uncertainty"]

@@ -5,28 +5,33 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from scipy import sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_epsnn._compat import Interval, StrOptions, check_sample_weight
 from sk_epsnn._version import __version__
-from sk_epsnn.activations import HIDDEN_ACTIVATIONS, Output
+from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis
-from sk_epsnn.estimators._build import Layout, build_network
+from sk_epsnn.estimators._build import Grid, Layout, build_network, readout_gain
 from sk_epsnn.estimators._settings import (
     JOINT_ENTRIES,
     JOINT_FAN_IN,
+    NAMED_LEVELS,
     ROTATION_LIMIT,
     AutoSettings,
     automatic_batch_size,
+    level_grid,
+    on_levels,
     per_layer,
     plain_ep,
     resolve,
@@ -35,8 +40,9 @@ from sk_epsnn.inference import Batch
 from sk_epsnn.mixing import observed
 from sk_epsnn.network import Spread
 from sk_epsnn.numerics import Array
-from sk_epsnn.priors import PRIORS
+from sk_epsnn.priors import PRIORS, GaussianPrior, WeightPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb
+from sk_epsnn.weights import LevelWeights, WeightMoments
 
 #: Rows predicted at a time: bounds the memory of a prediction whatever the number of rows.
 _PREDICT_ROWS = 4096
@@ -66,14 +72,28 @@ class Uncertainty(NamedTuple):
     epistemic: np.ndarray
 
 
+class PotentialMoments(NamedTuple):
+    """Predictive mean and variance of the output potentials.
+
+    Attributes
+    ----------
+    mean, variance : ndarray of shape (n_samples, n_outputs)
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
 class BaseEPSNN(BaseEstimator):
     """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(HIDDEN_ACTIVATIONS))],
-        "weight_type": [StrOptions({"continuous"})],
-        "prior": [StrOptions(set(PRIORS))],
+        "activation": [StrOptions(set(HIDDEN_ACTIVATIONS)), "array-like"],
+        "weight_type": [StrOptions({"continuous", *NAMED_LEVELS}), "array-like"],
+        "level_probabilities": [None, "array-like"],
+        "readout_gain": [StrOptions({"auto"}), _POSITIVE],
+        "prior": [StrOptions(set(PRIORS)), WeightPrior],
         "prior_variance": [StrOptions({"auto"}), _POSITIVE, "array-like"],
         "prior_anchor": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "spectral_exponent": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -121,7 +141,7 @@ class BaseEPSNN(BaseEstimator):
     @property
     def _continuing(self) -> bool:
         """Whether `fit` starts from the last fit."""
-        return self.warm_start and hasattr(self, "_model")
+        return self.warm_start and hasattr(self, "_model") and not self._model.network.is_frozen
 
     def _batches(self, n_samples: int) -> list[slice]:
         size = resolve(self.batch_size, automatic_batch_size(self._auto, n_samples))
@@ -152,6 +172,10 @@ class BaseEPSNN(BaseEstimator):
     def _absorb_stream(self, X: Any, target: Array, sample_weight: Array, first: bool) -> None:
         """One call of ``partial_fit``: the posterior so far becomes the prior of these rows."""
         X, target, sample_weight = _with_weight(X, target, sample_weight)
+        if not first and self._model.network.is_frozen:
+            raise ValueError(
+                "The weights are frozen and cannot learn from more data; use the estimator before freeze()."
+            )
         refused = self._n_refused()
         if first:
             self._set_up(X, target, sample_weight, check_random_state(self.random_state))
@@ -162,42 +186,87 @@ class BaseEPSNN(BaseEstimator):
     def _set_up(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
         """Everything that is decided once, from the data and the parameters: basis, units, priors, start."""
         widths = [*self._hidden_widths(), target.shape[1]]
+        hidden = self._hidden_neurons()
+        grid, prior = self._weight_model()
         auto = self._auto
         variances = per_layer("prior_variance", self.prior_variance, len(widths))
-        deep = len(widths) > 1
-        exponent = resolve(self.spectral_exponent, auto.spectral_exponent if variances[0] is None else 0.0)
-        rotate = resolve(self.input_rotation, (deep or exponent > 0) and X.shape[1] <= ROTATION_LIMIT)
-        if exponent > 0 and not rotate:
-            raise ValueError(
-                "A spectral_exponent above 0 needs the principal axes of the inputs; "
-                "leave input_rotation='auto' or set spectral_exponent=0."
-            )
-        # A prior given as a number is meant for the raw inputs; a prior scaled to the data may shift them first.
-        shift = self.fit_intercept and (variances[0] is None or exponent > 0)
-        center = auto.center if shift else False
-        basis = fit_basis(X, sample_weight, rotate=rotate, center=center, constant=self.fit_intercept)
-        fan_in = widths[-2] + self.fit_intercept if deep else basis.n_axes
+        # The principal axes and a spectrum in them are for weights that a rotation leaves Gaussian.
+        rotatable = grid is None and prior.conjugate
+        scaled = rotatable and variances[0] is None
+        exponent = resolve(self.spectral_exponent, auto.spectral_exponent if scaled else 0.0)
+        basis = self._make_basis(X, sample_weight, len(widths), exponent, rotatable, variances[0] is None)
+        fan_in = widths[-2] + self.fit_intercept if hidden else basis.n_axes
         joint = self.schedule == "newton" and fan_in <= JOINT_FAN_IN and widths[-1] * fan_in**2 <= JOINT_ENTRIES
+        anchored = grid is not None or scaled
         layout = Layout(
             widths=widths,
             prior_variances=variances,
             temperatures=self._temperatures(len(widths)),
-            anchor=resolve(self.prior_anchor, auto.prior_anchor if variances[0] is None else 0.0),
+            anchor=resolve(self.prior_anchor, auto.prior_anchor if anchored else 0.0),
             spectral_exponent=exponent,
             bias_share=auto.bias_share,
             hidden_variance=auto.hidden_variance,
             output_variance=auto.output_variance,
             joint_last=joint,
             power=float(resolve(self.power, auto.power)),
+            grid=grid,
+            spiking_inputs=_holds_spikes(X),
+            readout_gain=resolve(self.readout_gain, None),
         )
         self._basis: InputBasis = basis
-        hidden = HIDDEN_ACTIVATIONS[self.activation]()
-        network = build_network(layout, basis, PRIORS[self.prior](), hidden, self._output(), self.fit_intercept, rng)
+        network = build_network(layout, basis, prior, hidden, self._output(), self.fit_intercept, rng)
         self._model = Model(network, noise=self._first_noise())
+        self._readout_gain = readout_gain(layout, basis)
         self.n_iter_, self.converged_ = 0, False
         self.history_: dict[str, list[float]] = {"energy": [], "step": []}
         self.n_layers_ = len(widths) + 1
         self.n_outputs_ = widths[-1]
+
+    def _make_basis(
+        self, X: Any, sample_weight: Array, n_layers: int, exponent: float, rotatable: bool, scaled: bool
+    ) -> InputBasis:
+        automatic = rotatable and (n_layers > 1 or exponent > 0) and X.shape[1] <= ROTATION_LIMIT
+        rotate = resolve(self.input_rotation, automatic)
+        if (rotate or exponent > 0) and not rotatable:
+            raise ValueError(
+                "input_rotation=True and spectral_exponent above 0 turn the inputs to their principal axes, which only "
+                "continuous weights with prior='gaussian' allow; leave both at 'auto'."
+            )
+        if exponent > 0 and not rotate:
+            raise ValueError(
+                "A spectral_exponent above 0 needs the principal axes of the inputs; "
+                "leave input_rotation='auto' or set spectral_exponent=0."
+            )
+        # A prior given as a number is meant for the raw inputs; a prior scaled to the data may shift them first.
+        shift = self.fit_intercept and (scaled or exponent > 0 or not rotatable)
+        center = (True if not rotatable else self._auto.center) if shift else False
+        return fit_basis(
+            X, sample_weight, rotate=rotate, center=center, constant=self.fit_intercept, rescale=not self._discrete
+        )
+
+    def _weight_model(self) -> tuple[Grid | None, WeightPrior]:
+        """Grid of discrete weights, if that is what they are, and the prior of continuous ones."""
+        prior = PRIORS[self.prior]() if isinstance(self.prior, str) else clone(self.prior)
+        prior.check()
+        found = level_grid(self.weight_type, self.level_probabilities)
+        if found is None:
+            return None, prior
+        if not isinstance(prior, GaussianPrior):
+            raise ValueError(
+                f"prior={self.prior!r} is for continuous weights; with discrete ones leave prior='gaussian' (for the "
+                "biases) and set level_probabilities."
+            )
+        return Grid(*found), prior
+
+    def _hidden_neurons(self) -> list[HiddenActivation]:
+        n_hidden = len(self._hidden_widths())
+        names = [self.activation] * n_hidden if isinstance(self.activation, str) else list(self.activation)
+        if len(names) != n_hidden or any(name not in HIDDEN_ACTIVATIONS for name in names):
+            raise ValueError(
+                f"activation must be one of {sorted(HIDDEN_ACTIVATIONS)}, or a list of them with one for each of the "
+                f"{n_hidden} hidden layers, got {self.activation!r}."
+            )
+        return [HIDDEN_ACTIVATIONS[name]() for name in names]
 
     def _hidden_widths(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -212,8 +281,14 @@ class BaseEPSNN(BaseEstimator):
         return [a if g is None else g for g, a in zip(given, automatic, strict=True)]
 
     @property
+    def _discrete(self) -> bool:
+        return not isinstance(self.weight_type, str) or self.weight_type != "continuous"
+
+    @property
     def _auto(self) -> AutoSettings:
         auto = self._auto_settings(len(self._hidden_widths()) + 1)
+        if self._discrete:
+            auto = on_levels(auto)
         return plain_ep(auto) if self.schedule == "average_ep" else auto
 
     def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:
@@ -300,12 +375,10 @@ class BaseEPSNN(BaseEstimator):
         """Location and scale of the targets, shape (n_out,)."""
         return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
 
-    def _input_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
+    def _input_space(self, moments: list[WeightMoments]) -> list[tuple[Array, Array, Array, Array]]:
         """Weights, biases and their variances per layer, in the space of the inputs and targets."""
-        layers = self._fitted_model(attribute).network.layers
         result = []
-        for index, layer in enumerate(layers):
-            mean, variance, covariance = layer.moments(np.dtype(np.float64))
+        for index, (mean, variance, covariance) in enumerate(moments):
             if index == 0:
                 parts = self._basis.to_inputs(mean, variance if covariance is None else covariance)
             elif self.fit_intercept:
@@ -324,25 +397,111 @@ class BaseEPSNN(BaseEstimator):
         )
         return result
 
+    def _posterior_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
+        """Posterior means and variances, see `_input_space`."""
+        return self._input_space(self._fitted_model(attribute).network.moments(np.dtype(np.float64)))
+
+    def _mode_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
+        """Most probable weights, see `_input_space`."""
+        return self._input_space(self._fitted_model(attribute).network.frozen().moments(np.dtype(np.float64)))
+
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Posterior means of the weights, a list of arrays of shape (fan_in, n_units)."""
-        return [coef.T for coef, *_ in self._input_space("coefs_")]
+        return [coef.T for coef, *_ in self._posterior_space("coefs_")]
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Posterior means of the biases, a list of arrays of shape (n_units,)."""
-        return [intercept for _, intercept, _, _ in self._input_space("intercepts_")]
+        return [intercept for _, intercept, _, _ in self._posterior_space("intercepts_")]
 
     @property
     def coefs_variance_(self) -> list[np.ndarray]:
         """Posterior variances of the weights, shapes as `coefs_`."""
-        return [variance.T for *_, variance, _ in self._input_space("coefs_variance_")]
+        return [variance.T for *_, variance, _ in self._posterior_space("coefs_variance_")]
 
     @property
     def intercepts_variance_(self) -> list[np.ndarray]:
         """Posterior variances of the biases, shapes as `intercepts_`."""
-        return [variance for *_, variance in self._input_space("intercepts_variance_")]
+        return [variance for *_, variance in self._posterior_space("intercepts_variance_")]
+
+    @property
+    def map_coefs_(self) -> list[np.ndarray]:
+        """Most probable weights, shapes as `coefs_`: levels where weights are discrete, else the posterior means."""
+        return [coef.T for coef, *_ in self._mode_space("map_coefs_")]
+
+    @property
+    def map_intercepts_(self) -> list[np.ndarray]:
+        """Biases that go with `map_coefs_`, shapes as `intercepts_`."""
+        return [intercept for _, intercept, _, _ in self._mode_space("map_intercepts_")]
+
+    @property
+    def levels_(self) -> np.ndarray:
+        """Levels of discrete weights, ascending, shape (n_levels,)."""
+        self._fitted_model("levels_")
+        return self._level_posteriors("levels_")[-1].levels / self._readout_gain
+
+    @property
+    def readout_gain_(self) -> np.ndarray:
+        """Factor between the levels and the last layer's discrete weights in `coefs_`, shape (n_outputs,)."""
+        self._fitted_model("readout_gain_")
+        return self._readout_gain * self._target_scale()[1]
+
+    @property
+    def coefs_probabilities_(self) -> list[np.ndarray]:
+        """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
+        return [q.probabilities().transpose(1, 0, 2) for q in self._level_posteriors("coefs_probabilities_")]
+
+    @property
+    def activation_probabilities_(self) -> list[np.ndarray]:
+        """Posterior probabilities that a weight is not 0 under a spike-and-slab prior, shapes as `coefs_`."""
+        layers = self._fitted_model("activation_probabilities_").network.layers
+        if any(layer.rule is None or not layer.rule.prior.sparse for layer in layers):
+            raise AttributeError(
+                "activation_probabilities_ exists with a spike-and-slab prior only; set prior='bernoulli_gaussian'."
+            )
+        return [layer.activation_probability().T for layer in layers]
+
+    def _level_posteriors(self, attribute: str) -> list[LevelWeights]:
+        posteriors = [layer.posterior for layer in self._fitted_model(attribute).network.layers]
+        if not all(isinstance(q, LevelWeights) for q in posteriors):
+            raise AttributeError(
+                f"{attribute} exists for discrete weights only, before they are frozen; set weight_type to 'binary', "
+                "'ternary' or an array of levels."
+            )
+        return posteriors
+
+    def freeze(self):
+        """Copy of this estimator whose weights are known: the most probable ones, as deployed on a chip.
+
+        It predicts like any fitted estimator, without uncertainty about the weights; ``freeze().score(X, y)`` is
+        the accuracy to compare with that of the Bayesian average. Biases keep their posterior means.
+
+        Returns
+        -------
+        frozen : object
+            A new estimator of the same type; it cannot be trained further by `partial_fit`.
+        """
+        check_is_fitted(self)
+        frozen = copy(self)
+        frozen._model = replace(self._model, network=self._model.network.frozen())
+        return frozen
+
+    def predict_potentials(self, X):
+        """Mean and variance of the output potentials, in one forward pass (Section V-C of the reference).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        potentials : PotentialMoments
+            Named tuple ``(mean, variance)`` of arrays of shape (n_samples, n_outputs), in the units in which the
+            output neurons compare potentials with 0; for a regressor, of the standardised targets.
+        """
+        spread = self._spread(X)
+        return PotentialMoments(spread.mean, spread.epistemic + spread.aleatoric)
 
     @property
     def update_counts_(self) -> dict[str, int]:
@@ -370,6 +529,12 @@ class BaseEPSNN(BaseEstimator):
                 stacklevel=2,
             )
         super().__setstate__(state)
+
+
+def _holds_spikes(X: Any) -> bool:
+    """Whether every entry is 0 or 1."""
+    values = X.data if sparse.issparse(X) else X
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _with_weight(X: Any, target: Array, sample_weight: Array) -> tuple[Any, Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -10,12 +10,40 @@ from scipy.stats import qmc
 
 from sk_epsnn.activations import HiddenActivation, Output
 from sk_epsnn.basis import InputBasis
-from sk_epsnn.network import Layer, Network
+from sk_epsnn.mixing import find_lattice
+from sk_epsnn.network import Layer, Network, PriorRule
 from sk_epsnn.numerics import Array
 from sk_epsnn.priors import WeightPrior
+from sk_epsnn.weights import LevelWeights
 
 #: Spread of the random start, in prior standard deviations, where the prior itself is not anchored.
 START_STRENGTH = 0.3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Levels that discrete weights may take.
+
+    Attributes
+    ----------
+    levels : array of shape (n_levels,)
+        Ascending.
+    log_probabilities : array of shape (n_levels,)
+    """
+
+    levels: Array
+    log_probabilities: Array
+
+    @property
+    def variance(self) -> float:
+        """Prior variance of a weight."""
+        probabilities = np.exp(self.log_probabilities)
+        mean = probabilities @ self.levels
+        return float(probabilities @ (self.levels - mean) ** 2)
+
+    def times(self, gain: float) -> Grid:
+        """Levels multiplied by a positive number."""
+        return replace(self, levels=gain * self.levels)
 
 
 @dataclass(frozen=True)
@@ -27,7 +55,7 @@ class Layout:
     widths : list of int
         Units of every layer, the output included.
     prior_variances : list of float or None
-        Variance of a weight; None scales the prior to the data.
+        Variance of a weight (for a prior with a shape of its own: the square of its unit); None scales it to the data.
     temperatures : list of float
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
@@ -35,6 +63,12 @@ class Layout:
     joint_last : bool
         Whether the last layer's weights get a joint Gaussian per unit.
     power : float
+    grid : Grid or None
+        For discrete weights.
+    spiking_inputs : bool
+        Whether every input is 0 or 1.
+    readout_gain : float or None
+        Common factor of the last layer's discrete weights; None chooses it for ``output_variance``.
     """
 
     widths: list[int]
@@ -47,35 +81,106 @@ class Layout:
     output_variance: float
     joint_last: bool
     power: float
+    grid: Grid | None
+    spiking_inputs: bool
+    readout_gain: float | None
 
 
 def build_network(
     layout: Layout,
     basis: InputBasis,
     prior: WeightPrior,
-    hidden: HiddenActivation,
+    hidden: list[HiddenActivation],
     output: Output,
     constant: bool,
     rng: np.random.RandomState,
 ) -> Network:
     """Network whose posterior is its prior, but for the random start that breaks the symmetry of hidden units."""
+    build = _continuous_layer if layout.grid is None else _discrete_layer
     layers: list[Layer] = []
     fan_in = basis.n_axes
+    neurons = [*hidden, output]
     for index, width in enumerate(layout.widths):
-        last = index == len(layout.widths) - 1
-        variance = np.tile(_axis_variances(layout, basis, index, fan_in), (width, 1))
-        mean = np.zeros_like(variance) if last else _random_means(layout, basis, variance, index, constant, rng)
-        anchored = mean if layout.anchor > 0 else np.zeros_like(mean)
-        joint = last and layout.joint_last
-        layers.append(
-            Layer(
-                prior=prior.density(anchored, variance, joint),
-                posterior=prior.density(mean, variance, joint),
-                temperature=layout.temperatures[index],
-            )
-        )
+        layer = build(layout, basis, prior, (width, fan_in), index, constant, rng)
+        spikes = index > 0 or layout.spiking_inputs
+        if layout.grid is not None and not constant and spikes and neurons[index].name == "heaviside":
+            layer = replace(layer, lattice=find_lattice(layer.posterior.levels))
+        layers.append(layer)
         fan_in = width + constant
     return Network(layers, hidden, output, constant, layout.power)
+
+
+def _continuous_layer(
+    layout: Layout,
+    basis: InputBasis,
+    prior: WeightPrior,
+    shape: tuple[int, int],
+    index: int,
+    constant: bool,
+    rng: np.random.RandomState,
+) -> Layer:
+    """Gaussian posterior, starting from the prior or from the Gaussian of the same moments."""
+    last = index == len(layout.widths) - 1
+    variance = np.tile(_axis_variances(layout, basis, index, shape[1]), (shape[0], 1))
+    mean = np.zeros_like(variance) if last else _random_means(layout, basis, variance, index, constant, rng)
+    anchored = mean if layout.anchor > 0 else np.zeros_like(mean)
+    joint = last and layout.joint_last
+    return Layer(
+        prior=prior.density(anchored, variance, joint),
+        posterior=prior.density(mean, variance, joint),
+        temperature=layout.temperatures[index],
+        rule=None if prior.conjugate else PriorRule(prior, np.sqrt(variance), constant),
+    )
+
+
+def _discrete_layer(
+    layout: Layout,
+    basis: InputBasis,
+    prior: WeightPrior,
+    shape: tuple[int, int],
+    index: int,
+    constant: bool,
+    rng: np.random.RandomState,
+) -> Layer:
+    """Posterior on a grid of levels, with a Gaussian bias that may outweigh what the weights add to a potential."""
+    last = index == len(layout.widths) - 1
+    assert layout.grid is not None
+    grid = layout.grid.times(readout_gain(layout, basis)) if last else layout.grid
+    precision = np.zeros(shape)
+    start = np.zeros(shape)
+    if constant:
+        given = layout.prior_variances[index]
+        spread = _potential_variance(grid, basis, index, shape[1] - 1)
+        precision[:, -1] = 1 / (layout.bias_share * spread if given is None else given)
+    if not last:
+        strength = layout.anchor if layout.anchor > 0 else START_STRENGTH
+        start = strength / np.sqrt(grid.variance) * _even_normals(shape, rng)
+        if index == 0:
+            start[:, : len(basis.varies)][:, ~basis.varies] = 0
+    begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, constant)
+    if constant and not last:
+        center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, 0.5), 0)
+        start[:, -1] = -precision[:, -1] * (begin.mean @ center)
+        begin = begin.with_natural(precision, start)
+    flat = begin.with_natural(precision, np.zeros(shape))
+    return Layer(begin if layout.anchor > 0 else flat, begin, layout.temperatures[index])
+
+
+def _potential_variance(grid: Grid, basis: InputBasis, index: int, n_inputs: int) -> float:
+    """Prior variance of a potential of discrete weights, averaged over the data; hidden spikes fire half the time."""
+    size = float(basis.second_moment.sum()) if index == 0 else 0.5 * n_inputs
+    return size * grid.variance
+
+
+def readout_gain(layout: Layout, basis: InputBasis) -> float:
+    """Factor between the levels of discrete weights and the last layer's weights; 1 for continuous ones."""
+    if layout.grid is None:
+        return 1.0
+    if layout.readout_gain is not None:
+        return layout.readout_gain
+    index = len(layout.widths) - 1
+    n_inputs = layout.widths[-2] if index > 0 else 0
+    return float(np.sqrt(layout.output_variance / _potential_variance(layout.grid, basis, index, n_inputs)))
 
 
 def _axis_variances(layout: Layout, basis: InputBasis, index: int, fan_in: int) -> Array:

@@ -31,21 +31,33 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
         Number of neurons in each hidden layer. The default is a single layer of weights.
-    activation : {"heaviside", "sigmoid"}, default="heaviside"
-        Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``.
-    weight_type : {"continuous"}, default="continuous"
-        Values that weights may take.
-    prior : {"gaussian"}, default="gaussian"
-        Family of the weight prior.
+    activation : {"heaviside", "sigmoid"} or list of them, default="heaviside"
+        Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``. A list
+        names those of each hidden layer.
+    weight_type : {"continuous", "binary", "ternary"} or array-like of shape (n_levels,), default="continuous"
+        Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or the given levels. Biases are always continuous.
+    level_probabilities : array-like of shape (n_levels,), default=None
+        Prior probabilities of the levels, in their order in ``weight_type`` (ascending for a name). None makes them
+        equally likely.
+    readout_gain : "auto" or float, default="auto"
+        With discrete weights: the factor by which those of the last layer are multiplied, in units of the targets.
+        "auto" gives an output potential a fixed prior variance, so that many inputs do not saturate the outputs; 1
+        uses the levels as they are, as in [1]_.
+    prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
+        Prior of continuous weights; an instance from `sk_epsnn.priors` sets its parameters, which a grid search
+        reaches as ``prior__slab_variance`` and so on. Biases keep a Gaussian prior.
     prior_variance : "auto", float or array-like of shape (n_layers,), default="auto"
-        Prior variance of every weight and bias, or one per layer of weights, for raw inputs and targets. With a number,
+        Prior variance of every weight and bias, or one per layer of weights, for raw inputs and targets. For a prior
+        that is not Gaussian it is the square of the unit in which the prior's own parameters are measured; for discrete
+        weights it is that of the biases only. With a number,
         ``spectral_exponent`` and ``prior_anchor`` default to 0: ``prior_variance=1.0`` is the standard Gaussian prior
         of [1]_. "auto" scales the prior to the data: a potential gets a fixed prior variance, however
         many inputs it has and whatever their units.
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.3 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number).
+        0.3 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number or the prior is not
+        Gaussian).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
@@ -53,7 +65,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     input_rotation : "auto" or bool, default="auto"
         Train the first layer in the principal axes of the inputs, where independent weights are a better
         approximation. ``coefs_`` are always those of the raw inputs. "auto" is True with hidden layers or a spectral
-        prior, for at most 2048 features.
+        prior, for at most 2048 features; discrete weights and priors that are not Gaussian allow no rotation.
     noise_variance : "auto" or float, default="auto"
         Variance of the observation noise in squared units of y. "auto" learns it, one per output.
     schedule : {"newton", "average_ep"}, default="newton"
@@ -107,6 +119,16 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         of the raw inputs and targets.
     coefs_variance_, intercepts_variance_ : list of ndarray
         Posterior variances in the same shapes.
+    map_coefs_, map_intercepts_ : list of ndarray
+        Most probable weights and the biases that go with them, in the same shapes; see `freeze`.
+    levels_ : ndarray of shape (n_levels,)
+        Levels of discrete weights, ascending.
+    readout_gain_ : ndarray of shape (n_outputs,)
+        Factor between ``levels_`` and the last layer's weights in ``coefs_``.
+    coefs_probabilities_ : list of ndarray
+        Posterior probabilities of the levels, shapes (fan_in, n_units, n_levels); for discrete weights.
+    activation_probabilities_ : list of ndarray
+        Posterior probabilities that a weight is not 0, shapes as ``coefs_``; for ``prior="bernoulli_gaussian"``.
     n_iter_ : int
         Passes over the data, or calls of `partial_fit`.
     converged_ : bool
@@ -156,6 +178,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         *,
         activation="heaviside",
         weight_type="continuous",
+        level_probabilities=None,
+        readout_gain="auto",
         prior="gaussian",
         prior_variance="auto",
         prior_anchor="auto",
@@ -180,6 +204,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.weight_type = weight_type
+        self.level_probabilities = level_probabilities
+        self.readout_gain = readout_gain
         self.prior = prior
         self.prior_variance = prior_variance
         self.prior_anchor = prior_anchor

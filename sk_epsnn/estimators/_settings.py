@@ -15,6 +15,8 @@ import numpy as np
 JOINT_FAN_IN = 256
 #: ... unless the covariance matrices of all units together would exceed this many numbers.
 JOINT_ENTRIES = 2**24
+#: Grids of levels that have a name.
+NAMED_LEVELS = {"binary": (-1.0, 1.0), "ternary": (-1.0, 0.0, 1.0)}
 #: Inputs wider than this are not rotated: the eigenvectors cost n_features ** 3.
 ROTATION_LIMIT = 2048
 
@@ -63,6 +65,17 @@ SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, (100,
 DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 0.15, 0.1, 0.3, None, 50.0, 1.0, (100, 100), 2)
 
 
+#: Prior variance of an output potential when weights are discrete: the readout gain is chosen to give it.
+LEVELS_OUTPUT_VARIANCE = 5.0
+#: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
+THRESHOLD_NOISE = float(np.pi**2 / 3)
+
+
+def on_levels(settings: AutoSettings) -> AutoSettings:
+    """The same for discrete weights."""
+    return replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE)
+
+
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
     """The same for a network of ``n_layers`` layers of weights: signals die out in deep nets whose anchors are weak."""
     return settings if n_layers == 2 else replace(settings, prior_anchor=1.0)
@@ -71,6 +84,37 @@ def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
 def plain_ep(settings: AutoSettings) -> AutoSettings:
     """The same for the paper's own schedule: plain EP, and enough sweeps for a damped iteration."""
     return replace(settings, power=1.0, temperature=1.0, n_sweeps=30)
+
+
+def level_grid(weight_type: Any, level_probabilities: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Levels, ascending, and the logarithms of their prior probabilities; None for continuous weights."""
+    named = isinstance(weight_type, str)
+    if named and weight_type == "continuous":
+        if level_probabilities is not None:
+            raise ValueError(
+                "level_probabilities is for discrete weights; "
+                "set weight_type to 'binary', 'ternary' or an array of levels."
+            )
+        return None
+    try:
+        levels = np.asarray(NAMED_LEVELS[weight_type] if named else weight_type, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"weight_type must be a name or a 1-D array of numbers, got {weight_type!r}.") from error
+    if levels.ndim != 1 or len(levels) < 2 or not np.isfinite(levels).all() or len(np.unique(levels)) < len(levels):
+        raise ValueError(
+            "The levels in weight_type must be a 1-D array of at least two different finite numbers, "
+            f"got {weight_type!r}."
+        )
+    given = np.ones(len(levels)) if level_probabilities is None else np.asarray(level_probabilities, dtype=np.float64)
+    if given.shape != levels.shape or not np.isfinite(given).all() or not (given > 0).all():
+        raise ValueError(
+            f"level_probabilities must hold one positive number for each of the {len(levels)} levels, "
+            f"got {level_probabilities!r}."
+        )
+    if level_probabilities is not None and abs(given.sum() - 1) > 1e-6:
+        raise ValueError(f"level_probabilities must sum to 1, got {level_probabilities!r}; divide them by their sum.")
+    order = np.argsort(levels)
+    return levels[order], np.log(given[order] / given.sum())
 
 
 def automatic_batch_size(settings: AutoSettings, n_samples: int) -> int:
