@@ -51,6 +51,8 @@ class HiddenActivation:
     """A neuron that fires with probability ``f(u)``."""
 
     name: str
+    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
+    has_ties = False
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Predictive spike probability and its derivatives; message q0(v) of eq. 31."""
@@ -77,6 +79,7 @@ class Heaviside(HiddenActivation):
     """Deterministic threshold: the neuron fires when ``u >= 0``."""
 
     name = "heaviside"
+    has_ties = True
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
@@ -108,6 +111,8 @@ class Output:
     """An observed output unit: the activation block with its value clamped."""
 
     name: str
+    #: See `HiddenActivation.has_ties`.
+    has_ties = False
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats."""
@@ -210,6 +215,7 @@ class HeavisideOutput(Output):
 
     def __init__(self, noise_variance: float = 0.0):
         self.noise_variance = noise_variance
+        self.has_ties = noise_variance == 0
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""

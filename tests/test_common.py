@@ -1,18 +1,26 @@
 """scikit-learn's own checks of the classifier and the regressor, with no expected failure."""
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor
 
 CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside"),
     EPSNNClassifier(schedule="average_ep", damping=0.1),
     EPSNNClassifier(hidden_layer_sizes=(8,)),
+    EPSNNClassifier(weight_type="binary"),
+    EPSNNClassifier(hidden_layer_sizes=(8,), weight_type="binary", activation=["sigmoid"]),
+    EPSNNClassifier(prior="laplace"),
+    EPSNNClassifier(hidden_layer_sizes=(8,), prior=BernoulliGaussianPrior(slab_variance=2.0)),
     EPSNNRegressor(),
+    EPSNNRegressor(weight_type=np.linspace(-1, 1, 9).tolist()),
+    EPSNNRegressor(hidden_layer_sizes=(8,), weight_type="binary"),
+    EPSNNRegressor(hidden_layer_sizes=(8,), prior="gaussian_mixture"),
     EPSNNRegressor(schedule="average_ep", damping=0.1),
     EPSNNRegressor(hidden_layer_sizes=(8,)),
 ]

@@ -286,9 +286,10 @@ class BaseEPSNN(BaseEstimator):
 
     @property
     def _auto(self) -> AutoSettings:
-        auto = self._auto_settings(len(self._hidden_widths()) + 1)
+        n_layers = len(self._hidden_widths()) + 1
+        auto = self._auto_settings(n_layers)
         if self._discrete:
-            auto = on_levels(auto)
+            auto = on_levels(auto, n_layers)
         return plain_ep(auto) if self.schedule == "average_ep" else auto
 
     def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:

@@ -103,7 +103,7 @@ def build_network(
     for index, width in enumerate(layout.widths):
         layer = build(layout, basis, prior, (width, fan_in), index, constant, rng)
         spikes = index > 0 or layout.spiking_inputs
-        if layout.grid is not None and not constant and spikes and neurons[index].name == "heaviside":
+        if layout.grid is not None and not constant and spikes and neurons[index].has_ties:
             layer = replace(layer, lattice=find_lattice(layer.posterior.levels))
         layers.append(layer)
         fan_in = width + constant

@@ -193,10 +193,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         *,
         activation="heaviside",
         output_activation="sigmoid",
+        threshold_noise="auto",
         weight_type="continuous",
         level_probabilities=None,
         readout_gain="auto",
-        threshold_noise="auto",
         prior="gaussian",
         prior_variance="auto",
         prior_anchor="auto",
@@ -221,10 +221,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.output_activation = output_activation
+        self.threshold_noise = threshold_noise
         self.weight_type = weight_type
         self.level_probabilities = level_probabilities
         self.readout_gain = readout_gain
-        self.threshold_noise = threshold_noise
         self.prior = prior
         self.prior_variance = prior_variance
         self.prior_anchor = prior_anchor

@@ -65,20 +65,26 @@ SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, (100,
 DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 0.15, 0.1, 0.3, None, 50.0, 1.0, (100, 100), 2)
 
 
-#: Prior variance of an output potential when weights are discrete: the readout gain is chosen to give it.
-LEVELS_OUTPUT_VARIANCE = 5.0
+#: Prior variance of an output potential when weights are discrete, without and with hidden layers: the readout gain
+#: is chosen to give it.
+LEVELS_OUTPUT_VARIANCE = (5.0, 15.0)
 #: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
 THRESHOLD_NOISE = float(np.pi**2 / 3)
 
 
-def on_levels(settings: AutoSettings) -> AutoSettings:
+def on_levels(settings: AutoSettings, n_layers: int) -> AutoSettings:
     """The same for discrete weights."""
-    return replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE)
+    return replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE[n_layers > 1])
 
 
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
-    """The same for a network of ``n_layers`` layers of weights: signals die out in deep nets whose anchors are weak."""
-    return settings if n_layers == 2 else replace(settings, prior_anchor=1.0)
+    """The same for a network of ``n_layers`` layers of weights.
+
+    Signals die out in deep nets whose anchors are weak, and with three hidden layers or more unless it is plain EP.
+    """
+    if n_layers == 2:
+        return settings
+    return replace(settings, prior_anchor=1.0, power=settings.power if n_layers == 3 else 1.0)
 
 
 def plain_ep(settings: AutoSettings) -> AutoSettings:
