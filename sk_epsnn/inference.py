@@ -21,7 +21,7 @@ from sk_epsnn import mixing
 from sk_epsnn.mixing import Inputs
 from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward
 from sk_epsnn.numerics import Array, conjugate_gradient
-from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, damp
+from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, bound_site, damp
 from sk_epsnn.weights import JointWeights, WeightMoments, Weights
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
@@ -157,13 +157,14 @@ def _average_sweep(
         precision, shift = mixing.average_messages(
             down[index], batch.sample_weight, up.inputs[index], weights[index], leave_one_out
         )
-        # A negative summed precision is set to zero with the tilted mean kept.
-        bounded = bound_precision(precision, counts)
-        mean = (cavity.shift + shift) / np.maximum(cavity.precision + precision, VARIANCE_FLOOR)
-        shift = np.where(bounded == precision, shift, mean * cavity.precision - cavity.shift)
+        if not q.variance_follows_mean:
+            # The sum of the messages, as the Gaussian closest in KL whose site keeps within its bounds.
+            total = np.maximum(cavity.precision + precision, VARIANCE_FLOOR)
+            mean = (cavity.shift + shift) / total
+            precision, shift = bound_site(mean, 1 / total, cavity.precision, cavity.shift, counts)
         updated.append(
             q.with_natural(
-                damp(q.precision, cavity.precision + bounded, damping), damp(q.shift, cavity.shift + shift, damping)
+                damp(q.precision, cavity.precision + precision, damping), damp(q.shift, cavity.shift + shift, damping)
             )
         )
     return updated, [damp(a, b, damping) for a, b in zip(ratios, new_ratios, strict=True)]

@@ -27,6 +27,8 @@ from sk_epsnn.weights import IndependentWeights, WeightMoments, Weights
 #: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
 #: to unit size, so this is far below any variance that matters.
 VARIANCE_FLOOR = 1e-7
+#: With known weights a threshold must be sharp.
+FROZEN_VARIANCE_FLOOR = 1e-30
 #: Weight of the new site when a non-conjugate prior is updated.
 PRIOR_DAMPING = 0.5
 
@@ -141,6 +143,8 @@ class Network:
         Whether a constant input of 1 is appended to every hidden layer's spikes.
     power : float
         Exponent alpha of power EP: 1 is EP, 0 the variational limit.
+    variance_floor : float
+        Least variance of a potential.
     """
 
     layers: list[Layer]
@@ -148,6 +152,7 @@ class Network:
     output: Output
     constant: bool
     power: float
+    variance_floor: float = VARIANCE_FLOOR
 
     def frozen(self) -> Network:
         """The same network with every weight fixed at its most probable value."""
@@ -155,7 +160,7 @@ class Network:
         for layer in self.layers:
             mode = layer.posterior.mode()
             layers.append(replace(layer, posterior=IndependentWeights(np.full_like(mode, np.inf), mode), rule=None))
-        return replace(self, layers=layers)
+        return replace(self, layers=layers, variance_floor=FROZEN_VARIANCE_FLOOR)
 
     @property
     def is_frozen(self) -> bool:
@@ -175,7 +180,7 @@ class Network:
             lattice = self.layers[index].lattice
             if lattice is not None:
                 mean = mean + mixing.tie_offset(inputs, lattice)
-        return Potentials(mean, np.maximum(variance, VARIANCE_FLOOR), from_weights)
+        return Potentials(mean, np.maximum(variance, self.variance_floor), from_weights)
 
     def forward(
         self,
