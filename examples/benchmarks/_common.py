@@ -79,11 +79,9 @@ def ece(probability: np.ndarray, index: np.ndarray, n_bins: int = 15) -> float:
 
 def pebce(classifier: EPSNNClassifier, X: np.ndarray, index: np.ndarray) -> float:
     """Posterior-expected binary cross entropy: mean over rows and outputs of ``E softplus(-T u)``, in nats."""
-    # No public method gives the output potentials: `predict_proba` returns only what follows from them.
-    spread = classifier._spread(X)
-    target = np.where(index[:, None] == np.arange(spread.mean.shape[1]), 1.0, -1.0)
-    variance = (spread.epistemic + spread.aleatoric).astype(np.float64)
-    return float(expected_softplus(-target * spread.mean, variance).mean())
+    mean, variance = classifier.predict_potentials(X)
+    target = np.where(index[:, None] == np.arange(mean.shape[1]), 1.0, -1.0)
+    return float(expected_softplus(-target * mean, variance.astype(np.float64)).mean())
 
 
 def classifier_measures(classifier: EPSNNClassifier, X: np.ndarray, y: np.ndarray) -> Measures:

@@ -29,12 +29,14 @@ def run(n_steps: int, hidden: tuple[int, ...], shuffle: bool, seed: int, start: 
 
 
 def configurations() -> list[Configuration]:
-    """The two with bars; then for information more spikes, a hidden layer, and the folds in the order of the file."""
+    """Those with bars; then for information other spikes and layers, and the folds in the order of the file."""
     table: list[tuple[str, int, tuple[int, ...], bool, list[Bar]]] = [
         ("digits, raw pixels", 0, (), True, [Bar("accuracy", low=0.95)]),
         ("digits, 16 spikes a pixel", 16, (), True, [Bar("accuracy", low=0.93)]),
         ("digits, one spike a pixel", 1, (), True, []),
         ("digits, raw pixels, 60 hidden", 0, (60,), True, []),
+        ("digits, raw pixels, two hidden layers of 60", 0, (60, 60), True, [Bar("accuracy", low=0.93)]),
+        ("digits, raw pixels, three hidden layers of 60", 0, (60, 60, 60), True, [Bar("accuracy", low=0.93)]),
         ("digits, one spike a pixel, 60 hidden", 1, (60,), True, []),
         ("digits, 16 spikes a pixel, 60 hidden", 16, (60,), True, []),
         ("digits, raw pixels, folds not shuffled", 0, (), False, []),

@@ -32,12 +32,26 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "stream": {},
     "heaviside": {"hidden_layer_sizes": (120,)},
     "sigmoid": {"hidden_layer_sizes": (120,), "activation": "sigmoid"},
+    "binary": {"weight_type": "binary"},
+    "binary-heaviside": {"weight_type": "binary", "output_activation": "heaviside"},
+    "ternary": {"weight_type": "ternary"},
+    "heaviside-output": {"output_activation": "heaviside"},
+    "laplace": {"prior": "laplace"},
+    "mixture": {"prior": "gaussian_mixture"},
+    "spike-and-slab": {"hidden_layer_sizes": (120,), "prior": "bernoulli_gaussian"},
 }
 LABELS = {
     "one-layer": "784-10",
     "stream": f"784-10, partial_fit, batches of {STREAM_BATCH}",
     "heaviside": "784-120-10 Heaviside",
     "sigmoid": "784-120-10 sigmoid",
+    "binary": "784-10 binary",
+    "binary-heaviside": "784-10 binary, Heaviside outputs",
+    "ternary": "784-10 ternary",
+    "heaviside-output": "784-10, Heaviside outputs",
+    "laplace": "784-10, Laplace prior",
+    "mixture": "784-10, Gaussian mixture prior",
+    "spike-and-slab": "784-120-10 Heaviside, Bernoulli-Gaussian prior",
 }
 BARS = {
     ("one-layer", 1_000): [Bar("accuracy", low=0.845)],
@@ -56,6 +70,17 @@ BARS = {
         Bar("PeBCE", high=0.07),
     ],
     ("sigmoid", 1_000): [Bar("accuracy", low=0.87)],
+    ("binary", 1_000): [Bar("accuracy", low=0.83)],
+    ("binary", 10_000): [Bar("accuracy", low=0.865)],
+    ("binary-heaviside", 1_000): [Bar("accuracy", low=0.80)],
+    ("binary-heaviside", 10_000): [Bar("accuracy", low=0.86)],
+    ("ternary", 1_000): [Bar("accuracy", low=0.84)],
+    ("ternary", 10_000): [Bar("accuracy", low=0.875)],
+    ("heaviside-output", 1_000): [Bar("accuracy", low=0.84)],
+    ("heaviside-output", 10_000): [Bar("accuracy", low=0.87)],
+    ("laplace", 1_000): [Bar("accuracy", low=0.84)],
+    ("mixture", 1_000): [Bar("accuracy", low=0.84)],
+    ("spike-and-slab", 1_000): [Bar("accuracy", low=0.85), Bar("PeBCE", high=0.13)],
 }
 
 
@@ -69,7 +94,10 @@ def run(config: str, n_samples: int, seed: int, start: int) -> Measures:
     else:
         classifier.fit(X, y)
     seconds = perf_counter() - began
-    return {**classifier_measures(classifier, X_test, y_test), "training seconds": seconds}
+    measures = classifier_measures(classifier, X_test, y_test)
+    if "weight_type" in PARAMETERS[config]:
+        measures["accuracy frozen"] = classifier.freeze().score(X_test, y_test)
+    return {**measures, "training seconds": seconds}
 
 
 def stream(classifier: EPSNNClassifier, X: np.ndarray, y: np.ndarray) -> None:

@@ -32,6 +32,7 @@ from sk_epsnn.estimators._settings import (
     automatic_batch_size,
     level_grid,
     on_levels,
+    on_sparse,
     per_layer,
     plain_ep,
     resolve,
@@ -290,6 +291,9 @@ class BaseEPSNN(BaseEstimator):
         auto = self._auto_settings(n_layers)
         if self._discrete:
             auto = on_levels(auto, n_layers)
+        prior = PRIORS[self.prior] if isinstance(self.prior, str) else self.prior
+        if prior.sparse and n_layers > 1:
+            auto = on_sparse(auto)
         return plain_ep(auto) if self.schedule == "average_ep" else auto
 
     def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:

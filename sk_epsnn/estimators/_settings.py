@@ -77,6 +77,11 @@ def on_levels(settings: AutoSettings, n_layers: int) -> AutoSettings:
     return replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE[n_layers > 1])
 
 
+def on_sparse(settings: AutoSettings) -> AutoSettings:
+    """The same for spike-and-slab priors, under which the inputs keep their own axes: hidden layers are colder."""
+    return replace(settings, temperature=0.1, output_variance=8.0)
+
+
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
     """The same for a network of ``n_layers`` layers of weights.
 
