@@ -207,25 +207,31 @@ def newton(
     BatchResult
     """
     counts = UpdateCounts()
-    state = _NewtonState(network, batch, cavities)
+    ascent = _Ascent(network, batch, cavities)
     for _ in range(n_sweeps):
-        before = state.energy
-        step, gain = state.sweep(min(1.0, 2 * step), cg_steps, counts)
-        if max(gain, abs(state.energy - before)) < tol * batch.mass:
+        before = ascent.energy
+        step, gain = ascent.sweep(min(1.0, 2 * step), cg_steps, counts)
+        if max(gain, abs(ascent.energy - before)) < tol * batch.mass:
             break
-    final = state.energy - _spread_kl(network, state.posteriors, cavities)
-    return BatchResult(state.posteriors, step, final, True, counts)
+    posteriors = ascent.here.posteriors
+    return BatchResult(posteriors, step, ascent.energy - _spread_kl(network, posteriors, cavities), True, counts)
 
 
-class _NewtonState:
+class _Trial(NamedTuple):
+    """Posteriors with their moments, the forward pass that goes with them and its summed log evidence."""
+
+    posteriors: list[Weights]
+    weights: list[WeightMoments]
+    up: Upward
+    data_energy: float
+
+
+class _Ascent:
     """Posteriors being improved on one batch, with the forward pass that belongs to them."""
 
     def __init__(self, network: Network, batch: Batch, cavities: list[Weights]):
         self.network, self.batch, self.cavities = network, batch, cavities
-        self._set(self._trial([layer.posterior for layer in network.layers]))
-
-    def _set(self, state: _Trial) -> None:
-        self.posteriors, self.weights, self.up, self.data_energy = state
+        self.here = self._trial([layer.posterior for layer in network.layers])
 
     def _trial(
         self,
@@ -242,11 +248,11 @@ class _NewtonState:
     @property
     def energy(self) -> float:
         """Energy up to the part of KL that depends on the covariances only."""
-        return self.data_energy - _mean_kl(self.posteriors, self.cavities)
+        return self.here.data_energy - _mean_kl(self.here.posteriors, self.cavities)
 
     def sweep(self, step: float, cg_steps: int, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
-        _, messages, _ = self.network.backward(self.up, self.batch.target, self.weights, counts)
+        _, messages, _ = self.network.backward(self.here.up, self.batch.target, self.here.weights, counts)
         sample_weight = self.batch.sample_weight
         solutions = [
             _newton_direction(
@@ -260,7 +266,12 @@ class _NewtonState:
                 counts,
             )
             for message, inputs, posterior, cavity, layer in zip(
-                messages, self.up.inputs, self.posteriors, self.cavities, self.network.layers, strict=True
+                messages,
+                self.here.up.inputs,
+                self.here.posteriors,
+                self.cavities,
+                self.network.layers,
+                strict=True,
             )
         ]
         excess = [sample_weight[:, None] * (m.gamma - m.kappa) for m in messages]
@@ -273,14 +284,14 @@ class _NewtonState:
 
     def _move_means(self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts) -> float:
         """Move the means by the longest tried fraction of their directions that does not lower the energy."""
-        posteriors, old = self.posteriors, self.weights
-        first = self.up.potentials[0]
+        here = self.here
+        first = here.up.potentials[0]
 
         def trial(length: float) -> _Trial:
-            moved = [q.moved(length * s.delta) for q, s in zip(posteriors, solutions, strict=True)]
+            moved = [q.moved(length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
             if any(q.variance_follows_mean for q in moved):
                 return self._trial(moved)
-            weights = [w._replace(mean=q.mean.astype(w.mean.dtype)) for w, q in zip(old, moved, strict=True)]
+            weights = [w._replace(mean=q.mean.astype(w.mean.dtype)) for w, q in zip(here.weights, moved, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
             return self._trial(moved, weights, known)
@@ -294,8 +305,8 @@ class _NewtonState:
         self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts
     ) -> None:
         """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
-        posteriors, layers = self.posteriors, self.network.layers
-        first_mean = self.up.potentials[0].mean
+        posteriors, layers = self.here.posteriors, self.network.layers
+        first_mean = self.here.up.potentials[0].mean
 
         def trial(length: float) -> _Trial:
             moved = [
@@ -319,25 +330,16 @@ class _NewtonState:
             value = state.data_energy - _mean_kl(state.posteriors, self.cavities) - _own_sites(state.up, excess)
             return value - _spread_kl(self.network, state.posteriors, self.cavities) if whole else value
 
-        start = energy(_Trial(self.posteriors, self.weights, self.up, self.data_energy))
+        start = energy(self.here)
         # Energies this close cannot be told apart.
         start -= float(np.finfo(self.batch.target.dtype).eps) * abs(start)
         while step >= SHORTEST_STEP:
             state = trial(step)
             if energy(state) >= start:  # False for NaN
-                self._set(state)
+                self.here = state
                 return step
             step *= 0.5
         return 0.0
-
-
-class _Trial(NamedTuple):
-    """Posteriors with their moments, the forward pass that goes with them and its summed log evidence."""
-
-    posteriors: list[Weights]
-    weights: list[WeightMoments]
-    up: Upward
-    data_energy: float
 
 
 def _own_sites(up: Upward, excess: list[Array]) -> float:

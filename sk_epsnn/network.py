@@ -77,14 +77,14 @@ class Layer:
         """Moments of the posterior at the layer's temperature."""
         return self.posterior.moments(self.temperature, dtype)
 
-    def _prior_cavity(self) -> tuple[Array, Array]:
+    def _without_prior(self, site: tuple[Array, Array]) -> tuple[Array, Array]:
         """Precision and shift of each weight's density with the prior's site taken out: what the data say."""
-        whole, site = self.posterior.marginals(), self.prior.marginals()
-        return whole[0] - site[0], whole[1] - site[1]
+        precision, shift = self.posterior.marginals()
+        return precision - site[0], shift - site[1]
 
     def activation_probability(self) -> Array:
         """Posterior probability that each weight is not 0, shape (n_out, n_in) without the bias (spike and slab)."""
-        precision, shift = self._prior_cavity()
+        precision, shift = self._without_prior(self.prior.marginals())
         active = self.rule.prior.activation_probability(precision * self.rule.unit**2, shift * self.rule.unit)
         return active[:, :-1] if self.rule.constant else active
 
@@ -93,7 +93,7 @@ class Layer:
         if self.rule is None:
             return self
         site = self.prior.marginals()
-        new = refresh_site(self.rule.prior, self.rule.unit, *self._prior_cavity(), *site, PRIOR_DAMPING, counts)
+        new = refresh_site(self.rule.prior, self.rule.unit, *self._without_prior(site), *site, PRIOR_DAMPING, counts)
         change = [a - b for a, b in zip(new, site, strict=True)]
         if self.rule.constant:
             for part in change:

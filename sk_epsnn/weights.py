@@ -127,6 +127,15 @@ class GaussianWeights(Weights):
         """Second natural parameter, precision times mean, shape (n_out, n_in)."""
         return self.times(self.mean)
 
+    @classmethod
+    @abstractmethod
+    def from_natural(cls, precision: Array, shift: Array) -> Self:
+        """Density with the given natural parameters (the precision must be positive definite)."""
+
+    def with_natural(self, precision: Array, shift: Array) -> Self:
+        """See `Weights.with_natural`."""
+        return self.from_natural(precision, shift)
+
     @abstractmethod
     def times(self, vectors: Array) -> Array:
         """Precision times one vector per unit, shape (n_out, n_in)."""
@@ -174,12 +183,8 @@ class IndependentWeights(GaussianWeights):
 
     @classmethod
     def from_natural(cls, precision: Array, shift: Array) -> Self:
-        """Density with the given natural parameters (the precision must be positive)."""
+        """See `GaussianWeights.from_natural`."""
         return cls(precision, shift / precision)
-
-    def with_natural(self, precision: Array, shift: Array) -> Self:
-        """See `Weights.with_natural`."""
-        return self.from_natural(precision, shift)
 
     def times(self, vectors: Array) -> Array:
         """Elementwise product."""
@@ -208,12 +213,8 @@ class JointWeights(GaussianWeights):
 
     @classmethod
     def from_natural(cls, precision: Array, shift: Array) -> Self:
-        """Density with the given natural parameters (the precisions must be positive definite)."""
+        """See `GaussianWeights.from_natural`."""
         return cls(precision, np.linalg.solve(precision, shift[:, :, None])[:, :, 0])
-
-    def with_natural(self, precision: Array, shift: Array) -> Self:
-        """See `Weights.with_natural`."""
-        return self.from_natural(precision, shift)
 
     def times(self, vectors: Array) -> Array:
         """Matrix-vector product, one matrix per unit."""

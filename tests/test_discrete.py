@@ -151,12 +151,18 @@ def test_a_grid_search_reaches_the_prior(line):
     assert model.prior.slab_variance == 1.0
 
 
-def test_attributes_of_other_models_say_what_they_need(line):
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("activation_probabilities_", "prior='bernoulli_gaussian'"),
+        ("coefs_probabilities_", "weight_type to 'binary'"),
+        ("levels_", "weight_type to 'binary'"),
+    ],
+)
+def test_attributes_of_other_models_say_what_they_need(line, name, needs):
     model = EPSNNRegressor().fit(line.X, line.y)
-    with pytest.raises(AttributeError, match="prior='bernoulli_gaussian'"):
-        model.activation_probabilities_  # noqa: B018
-    with pytest.raises(AttributeError, match="weight_type to 'binary'"):
-        model.coefs_probabilities_  # noqa: B018
+    with pytest.raises(AttributeError, match=needs):
+        getattr(model, name)
     np.testing.assert_array_equal(model.map_coefs_[0], model.coefs_[0])
 
 

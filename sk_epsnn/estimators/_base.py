@@ -22,7 +22,7 @@ from sk_epsnn._compat import Interval, StrOptions, check_sample_weight
 from sk_epsnn._version import __version__
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis
-from sk_epsnn.estimators._build import Grid, Layout, build_network, readout_gain
+from sk_epsnn.estimators._build import Grid, Layout, automatic_gain, build_network
 from sk_epsnn.estimators._settings import (
     JOINT_ENTRIES,
     JOINT_FAN_IN,
@@ -30,6 +30,7 @@ from sk_epsnn.estimators._settings import (
     ROTATION_LIMIT,
     AutoSettings,
     automatic_batch_size,
+    is_discrete,
     level_grid,
     on_levels,
     on_sparse,
@@ -195,7 +196,7 @@ class BaseEPSNN(BaseEstimator):
         rotatable = grid is None and prior.conjugate
         scaled = rotatable and variances[0] is None
         exponent = resolve(self.spectral_exponent, auto.spectral_exponent if scaled else 0.0)
-        basis = self._make_basis(X, sample_weight, len(widths), exponent, rotatable, variances[0] is None)
+        basis = self._make_basis(X, sample_weight, len(widths), exponent, rotatable, scaled)
         fan_in = widths[-2] + self.fit_intercept if hidden else basis.n_axes
         joint = self.schedule == "newton" and fan_in <= JOINT_FAN_IN and widths[-1] * fan_in**2 <= JOINT_ENTRIES
         anchored = grid is not None or scaled
@@ -212,12 +213,15 @@ class BaseEPSNN(BaseEstimator):
             power=float(resolve(self.power, auto.power)),
             grid=grid,
             spiking_inputs=_holds_spikes(X),
-            readout_gain=resolve(self.readout_gain, None),
+            readout_gain=1.0,
         )
+        if grid is not None:
+            gain = resolve(self.readout_gain, automatic_gain(layout, basis))
+            layout = replace(layout, readout_gain=gain)
         self._basis: InputBasis = basis
         network = build_network(layout, basis, prior, hidden, self._output(), self.fit_intercept, rng)
         self._model = Model(network, noise=self._first_noise())
-        self._readout_gain = readout_gain(layout, basis)
+        self._readout_gain = layout.readout_gain
         self.n_iter_, self.converged_ = 0, False
         self.history_: dict[str, list[float]] = {"energy": [], "step": []}
         self.n_layers_ = len(widths) + 1
@@ -239,10 +243,14 @@ class BaseEPSNN(BaseEstimator):
                 "leave input_rotation='auto' or set spectral_exponent=0."
             )
         # A prior given as a number is meant for the raw inputs; a prior scaled to the data may shift them first.
-        shift = self.fit_intercept and (scaled or exponent > 0 or not rotatable)
-        center = (True if not rotatable else self._auto.center) if shift else False
+        center = self._auto.center if scaled or exponent > 0 else not rotatable
         return fit_basis(
-            X, sample_weight, rotate=rotate, center=center, constant=self.fit_intercept, rescale=not self._discrete
+            X,
+            sample_weight,
+            rotate=rotate,
+            center=center if self.fit_intercept else False,
+            constant=self.fit_intercept,
+            rescale=not is_discrete(self.weight_type),
         )
 
     def _weight_model(self) -> tuple[Grid | None, WeightPrior]:
@@ -282,14 +290,10 @@ class BaseEPSNN(BaseEstimator):
         return [a if g is None else g for g, a in zip(given, automatic, strict=True)]
 
     @property
-    def _discrete(self) -> bool:
-        return not isinstance(self.weight_type, str) or self.weight_type != "continuous"
-
-    @property
     def _auto(self) -> AutoSettings:
         n_layers = len(self._hidden_widths()) + 1
         auto = self._auto_settings(n_layers)
-        if self._discrete:
+        if is_discrete(self.weight_type):
             auto = on_levels(auto, n_layers)
         prior = PRIORS[self.prior] if isinstance(self.prior, str) else self.prior
         if prior.sparse and n_layers > 1:
@@ -443,7 +447,6 @@ class BaseEPSNN(BaseEstimator):
     @property
     def levels_(self) -> np.ndarray:
         """Levels of discrete weights, ascending, shape (n_levels,)."""
-        self._fitted_model("levels_")
         return self._level_posteriors("levels_")[-1].levels / self._readout_gain
 
     @property

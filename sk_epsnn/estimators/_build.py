@@ -67,8 +67,8 @@ class Layout:
         For discrete weights.
     spiking_inputs : bool
         Whether every input is 0 or 1.
-    readout_gain : float or None
-        Common factor of the last layer's discrete weights; None chooses it for ``output_variance``.
+    readout_gain : float
+        Common factor of the last layer's discrete weights; 1 for continuous ones.
     """
 
     widths: list[int]
@@ -83,7 +83,7 @@ class Layout:
     power: float
     grid: Grid | None
     spiking_inputs: bool
-    readout_gain: float | None
+    readout_gain: float
 
 
 def build_network(
@@ -96,16 +96,15 @@ def build_network(
     rng: np.random.RandomState,
 ) -> Network:
     """Network whose posterior is its prior, but for the random start that breaks the symmetry of hidden units."""
-    build = _continuous_layer if layout.grid is None else _discrete_layer
     layers: list[Layer] = []
     fan_in = basis.n_axes
     neurons = [*hidden, output]
     for index, width in enumerate(layout.widths):
-        layer = build(layout, basis, prior, (width, fan_in), index, constant, rng)
-        spikes = index > 0 or layout.spiking_inputs
-        if layout.grid is not None and not constant and spikes and neurons[index].has_ties:
-            layer = replace(layer, lattice=find_lattice(layer.posterior.levels))
-        layers.append(layer)
+        shape = width, fan_in
+        if layout.grid is None:
+            layers.append(_continuous_layer(layout, basis, prior, shape, index, constant, rng))
+        else:
+            layers.append(_discrete_layer(layout, basis, neurons[index].has_ties, shape, index, constant, rng))
         fan_in = width + constant
     return Network(layers, hidden, output, constant, layout.power)
 
@@ -136,7 +135,7 @@ def _continuous_layer(
 def _discrete_layer(
     layout: Layout,
     basis: InputBasis,
-    prior: WeightPrior,
+    has_ties: bool,
     shape: tuple[int, int],
     index: int,
     constant: bool,
@@ -145,7 +144,7 @@ def _discrete_layer(
     """Posterior on a grid of levels, with a Gaussian bias that may outweigh what the weights add to a potential."""
     last = index == len(layout.widths) - 1
     assert layout.grid is not None
-    grid = layout.grid.times(readout_gain(layout, basis)) if last else layout.grid
+    grid = layout.grid.times(layout.readout_gain) if last else layout.grid
     precision = np.zeros(shape)
     start = np.zeros(shape)
     if constant:
@@ -153,17 +152,21 @@ def _discrete_layer(
         spread = _potential_variance(grid, basis, index, shape[1] - 1)
         precision[:, -1] = 1 / (layout.bias_share * spread if given is None else given)
     if not last:
-        strength = layout.anchor if layout.anchor > 0 else START_STRENGTH
-        start = strength / np.sqrt(grid.variance) * _even_normals(shape, rng)
-        if index == 0:
-            start[:, : len(basis.varies)][:, ~basis.varies] = 0
+        start = _start_strength(layout) / np.sqrt(grid.variance) * _even_normals(shape, basis, index, rng)
     begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, constant)
     if constant and not last:
         center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, 0.5), 0)
         start[:, -1] = -precision[:, -1] * (begin.mean @ center)
         begin = begin.with_natural(precision, start)
     flat = begin.with_natural(precision, np.zeros(shape))
-    return Layer(begin if layout.anchor > 0 else flat, begin, layout.temperatures[index])
+    # Potentials are on a lattice if nothing but whole spikes comes in.
+    on_lattice = has_ties and not constant and (index > 0 or layout.spiking_inputs)
+    return Layer(
+        prior=begin if layout.anchor > 0 else flat,
+        posterior=begin,
+        temperature=layout.temperatures[index],
+        lattice=find_lattice(grid.levels) if on_lattice else None,
+    )
 
 
 def _potential_variance(grid: Grid, basis: InputBasis, index: int, n_inputs: int) -> float:
@@ -172,12 +175,8 @@ def _potential_variance(grid: Grid, basis: InputBasis, index: int, n_inputs: int
     return size * grid.variance
 
 
-def readout_gain(layout: Layout, basis: InputBasis) -> float:
-    """Factor between the levels of discrete weights and the last layer's weights; 1 for continuous ones."""
-    if layout.grid is None:
-        return 1.0
-    if layout.readout_gain is not None:
-        return layout.readout_gain
+def automatic_gain(layout: Layout, basis: InputBasis) -> float:
+    """Factor on the last layer's discrete weights that gives output potentials their prior variance."""
     index = len(layout.widths) - 1
     n_inputs = layout.widths[-2] if index > 0 else 0
     return float(np.sqrt(layout.output_variance / _potential_variance(layout.grid, basis, index, n_inputs)))
@@ -198,11 +197,7 @@ def _random_means(
     layout: Layout, basis: InputBasis, variance: Array, index: int, constant: bool, rng: np.random.RandomState
 ) -> Array:
     """Random means for a hidden layer, with biases that let each unit fire for about half of the data."""
-    strength = layout.anchor if layout.anchor > 0 else START_STRENGTH
-    mean = strength * np.sqrt(variance) * _even_normals(variance.shape, rng)
-    if index == 0:
-        # Axes along which the data does not vary are arbitrary: nothing random may depend on them.
-        mean[:, : len(basis.varies)][:, ~basis.varies] = 0
+    mean = _start_strength(layout) * np.sqrt(variance) * _even_normals(variance.shape, basis, index, rng)
     if not constant:
         return mean
     if index == 0:
@@ -211,7 +206,23 @@ def _random_means(
     return mean
 
 
-def _even_normals(shape: tuple[int, int], rng: np.random.RandomState) -> Array:
+def _start_strength(layout: Layout) -> float:
+    """Size of the random start of hidden layers, in prior standard deviations."""
+    return layout.anchor if layout.anchor > 0 else START_STRENGTH
+
+
+def _even_normals(shape: tuple[int, int], basis: InputBasis, index: int, rng: np.random.RandomState) -> Array:
+    """Standard normal numbers for one layer's weights, 0 on the axes along which the inputs do not vary.
+
+    Such axes are arbitrary: nothing random may depend on them.
+    """
+    normals = _sobol_normals(shape, rng)
+    if index == 0:
+        normals[:, : len(basis.varies)][:, ~basis.varies] = 0
+    return normals
+
+
+def _sobol_normals(shape: tuple[int, int], rng: np.random.RandomState) -> Array:
     """Standard normal numbers whose rows cover the space evenly, the first columns best (scrambled Sobol points).
 
     Hidden units so spread depend less on the seed than independent draws do.

@@ -97,10 +97,14 @@ def plain_ep(settings: AutoSettings) -> AutoSettings:
     return replace(settings, power=1.0, temperature=1.0, n_sweeps=30)
 
 
+def is_discrete(weight_type: Any) -> bool:
+    """Whether weights sit on a grid of levels."""
+    return not (isinstance(weight_type, str) and weight_type == "continuous")
+
+
 def level_grid(weight_type: Any, level_probabilities: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """Levels, ascending, and the logarithms of their prior probabilities; None for continuous weights."""
-    named = isinstance(weight_type, str)
-    if named and weight_type == "continuous":
+    if not is_discrete(weight_type):
         if level_probabilities is not None:
             raise ValueError(
                 "level_probabilities is for discrete weights; "
@@ -108,7 +112,8 @@ def level_grid(weight_type: Any, level_probabilities: Any) -> tuple[np.ndarray, 
             )
         return None
     try:
-        levels = np.asarray(NAMED_LEVELS[weight_type] if named else weight_type, dtype=np.float64)
+        given = NAMED_LEVELS[weight_type] if isinstance(weight_type, str) else weight_type
+        levels = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"weight_type must be a name or a 1-D array of numbers, got {weight_type!r}.") from error
     if levels.ndim != 1 or len(levels) < 2 or not np.isfinite(levels).all() or len(np.unique(levels)) < len(levels):
