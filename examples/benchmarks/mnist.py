@@ -38,7 +38,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "heaviside-output": {"output_activation": "heaviside"},
     "laplace": {"prior": "laplace"},
     "mixture": {"prior": "gaussian_mixture"},
-    "spike-and-slab": {"hidden_layer_sizes": (120,), "prior": "bernoulli_gaussian"},
+    "spike-and-slab": {"hidden_layer_sizes": (120,), "prior": "bernoulli_gaussian", "temperature": [0.1, 1.0]},
 }
 LABELS = {
     "one-layer": "784-10",
@@ -51,7 +51,7 @@ LABELS = {
     "heaviside-output": "784-10, Heaviside outputs",
     "laplace": "784-10, Laplace prior",
     "mixture": "784-10, Gaussian mixture prior",
-    "spike-and-slab": "784-120-10 Heaviside, Bernoulli-Gaussian prior",
+    "spike-and-slab": "784-120-10 Heaviside, Bernoulli-Gaussian prior, hidden temperature .1",
 }
 BARS = {
     ("one-layer", 1_000): [Bar("accuracy", low=0.845)],

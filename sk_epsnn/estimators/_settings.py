@@ -78,8 +78,8 @@ def on_levels(settings: AutoSettings, n_layers: int) -> AutoSettings:
 
 
 def on_sparse(settings: AutoSettings) -> AutoSettings:
-    """The same for spike-and-slab priors, under which the inputs keep their own axes: hidden layers are colder."""
-    return replace(settings, temperature=0.1, output_variance=8.0)
+    """The same for spike-and-slab priors with hidden layers: many weights are off."""
+    return replace(settings, output_variance=8.0)
 
 
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
