@@ -343,3 +343,44 @@ def closest_site(mean: float, variance: float, cavity: tuple[float, float], box:
     found = minimize_scalar(cost, bounds=(least, most), method="bounded", options={"xatol": 1e-12, "maxiter": 2000})
     site = min((least, most, float(found.x)), key=cost)
     return cost(site), site, best_shift(cavity[0] + site)
+
+
+# Weights on levels
+
+
+class LevelLaw(NamedTuple):
+    """Log-mass, probabilities and moments of a weight on levels; ``coskew`` is ``Cov(w, w**2)``."""
+
+    log_mass: float
+    probabilities: np.ndarray
+    mean: float
+    variance: float
+    coskew: float
+
+
+def level_law(levels, prior, precision: float, shift: float) -> LevelLaw:
+    """``prior_k exp(shift a_k - precision a_k**2 / 2)``, level by level."""
+    logs = [np.log(p) + shift * a - precision * a**2 / 2 for a, p in zip(levels, prior, strict=True)]
+    log_mass = float(logsumexp(logs))
+    probabilities = np.exp(np.array(logs) - log_mass)
+    first, second, third = (sum(q * a**k for a, q in zip(levels, probabilities, strict=True)) for k in (1, 2, 3))
+    return LevelLaw(log_mass, probabilities, first, second - first**2, third - first * second)
+
+
+def gaussian_kl(precision: float, mean: float, base_precision: float, base_mean: float) -> float:
+    """``KL(N(mean, 1/precision) || N(base_mean, 1/base_precision))``."""
+    ratio = base_precision / precision
+    return 0.5 * (ratio - 1 - np.log(ratio) + base_precision * (mean - base_mean) ** 2)
+
+
+def potential_distribution(levels, level_probabilities, spike_probabilities) -> dict[float, float]:
+    """Probability of every value of ``sum_j w_j v_j``, one input after another; values are rounded to 1e-9."""
+    law = {0.0: 1.0}
+    for shares, fires in zip(level_probabilities, spike_probabilities, strict=True):
+        steps = [(0.0, 1 - fires), *((a, fires * share) for a, share in zip(levels, shares, strict=True))]
+        longer: dict[float, float] = {}
+        for (value, mass), (step, share) in product(law.items(), steps):
+            key = round(value + step, 9)
+            longer[key] = longer.get(key, 0.0) + mass * share
+        law = longer
+    return law

@@ -312,3 +312,58 @@ def test_scale(rotate, center, constant, size):
     if center or not constant or not rotate:  # otherwise the constant, of size 1, takes part in the rotation
         moment = (x[:, :N_FEATURES] ** 2).mean()
         assert 0.4 < moment < 2.1
+
+
+# Inputs as they are
+
+
+def unscaled(X, rotate, center, constant):
+    return fit_basis(X, np.ones(len(X)), rotate=rotate, center=center, constant=constant, rescale=False)
+
+
+@EVERY
+@pytest.mark.parametrize("size", [1e-3, 37.0])
+def test_without_rescaling_the_map_is_a_rotation(rotate, center, constant, size):
+    """Distances between rows are those of the inputs; not rotated, the rows are the inputs themselves."""
+    X = size * inputs()
+    basis = unscaled(X, rotate, center, constant)
+    assert basis.scale == 1
+    x = basis.transform(X)
+    distances, expected = (np.linalg.norm(rows[:, None] - rows, axis=2) for rows in (x, X))
+    np.testing.assert_allclose(distances, expected, rtol=1e-9, atol=1e-9 * size)
+    if not rotate:
+        shift = X.mean(0) if center else 0  # left open, these inputs are not centred
+        np.testing.assert_allclose(x[:, :N_FEATURES], X - shift, rtol=1e-12, atol=1e-12 * size)
+        if not center:
+            np.testing.assert_array_equal(x[:, :N_FEATURES], X)
+
+
+@EVERY
+def test_without_rescaling_it_says_the_same_of_the_data(rotate, center, constant):
+    X = inputs()
+    basis = unscaled(X, rotate, center, constant)
+    x = basis.transform(X)[:, : len(basis.offset)]
+    moment = (x**2).mean(0)
+    np.testing.assert_allclose(basis.mean, x.mean(0), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(basis.second_moment, (N * moment + moment.mean()) / (N + 1), rtol=1e-9)
+    mean = np.random.default_rng(7).standard_normal((3, basis.n_axes))
+    coef, intercept, _, _ = basis.to_inputs(mean, np.ones_like(mean))
+    np.testing.assert_allclose(basis.transform(X) @ mean.T, X @ coef.T + intercept, rtol=1e-10, atol=1e-9)
+    if not rotate:  # a weight on a level is the weight of its input
+        np.testing.assert_allclose(coef, mean[:, :N_FEATURES], rtol=1e-15)
+
+
+@EVERY
+def test_without_rescaling_the_model_is_the_same(rotate, center, constant):
+    """Priors and balanced weights, read back in the space of the inputs, do not depend on the scale."""
+    X = inputs()
+    scaled, plain = basis_of(X, rotate, center, constant), unscaled(X, rotate, center, constant)
+    assert scaled.scale != 1
+    for value in (0.3, None):
+        priors = [(affine_map(b) * b.prior_variances(value, 0.5, 5.0, 0.1)) @ affine_map(b).T for b in (scaled, plain)]
+        np.testing.assert_allclose(priors[1], priors[0], rtol=1e-8, atol=1e-9 * np.abs(priors[0]).max())
+    if constant:
+        weights = np.random.default_rng(8).standard_normal((2, plain.n_axes))
+        same = np.linalg.solve(affine_map(scaled), affine_map(plain) @ weights.T).T
+        balanced = [affine_map(b) @ b.balance(w).T for b, w in ((scaled, same), (plain, weights))]
+        np.testing.assert_allclose(balanced[1], balanced[0], rtol=1e-9, atol=1e-9)

@@ -1,8 +1,11 @@
 """The mixing block against sums over all spike patterns, explicit loops and closed forms."""
 
+from itertools import product
+
 import numpy as np
 import oracles
 import pytest
+from scipy.stats import binom, norm
 
 from sk_epsnn import mixing
 from sk_epsnn.sites import Derivatives
@@ -93,6 +96,118 @@ def test_spikes(dtype):
     np.testing.assert_array_equal(inputs.variance[:, -1], 0)
     np.testing.assert_allclose(inputs.variance[:, :4], probability * (1 - probability), rtol=1e-5)
     np.testing.assert_allclose(inputs.square, inputs.mean**2, rtol=1e-6)
+
+
+# Ties
+
+
+def firing_probability(inputs, weights, lattice):
+    """``P(u >= 0)`` of the Gaussian that stands for each potential; no lattice, no correction."""
+    mean = mixing.potential_mean(inputs, weights.mean)
+    if lattice is not None:
+        mean = mean + mixing.tie_offset(inputs, lattice)
+    variance = mixing.weight_part_of_variance(inputs, weights) + mixing.spike_part_of_variance(inputs, weights)
+    return norm.cdf(mean / np.sqrt(variance))
+
+
+@pytest.mark.parametrize(
+    "levels, spacing, alternates",
+    [
+        ([-1, 1], 2, True),
+        ([-0.3, 0.3], 0.6, True),
+        ([-0.5, 0.5, 1.5], 1, True),
+        ([0.25, 0.75], 0.5, True),
+        ([-1, -1 / 3, 1 / 3, 1], 2 / 3, True),
+        ([0, 1], 1, False),
+        ([-1, 0, 1], 1, False),
+        ([-2, -1], 1, False),
+        (0.1 * np.linspace(-1, 1, 9), 0.025, False),
+    ],
+)
+def test_find_lattice(levels, spacing, alternates):
+    """Checked on all sums of up to four levels: neighbours are one spacing apart, 0 is in line with them or is not."""
+    lattice = mixing.find_lattice(np.array(levels, float))
+    assert lattice.spacing == pytest.approx(spacing, rel=1e-12)
+    assert lattice.alternates is alternates
+    for n_spikes in (1, 2, 3, 4):
+        sums = np.unique(np.round([sum(chosen) for chosen in product(levels, repeat=n_spikes)], 9))
+        np.testing.assert_allclose(np.diff(sums), spacing, rtol=1e-6)
+        away = sums[0] / spacing
+        in_line = abs(away - round(away)) < 1e-6
+        assert in_line == (n_spikes % 2 == 0 or not alternates)
+
+
+@pytest.mark.parametrize("levels", [[0, 1, np.sqrt(2)], [-1, 0, 1 + 1e-6], [0.3, 1.3], [-1, np.sqrt(2)]], ids=str)
+def test_no_lattice(levels):
+    """Uneven grids, and even ones of which neither one level nor two can sum up to a multiple of the spacing."""
+    assert mixing.find_lattice(np.array(levels, float)) is None
+
+
+@DTYPES
+@pytest.mark.parametrize("n_spikes", [1, 2, 5])
+def test_tie_offset_is_half_a_spacing_where_zero_is_a_value(dtype, n_spikes):
+    probability = random_probabilities(4, n_spikes, 20, dtype)
+    probability[3] = np.arange(n_spikes) % 2  # known spikes
+    inputs = mixing.spikes(probability, False)
+    for k in range(4):
+        patterns, mass = oracles.spike_patterns(probability[k].astype(float))
+        even = mass @ (patterns.sum(1) % 2 == 0)
+        for alternates, share in ((True, even), (False, 1.0)):
+            offset = mixing.tie_offset(inputs, mixing.Lattice(0.6, alternates))
+            assert offset.shape == (4, 1)
+            assert offset.dtype == dtype
+            np.testing.assert_allclose(offset[k], 0.3 * share, rtol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("n_active, exact", [(10, 0.623), (20, 0.588), (50, 0.556), (100, 0.540), (11, 0.5), (51, 0.5)])
+def test_ties_of_balanced_weights(n_active, exact):
+    """Weights -1 and 1 with equal chances: for even n 0 is the most probable potential, and a tie fires.
+
+    Measured error with the correction: at most 1.1e-3, for 10 inputs; without it the probability is always 0.5.
+    """
+    fires = binom.sf((n_active + 1) // 2 - 1, n_active, 0.5)
+    assert fires == pytest.approx(exact, abs=5e-4)
+    inputs = mixing.spikes(np.ones((1, n_active)), False)
+    weights = WeightMoments(np.zeros((1, n_active)), np.ones((1, n_active)), None)
+    lattice = mixing.find_lattice(np.array([-1.0, 1.0]))
+    np.testing.assert_allclose(firing_probability(inputs, weights, lattice), fires, rtol=0, atol=1.2e-3)
+    np.testing.assert_allclose(firing_probability(inputs, weights, None), 0.5, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "levels, law",
+    [
+        ([-1, 1], [0.5, 0.5]),
+        ([-0.3, 0.3], [0.4, 0.6]),
+        ([-1, 0, 1], [0.3, 0.4, 0.3]),
+        ([-1.5, -0.5, 0.5, 1.5], [0.2, 0.3, 0.3, 0.2]),
+        ([-2, -1, 0, 1, 2], [0.1, 0.2, 0.4, 0.2, 0.1]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("certain", [False, True])
+def test_ties_against_the_exact_distribution(levels, law, certain):
+    """24 inputs, each with level probabilities around ``law``, which is symmetric (only its skewness would be missed).
+
+    Root mean square error of 6 draws: measured at most .0021, and at least .029 without the correction.
+    """
+    rng = np.random.default_rng(21)
+    lattice = mixing.find_lattice(np.array(levels, float))
+    errors = []
+    for _ in range(6):
+        shares = rng.dirichlet(8 * np.array(law), 24)
+        mean = shares @ levels
+        weights = WeightMoments(mean[None], (shares @ np.square(levels) - mean**2)[None], None)
+        probability = rng.uniform(0.05, 0.95, 24)
+        if certain:
+            probability = np.round(probability)
+        exact = oracles.potential_distribution(levels, shares, probability)
+        fires = sum(mass for value, mass in exact.items() if value > -1e-6)
+        inputs = mixing.spikes(probability[None], False)
+        errors.append([firing_probability(inputs, weights, grid)[0, 0] - fires for grid in (lattice, None)])
+    corrected, plain = np.sqrt(np.mean(np.square(errors), axis=0))
+    assert corrected < 0.004
+    assert plain > 0.02
 
 
 # Down to the spikes below

@@ -9,10 +9,10 @@ from scipy.stats import norm
 from sk_epsnn import mixing
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
 from sk_epsnn.mixing import observed
-from sk_epsnn.network import VARIANCE_FLOOR, Layer, Network
-from sk_epsnn.priors import GaussianPrior
+from sk_epsnn.network import FROZEN_VARIANCE_FLOOR, PRIOR_DAMPING, VARIANCE_FLOOR, Layer, Network, PriorRule
+from sk_epsnn.priors import BernoulliGaussianPrior, GaussianPrior, LaplacePrior
 from sk_epsnn.sites import LOG_RATIO_BOUND, UpdateCounts
-from sk_epsnn.weights import JointWeights
+from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights
 
 HIDDEN = pytest.mark.parametrize("hidden", sorted(HIDDEN_ACTIVATIONS))
 FLOAT = np.dtype(float)
@@ -319,3 +319,237 @@ def test_spread_against_draws(joint):
         np.testing.assert_allclose(spread.epistemic[n, 0], center.var(), rtol=0.015)
         np.testing.assert_allclose(spread.aleatoric[n, 0], noise.mean(), rtol=0.01)
         np.testing.assert_allclose(spread.mean[n, 0], center.mean(), rtol=0, atol=0.01)
+
+
+# Frozen weights
+
+
+def with_levels(network, seed=6, levels=(-1.0, 1.0), constant=False):
+    """The same network with random weights on levels in place of Gaussian ones, on a lattice if there is one."""
+    rng, grid = np.random.default_rng(seed), np.array(levels)
+    layers = []
+    for index, layer in enumerate(network.layers):
+        shape = layer.prior.mean.shape
+        law = np.full(len(grid), -np.log(len(grid)))
+        density = LevelWeights(
+            rng.uniform(0.5, 2, shape), rng.standard_normal(shape), grid, law, constant and index > 0
+        )
+        layers.append(Layer(density, density, 1.0, lattice=None if constant else mixing.find_lattice(grid)))
+    return Network(layers, network.hidden, network.output, network.constant, network.power)
+
+
+def with_joint(network):
+    """The same network with matrices of precision."""
+    layers = []
+    for layer in network.layers:
+        matrices = np.stack([np.diag(row) + 0.1 * np.outer(row, row) for row in layer.posterior.precision])
+        posterior = JointWeights(matrices, layer.posterior.mean)
+        layers.append(Layer(layer.prior, posterior, 1.0))
+    return Network(layers, network.hidden, network.output, network.constant, network.power)
+
+
+FAMILIES = {"independent": lambda n: n, "joint": with_joint, "levels": lambda n: with_levels(n, constant=True)}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@HIDDEN
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_frozen_network_has_the_most_probable_weights(family, hidden, dtype):
+    """A threshold is then exact; a sigmoid leaves the variance of its spikes."""
+    network, x = FAMILIES[family](make_network([4, 6, 2], hidden)), rows(30, 4).astype(dtype)
+    frozen = network.frozen()
+    assert frozen.is_frozen and not network.is_frozen
+    first, last = (layer.posterior.mode() for layer in network.layers)
+    weights = frozen.moments(x.dtype)
+    for moments, most in zip(weights, (first, last), strict=True):
+        np.testing.assert_array_equal(moments.mean, most.astype(dtype))
+        np.testing.assert_array_equal(moments.variance, 0)
+        assert moments.covariance is None
+    up = frozen.forward(observed(x), weights)
+    potential = x @ first.T
+    exact = potential >= 0 if hidden == "heaviside" else expit(potential)
+    # The mixture of probits is within 1e-8 of a sigmoid.
+    rtol = 3e-8 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(up.spikes[0].probability, exact, rtol=0, atol=0 if hidden == "heaviside" else rtol)
+    found = up.potentials[1]
+    np.testing.assert_allclose(found.mean, exact @ last[:, :6].T + last[:, 6], rtol=rtol, atol=10 * rtol)
+    expected = (exact * (1 - exact)) @ (last[:, :6] ** 2).T if hidden == "sigmoid" else np.zeros((30, 2))
+    np.testing.assert_allclose(found.variance, np.maximum(expected, FROZEN_VARIANCE_FLOOR), rtol=100 * rtol)
+    assert {part.dtype for part in found} == {np.dtype(dtype)}
+
+
+def test_frozen_network_keeps_the_rest():
+    network = with_levels(make_network([4, 6, 2], constant=False, power=0.5))
+    rule = PriorRule(LaplacePrior(), np.ones((6, 4)), False)
+    network.layers[0] = Layer(
+        network.layers[0].prior, network.layers[0].posterior, 0.3, rule, network.layers[0].lattice
+    )
+    posteriors = [layer.posterior for layer in network.layers]
+    frozen = network.frozen()
+    assert (frozen.hidden, frozen.output) == (network.hidden, network.output)
+    assert (frozen.constant, frozen.power) == (False, 0.5)
+    for before, after in zip(network.layers, frozen.layers, strict=True):
+        assert (after.prior, after.temperature, after.lattice) == (before.prior, before.temperature, before.lattice)
+        assert after.rule is None
+    # Nor does it touch the network it came from.
+    assert all(layer.posterior is q for layer, q in zip(network.layers, posteriors, strict=True))
+    assert network.layers[0].rule is rule
+    assert network.variance_floor == VARIANCE_FLOOR
+    again = frozen.frozen()
+    assert again.is_frozen
+    np.testing.assert_array_equal(again.moments(FLOAT)[0].mean, frozen.moments(FLOAT)[0].mean)
+
+
+def test_ties_of_a_frozen_network_fire():
+    """Every pattern of four input spikes, weights -1 and 1, no bias: a potential of 0 fires, silence included."""
+    network = with_levels(make_network([4, 6, 3], "heaviside", "heaviside", constant=False)).frozen()
+    x, _ = oracles.spike_patterns(np.full(4, 0.5))
+    first, last = (layer.posterior.mean for layer in network.layers)
+    potential = x @ first.T
+    hidden = potential >= 0
+    output = hidden @ last.T
+    assert (potential == 0).any() and (output == 0).any()
+    # Spikes that are known have no variance, like the weights.
+    inputs = mixing.spikes(x, False)
+    up = network.forward(inputs, network.moments(FLOAT))
+    np.testing.assert_array_equal(up.spikes[0].probability, hidden)
+    target = np.where(output >= 0, 1.0, -1.0)
+    np.testing.assert_allclose(network.log_partition(up.potentials[-1], target), 0, rtol=0, atol=1e-12)
+
+
+def test_potentials_on_a_lattice():
+    """Only a layer's own lattice counts, it moves the mean alone, and not a mean that is known already."""
+    network = with_levels(make_network([4, 6, 2], constant=False), levels=(-0.5, 0.5, 1.5))
+    network.layers[0].lattice = None
+    weights = network.moments(FLOAT)
+    probability = np.random.default_rng(7).uniform(0.1, 0.9, (5, 6))
+    probability[4] = [1, 0, 1, 0, 0, 0]
+    inputs = mixing.spikes(probability, False)
+    found = network.potentials(1, inputs, weights[1])
+    for n in range(5):
+        patterns, mass = oracles.spike_patterns(probability[n])
+        even = mass @ (patterns.sum(1) % 2 == 0)
+        for i in range(2):
+            mean, variance = oracles.potential_moments(
+                patterns, mass, weights[1].mean[i], np.diag(weights[1].variance[i])
+            )
+            np.testing.assert_allclose(found.mean[n, i], mean + 0.5 * even, rtol=1e-12)
+            np.testing.assert_allclose(found.variance[n, i], variance, rtol=1e-12)
+    known = np.full((5, 2), 7.0)
+    assert network.potentials(1, inputs, weights[1], known).mean is known
+    binary = observed(np.eye(4))
+    np.testing.assert_allclose(network.potentials(0, binary, weights[0]).mean, weights[0].mean.T, rtol=1e-13)
+    network.layers[0].lattice = mixing.find_lattice(np.array([-1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(network.potentials(0, binary, weights[0]).mean, weights[0].mean.T + 0.5, rtol=1e-13)
+
+
+# Priors that are not Gaussian
+
+JOINT = pytest.mark.parametrize("joint", [False, True])
+
+
+def ruled_layer(prior, constant, joint=False, seed=8):
+    """Two units of three inputs with units of their own, a site for the prior, and data that know something."""
+    rng = np.random.default_rng(seed)
+    unit = rng.uniform(0.5, 3, (2, 3))
+    site = IndependentWeights.from_natural(rng.uniform(0.1, 1, (2, 3)), 0.3 * rng.standard_normal((2, 3)))
+    data_shift = 3 * rng.standard_normal((2, 3))
+    if not joint:
+        data = rng.uniform(0.2, 3, (2, 3))
+        posterior = IndependentWeights.from_natural(site.precision + data, site.shift + data_shift)
+        return Layer(site, posterior, 1.0, PriorRule(prior, unit, constant)), data
+    root = rng.standard_normal((2, 3, 5)) / 2
+    data = root @ root.swapaxes(1, 2)
+    diagonal = np.stack([np.diag(row) for row in site.precision])
+    posterior = JointWeights.from_natural(diagonal + data, site.shift + data_shift)
+    site = JointWeights(diagonal, site.mean)
+    return Layer(site, posterior, 1.0, PriorRule(prior, unit, constant)), data
+
+
+def matrices(weights):
+    return weights.precision if weights.precision.ndim == 3 else np.stack([np.diag(row) for row in weights.precision])
+
+
+def cavity_of(layer, i, j):
+    """What the data and the other weights say of one weight: its marginal density over its own site."""
+    covariance = np.linalg.inv(matrices(layer.posterior)[i])
+    precision = 1 / covariance[j, j]
+    site = matrices(layer.prior)[i, j, j], matrices(layer.prior)[i, j, j] * layer.prior.mean[i, j]
+    return precision - site[0], precision * layer.posterior.mean[i, j] - site[1], *site
+
+
+def laplace_posterior(layer, i, j):
+    """Moments of prior times cavity by quadrature, the prior that of a weight in its unit."""
+    size = layer.rule.prior.scale * layer.rule.unit[i, j]
+    precision, shift, *_ = cavity_of(layer, i, j)
+    return oracles.natural_tilted(lambda w: -np.abs(w) / size, precision, shift, (0.0, shift / precision), size)
+
+
+@JOINT
+@pytest.mark.parametrize("constant", [False, True])
+def test_refreshed_prior_matches_moments(joint, constant):
+    """Half way from the old site to the one that gives cavity times site the moments of cavity times prior."""
+    layer, _ = ruled_layer(LaplacePrior(scale=0.6), constant, joint)
+    counts = UpdateCounts()
+    new = layer.with_refreshed_prior(counts)
+    assert counts == UpdateCounts()
+    assert type(new.prior) is type(new.posterior) is (JointWeights if joint else IndependentWeights)
+    for i, j in np.ndindex(2, 3):
+        precision, shift, *old = cavity_of(layer, i, j)
+        if constant and j == 2:
+            expected = old
+        else:
+            tilted = laplace_posterior(layer, i, j)
+            free = 1 / tilted.variance - precision, tilted.mean / tilted.variance - shift
+            assert free[0] > 0
+            expected = [(1 - PRIOR_DAMPING) * a + PRIOR_DAMPING * b for a, b in zip(old, free, strict=True)]
+        np.testing.assert_allclose(cavity_of(new, i, j)[2:], expected, rtol=1e-7, atol=1e-9)
+    # What the data say stays as it was.
+    for before, after in (
+        (matrices(layer.posterior) - matrices(layer.prior), matrices(new.posterior) - matrices(new.prior)),
+        (layer.posterior.shift - layer.prior.shift, new.posterior.shift - new.prior.shift),
+    ):
+        np.testing.assert_allclose(after, before, rtol=1e-10, atol=1e-12)
+
+
+def test_prior_refreshed_often_gives_the_exact_posterior():
+    """Independent weights under a Gaussian likelihood: the tilted density of each is its posterior."""
+    layer, data = ruled_layer(LaplacePrior(scale=0.6), False)
+    shift = layer.posterior.shift - layer.prior.shift
+    for _ in range(60):
+        layer = layer.with_refreshed_prior(UpdateCounts())
+    for i, j in np.ndindex(2, 3):
+        size = 0.6 * layer.rule.unit[i, j]
+        exact = oracles.natural_tilted(lambda w, size=size: -np.abs(w) / size, data[i, j], shift[i, j], (0.0,), size)
+        np.testing.assert_allclose(layer.posterior.mean[i, j], exact.mean, rtol=1e-8)
+        np.testing.assert_allclose(1 / layer.posterior.precision[i, j], exact.variance, rtol=1e-8)
+
+
+def test_refreshed_prior_keeps_the_rest():
+    layer, _ = ruled_layer(LaplacePrior(), False)
+    layer.temperature = 0.3
+    before = [part.copy() for q in (layer.prior, layer.posterior) for part in (q.precision, q.mean)]
+    new = layer.with_refreshed_prior(UpdateCounts())
+    assert (new.temperature, new.rule, new.lattice) == (0.3, layer.rule, None)
+    for a, b in zip(
+        before, (part for q in (layer.prior, layer.posterior) for part in (q.precision, q.mean)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    plain = make_network([4, 3]).layers[0]
+    assert plain.with_refreshed_prior(UpdateCounts()) is plain
+
+
+@JOINT
+@pytest.mark.parametrize("constant", [False, True])
+def test_activation_probability_of_a_layer(joint, constant):
+    """Bayes' rule between the slab, integrated over the cavity, and the spike at 0; a bias has no such probability."""
+    prior = BernoulliGaussianPrior(active_probability=0.3, slab_variance=2.0)
+    layer, _ = ruled_layer(prior, constant, joint)
+    found = layer.activation_probability()
+    assert found.shape == (2, 3 - constant)
+    for i, j in np.ndindex(found.shape):
+        precision, shift, *_ = cavity_of(layer, i, j)
+        slab = norm(0, np.sqrt(2.0) * layer.rule.unit[i, j])
+        on = np.log(0.3) + oracles.natural_tilted(slab.logpdf, precision, shift, (0.0, shift / precision)).log_mass
+        np.testing.assert_allclose(found[i, j], expit(on - np.log(0.7)), rtol=1e-9)
+    assert np.ptp(found) > 0.1
