@@ -18,6 +18,9 @@ from sk_epsnn.numerics import Array
 from sk_epsnn.sites import Derivatives
 from sk_epsnn.weights import WeightMoments
 
+#: Up to this many inputs, messages leave a weight's own share out exactly; beyond, to first order in that share.
+FEW_INPUTS = 32
+
 
 class Inputs(NamedTuple):
     """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
@@ -156,11 +159,15 @@ def average_messages(
     """Sum over samples of the messages to independent weights (eqs. 26-29): precision and shift, (n_out, n_in).
 
     One message has precision ``p^2 / (D - s p^2)`` and shift ``p (mu - M_without_j) / (D - s p^2)`` with
-    ``D = t + S``, that is ``gamma = 1/D`` and ``g = (mu - M)/D``: eqs. 26-28 with term j left out of M and S. The
-    denominator is expanded to first order in ``s p^2 / D``, so that both sums are matrix products. Without
-    ``leave_one_out`` the cavity of a weight is the whole posterior: the limit of many samples and inputs.
+    ``D = t + S``, that is ``gamma = 1/D`` and ``g = (mu - M)/D``: eqs. 26-28 with term j left out of M and S. Where
+    there are more than `FEW_INPUTS` inputs the denominator is expanded to first order in ``s p^2 / D``, so that both
+    sums are matrix products. Without ``leave_one_out`` the cavity of a weight is the whole posterior: the limit of
+    many samples and inputs.
     """
     weighted = down.times(sample_weight)
+    if leave_one_out and inputs.mean.shape[1] <= FEW_INPUTS:
+        gain, precision = _messages_of_few(weighted, down.gamma, inputs, weights.variance)
+        return precision, gain + weights.mean * precision
     precision = weighted.gamma.T @ inputs.square
     gain = weighted.g.T @ inputs.mean
     if leave_one_out:
@@ -168,3 +175,15 @@ def average_messages(
         gain = gain + weights.variance * ((weighted.g * down.gamma).T @ cube)
         precision = precision + weights.variance * ((weighted.gamma * down.gamma).T @ (inputs.square * inputs.square))
     return precision, gain + weights.mean * precision
+
+
+def _messages_of_few(weighted: Derivatives, gamma: Array, inputs: Inputs, variance: Array) -> tuple[Array, Array]:
+    """``sum_n g p / (1 - gamma s p^2)`` and ``sum_n gamma p^2 / (1 - gamma s p^2)``, one input at a time."""
+    gain, precision = np.empty_like(variance), np.empty_like(variance)
+    for j in range(variance.shape[1]):
+        p, square = inputs.mean[:, j], inputs.square[:, j, None]
+        # What the others leave of the width of a message; the weight's own share is never all of it.
+        rest = np.maximum(1 - gamma * square * variance[:, j], np.finfo(variance.dtype).eps)
+        gain[:, j] = p @ (weighted.g / rest)
+        precision[:, j] = (weighted.gamma * square / rest).sum(0)
+    return gain, precision

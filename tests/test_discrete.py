@@ -37,18 +37,25 @@ def test_fitted_levels(digits, grid, hidden):
 
 @pytest.mark.parametrize("output", ["sigmoid", "heaviside"])
 @pytest.mark.parametrize("n_features", [4, 8, 12])
-def test_binary_posterior_against_enumeration(output, n_features):
-    """Marginal log-odds against the sum over all 2**J networks; the shared cavity and independence cost a share."""
+@pytest.mark.parametrize(
+    ("schedule", "n_samples", "share"), [("newton", 10, 0.3), ("average_ep", 10, 0.3), ("newton", 40, 0.73)]
+)
+def test_binary_posterior_against_enumeration(output, n_features, schedule, n_samples, share):
+    """Marginal log-odds against the sum over all 2**J networks; the shared cavity and independence cost a share.
+
+    The more rows, the sharper the cavities: the central limit alone costs 1.9 on log-odds of 2.6 with seven inputs
+    (see test_mixing), a share of .73.
+    """
     error, size = [], []
     networks = np.array(list(product((-1.0, 1.0), repeat=n_features)))
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        X = (rng.random((10, n_features)) < 0.5).astype(float)
-        y = X @ rng.choice([-1.0, 1.0], n_features) + rng.logistic(size=10) >= 0
+        X = (rng.random((n_samples, n_features)) < 0.5).astype(float)
+        y = X @ rng.choice([-1.0, 1.0], n_features) + rng.logistic(size=n_samples) >= 0
         y[:2] = True, False
         model = EPSNNClassifier(
             weight_type="binary", output_activation=output, threshold_noise=4.0, readout_gain=1.0, power=1.0,
-            fit_intercept=False, max_iter=100, n_sweeps=50, tol=1e-10,
+            fit_intercept=False, max_iter=100, n_sweeps=50, tol=1e-10, schedule=schedule, damping=0.1,
         ).fit(X, y)  # fmt: skip
         margin = np.where(y, 1, -1)[:, None] * (X @ networks.T)
         log_likelihood = (log_expit(margin) if output == "sigmoid" else log_ndtr(margin / 2)).sum(0)
@@ -56,7 +63,7 @@ def test_binary_posterior_against_enumeration(output, n_features):
         exact = logit(posterior @ (networks > 0) / posterior.sum())
         error.append(exact - logit(model.coefs_probabilities_[0][:, 0, 1]))
         size.append(exact)
-    assert np.sqrt(np.mean(np.square(error))) < 0.3 * np.sqrt(np.mean(np.square(size)))
+    assert np.sqrt(np.mean(np.square(error))) < share * np.sqrt(np.mean(np.square(size)))
 
 
 def test_schedules_agree_on_discrete_weights(digits):

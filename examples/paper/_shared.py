@@ -1,0 +1,66 @@
+"""What the reproduction shares with the benchmarks: data, metrics, command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from _common import SEEDS, Arrays, Measures, nll, pebce, spiking_mnist  # noqa: E402
+from regression import N_TEST, N_TRAIN, TASKS, WHOLE, draw  # noqa: E402
+
+from sk_epsnn import PopulationEncoder  # noqa: E402
+
+__all__ = ["SEEDS", "Arrays", "Measures", "spiking_mnist"]
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+#: The regression tasks by their names in the paper.
+DATASETS = dict(zip(("D1", "D2", "D3"), (task for task, _ in TASKS.values()), strict=False))
+
+
+class Split(NamedTuple):
+    """Measures on training and on test rows."""
+
+    train: Measures
+    test: Measures
+
+
+def encoder(dataset: str, seed: int, width: float | str = "auto") -> PopulationEncoder:
+    """The population code of a regression task."""
+    return PopulationEncoder(feature_range=(-1, 5), width=width, random_state=seed, **DATASETS[dataset].encoder)
+
+
+def regression_data(dataset: str, seed: int) -> Arrays:
+    """Training and test rows of a regression task, not coded."""
+    rng = np.random.default_rng(seed)
+    return *draw(rng, N_TRAIN, DATASETS[dataset].intervals), *draw(rng, N_TEST, WHOLE)
+
+
+def coded(dataset: str, seed: int, width: float | str = "auto") -> Arrays:
+    """The same through the population code."""
+    X, y, X_test, y_test = regression_data(dataset, seed)
+    code = encoder(dataset, seed, width).fit(X)
+    return code.transform(X), y, code.transform(X_test), y_test
+
+
+def classification(model: BaseEstimator, data: Arrays) -> Split:
+    """Accuracy, PeBCE and NLL of a fitted classifier."""
+
+    def measures(X: np.ndarray, y: np.ndarray) -> Measures:
+        log_probability = model.predict_log_proba(X)
+        index = np.searchsorted(model.classes_, y)
+        accuracy = float((log_probability.argmax(1) == index).mean())
+        return {"accuracy": accuracy, "PeBCE": pebce(model, X, index), "NLL": nll(log_probability, index)}
+
+    return Split(measures(*data[:2]), measures(*data[2:]))
+
+
+def regression(model: BaseEstimator, data: Arrays) -> Split:
+    """Mean squared error of a fitted regressor."""
+    pairs: list[tuple[Any, Any]] = [data[:2], data[2:]]
+    return Split(*({"MSE": float(np.mean((model.predict(X) - y) ** 2))} for X, y in pairs))
