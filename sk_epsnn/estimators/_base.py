@@ -286,7 +286,8 @@ class BaseEPSNN(BaseEstimator):
 
     def _temperatures(self, n_layers: int) -> list[float]:
         given = per_layer("temperature", self.temperature, n_layers)
-        automatic = [self._auto.temperature] * (n_layers - 1) + [1.0]
+        auto = self._auto
+        automatic = [auto.temperature] * (n_layers - 1) + [auto.output_temperature]
         return [a if g is None else g for g, a in zip(given, automatic, strict=True)]
 
     @property

@@ -71,7 +71,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.3 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number or the prior is not
+        0.5 with one or two hidden layers, 1 with more (0 where ``prior_variance`` is a number or the prior is not
         Gaussian).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
@@ -86,13 +86,13 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         size. "average_ep" is the damped parallel iteration of [1]_ (Algorithms 1 and 2); updates that diverge are
         refused with a `ConvergenceWarning`.
     n_sweeps : "auto" or int, default="auto"
-        Forward and backward passes over each batch, at most. "auto" is 5 with hidden layers and 3 without. With
-        ``schedule="average_ep"`` it is 30.
+        Forward and backward passes over each batch, at most. "auto" is 10 with hidden layers or discrete weights and 3
+        otherwise. With ``schedule="average_ep"`` it is 30.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
-        Rows per batch. "auto" is 1000, or with
-        hidden layers a fifth of the rows, from 200 to 2000.
+        Rows per batch. "auto" cuts the rows into as few equal batches as it takes for none to be larger than 10,000
+        with hidden layers or discrete weights, 1000 otherwise.
     max_iter : int, default=10
         Passes over the data, at most.
     damping : float in (0, 1], default=0.7
@@ -102,7 +102,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         ``schedule="average_ep"`` it is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
-        "auto" is 0.3 in hidden layers and 1 in the last. With ``schedule="average_ep"`` it is 1.
+        "auto" is 0.3, or 0.2 for a single layer of continuous weights. With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it.
@@ -461,8 +461,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 def _one_fires(log_odds: Array) -> Array:
     """Log probabilities of the classes given that exactly one unit fires; a single unit stands for two classes."""
     if log_odds.shape[1] == 1:
-        return np.hstack([log_expit(-log_odds), log_expit(log_odds)])
-    return log_odds - logsumexp(log_odds, axis=1, keepdims=True)
+        result = np.hstack([log_expit(-log_odds), log_expit(log_odds)])
+    else:
+        result = log_odds - logsumexp(log_odds, axis=1, keepdims=True)
+    # What rounds to a probability of 1 is certain here too.
+    return np.where(result > -2 * np.finfo(result.dtype).epsneg, 0, result)
 
 
 def _entropy(log_probability: Array) -> Array:

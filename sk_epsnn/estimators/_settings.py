@@ -29,8 +29,8 @@ class AutoSettings:
     ----------
     power : float
         Exponent alpha of power EP.
-    temperature : float
-        Temperature of the hidden layers; the last layer always stays at 1.
+    temperature, output_temperature : float
+        Temperature of the hidden layers, and of the last one.
     spectral_exponent : float
     bias_share : float
         Share of the bias in the prior variance of a first-layer potential.
@@ -41,28 +41,29 @@ class AutoSettings:
     hidden_variance, output_variance : float
         Prior variance of a hidden or an output potential, averaged over the data; for regression in units of the
         target's variance.
-    batch_size : tuple of int
-        Smallest and largest batch; a fifth of the rows in between.
+    batch_size : int
+        Largest batch; the rows are cut into as few equal ones as it takes.
     n_sweeps : int
     """
 
     power: float
     temperature: float
+    output_temperature: float
     spectral_exponent: float
     bias_share: float
     prior_anchor: float
     center: bool | None
     hidden_variance: float
     output_variance: float
-    batch_size: tuple[int, int]
+    batch_size: int
     n_sweeps: int
 
 
 #: Without and with hidden layers. A single layer with Gaussian output is solved exactly in the variational limit.
-SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.0, 0.1, 0.0, None, 50.0, 10.0, (1000, 1000), 3)
-DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 1.0, 0.1, 0.3, True, 50.0, 40.0, (200, 2000), 5)
-SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, (100, 100), 2)
-DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 0.15, 0.1, 0.3, None, 50.0, 1.0, (100, 100), 2)
+SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.2, 0.0, 0.1, 0.0, None, 50.0, 10.0, 1000, 3)
+DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 0.3, 1.0, 0.1, 0.5, True, 50.0, 40.0, 10_000, 10)
+SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 1.0, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
 
 
 #: Prior variance of an output potential when weights are discrete, without and with hidden layers: the readout gain
@@ -73,28 +74,34 @@ THRESHOLD_NOISE = float(np.pi**2 / 3)
 
 
 def on_levels(settings: AutoSettings, n_layers: int) -> AutoSettings:
-    """The same for discrete weights."""
-    return replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE[n_layers > 1])
+    """The same for discrete weights, whose posterior takes more sweeps to settle."""
+    changed = replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE[n_layers > 1])
+    if n_layers > 1 or settings is not SHALLOW_CLASSIFIER:
+        return changed
+    return replace(changed, output_temperature=0.3, batch_size=DEEP_CLASSIFIER.batch_size, n_sweeps=10)
 
 
 def on_sparse(settings: AutoSettings) -> AutoSettings:
     """The same for spike-and-slab priors with hidden layers: many weights are off."""
-    return replace(settings, output_variance=8.0)
+    return replace(settings, output_variance=20.0)
 
 
 def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
     """The same for a network of ``n_layers`` layers of weights.
 
-    Signals die out in deep nets whose anchors are weak, and with three hidden layers or more unless it is plain EP.
+    With two hidden layers signals die out if anchors are weak and batches small; with three or more, unless anchors are
+    strong and it is plain EP.
     """
     if n_layers == 2:
         return settings
-    return replace(settings, prior_anchor=1.0, power=settings.power if n_layers == 3 else 1.0)
+    if n_layers == 3:
+        return replace(settings, prior_anchor=settings.prior_anchor if settings.batch_size >= 1000 else 1.0)
+    return replace(settings, prior_anchor=1.0, power=1.0)
 
 
 def plain_ep(settings: AutoSettings) -> AutoSettings:
     """The same for the paper's own schedule: plain EP, and enough sweeps for a damped iteration."""
-    return replace(settings, power=1.0, temperature=1.0, n_sweeps=30)
+    return replace(settings, power=1.0, temperature=1.0, output_temperature=1.0, n_sweeps=30)
 
 
 def is_discrete(weight_type: Any) -> bool:
@@ -134,9 +141,9 @@ def level_grid(weight_type: Any, level_probabilities: Any) -> tuple[np.ndarray, 
 
 
 def automatic_batch_size(settings: AutoSettings, n_samples: int) -> int:
-    """Rows per batch: a fifth of all rows, within the bounds of the settings."""
-    smallest, largest = settings.batch_size
-    return min(max(smallest, n_samples // 5), largest)
+    """Rows per batch: as few batches as the largest allows, all (but for rounding) of one size."""
+    n_batches = -(-n_samples // settings.batch_size)
+    return -(-n_samples // n_batches)
 
 
 def resolve(value: Any, automatic: Any) -> Any:
