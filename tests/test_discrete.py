@@ -54,8 +54,8 @@ def test_binary_posterior_against_enumeration(output, n_features, schedule, n_sa
         y = X @ rng.choice([-1.0, 1.0], n_features) + rng.logistic(size=n_samples) >= 0
         y[:2] = True, False
         model = EPSNNClassifier(
-            weight_type="binary", output_activation=output, threshold_noise=4.0, readout_gain=1.0, power=1.0, temperature=1.0,
-            fit_intercept=False, max_iter=100, n_sweeps=50, tol=1e-10, schedule=schedule, damping=0.1,
+            weight_type="binary", output_activation=output, threshold_noise=4.0, readout_gain=1.0, power=1.0,
+            temperature=1.0, fit_intercept=False, max_iter=100, n_sweeps=50, tol=1e-10, schedule=schedule, damping=0.1,
         ).fit(X, y)  # fmt: skip
         margin = np.where(y, 1, -1)[:, None] * (X @ networks.T)
         log_likelihood = (log_expit(margin) if output == "sigmoid" else log_ndtr(margin / 2)).sum(0)
@@ -71,8 +71,8 @@ def test_schedules_agree_on_discrete_weights(digits):
     options = dict(
         weight_type="ternary", power=1.0, temperature=1.0, batch_size=300, max_iter=40, n_sweeps=60, tol=1e-9
     )
-    newton = EPSNNClassifier(**options).fit(digits.X, y)
-    paper = EPSNNClassifier(**options, schedule="average_ep", damping=0.1).fit(digits.X, y)
+    newton = EPSNNClassifier(**options, tol=1e-9).fit(digits.X, y)
+    paper = EPSNNClassifier(**options, tol=1e-9, schedule="average_ep", damping=0.1).fit(digits.X, y)
     np.testing.assert_allclose(newton.coefs_[0], paper.coefs_[0], rtol=0, atol=0.05 * newton.readout_gain_[0])
 
 
