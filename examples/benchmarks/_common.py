@@ -50,15 +50,21 @@ def _rates(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), 784).astype(np.float32) / np.float32(255)
 
 
-def spiking_mnist(n_samples: int, seed: int) -> Arrays:
-    """A stratified random subset of the training images, and all test images, as spikes."""
+def mnist_rates(n_samples: int, seed: int) -> Arrays:
+    """A stratified random subset of the training images, and all test images, as rates."""
     X, y, Xt, yt = load_mnist()
     if n_samples < len(X):
         rows, _ = train_test_split(np.arange(len(X)), train_size=n_samples, stratify=y, random_state=seed)
     else:
         rows = np.random.default_rng(seed).permutation(len(X))
-    encoder = RateSpikeEncoder(feature_range=(0, 1), random_state=seed).fit(X[rows])
-    return encoder.transform(X[rows]), y[rows], encoder.transform(Xt), yt
+    return X[rows], y[rows], Xt, yt
+
+
+def spiking_mnist(n_samples: int, seed: int) -> Arrays:
+    """The same as spikes."""
+    X, y, Xt, yt = mnist_rates(n_samples, seed)
+    encoder = RateSpikeEncoder(feature_range=(0, 1), random_state=seed).fit(X)
+    return encoder.transform(X), y, encoder.transform(Xt), yt
 
 
 # ---------------------------------------------------------------------- metrics

@@ -48,8 +48,7 @@ def fit(n_samples: int, **parameters: Any) -> EPSNNClassifier:
 @lru_cache(maxsize=2)
 def with_hidden_layer(prior: str) -> EPSNNClassifier:
     """784-120-10 with N = 1,000; shared by two figures."""
-    temperature = [0.1, 1.0] if prior == "bernoulli_gaussian" else "auto"
-    return fit(1000, hidden_layer_sizes=(HIDDEN,), prior=prior, temperature=temperature)
+    return fit(1000, hidden_layer_sizes=(HIDDEN,), prior=prior)
 
 
 def convergence() -> Figure:
