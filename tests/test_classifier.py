@@ -1,11 +1,13 @@
 """EPSNNClassifier: labels, probabilities, uncertainty, class weights."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import expit, ndtr, xlogy
 from scipy.stats import norm
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, make_blobs
 from sklearn.exceptions import DataConversionWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
@@ -143,6 +145,39 @@ def test_epistemic_part_is_the_mutual_information(blobs):
             return quad(lambda u: f(expit(u)) * norm.pdf(u, mean, sd), mean - 10 * sd, mean + 10 * sd, limit=200)[0]
 
         assert epistemic == pytest.approx(entropy(average(lambda p: p)) - average(entropy), rel=0.1, abs=1e-4)
+
+
+def drawn_class_probabilities(model, X, n_draws, rng):
+    """Class probabilities for draws of the weights; spikes summed over all patterns of the hidden layer."""
+    inputs = model._basis.transform(X)
+    first, last = model._model.network.moments(np.dtype(float))
+    patterns = np.array(list(product([0.0, 1.0], repeat=len(first.mean))))
+    constant = np.ones((len(patterns), 1))
+    for _ in range(n_draws):
+        potential = inputs @ (first.mean + np.sqrt(first.variance) * rng.standard_normal(first.mean.shape)).T
+        fires = expit(potential) if model.activation == "sigmoid" else (potential >= 0).astype(float)
+        mass = np.prod(np.where(patterns == 1, fires[:, None], 1 - fires[:, None]), axis=2)
+        weights = [rng.multivariate_normal(m, c) for m, c in zip(last.mean, last.covariance, strict=True)]
+        yield one_fires(mass @ expit(np.hstack([patterns, constant]) @ np.array(weights).T))
+
+
+@pytest.mark.parametrize(("activation", "error"), [("sigmoid", 0.025), ("heaviside", 0.07)])
+@pytest.mark.parametrize("n_samples", [15, 60])
+def test_uncertainty_against_draws_of_weights_and_spikes(activation, error, n_samples):
+    """Root mean square errors in nats; what is left is the price of Gaussian potentials behind five neurons.
+
+    Measured: epistemic at most .019 (sigmoid) and .058 (Heaviside) of .117 and .160, total at most .031 and .085.
+    """
+    X, y = make_blobs(60, centers=3, cluster_std=2.5, random_state=0)
+    model = EPSNNClassifier(5, activation=activation, random_state=0).fit(X[:n_samples], y[:n_samples])
+    grid = np.vstack([X[:20], 10 * X[:5]])
+    draws = np.array(list(drawn_class_probabilities(model, grid, 2000, np.random.default_rng(0))))
+    total = -xlogy(draws.mean(0), draws.mean(0)).sum(1)
+    epistemic = total + xlogy(draws, draws).sum(2).mean(0)
+    ours = model.predict_uncertainty(grid)
+    assert np.sqrt(np.mean((ours.epistemic - epistemic) ** 2)) < error
+    assert np.sqrt(np.mean((ours.total - total) ** 2)) < 1.5 * error
+    assert np.corrcoef(ours.epistemic, epistemic)[0, 1] > 0.9
 
 
 def test_epistemic_part_shrinks_with_data_and_grows_far_from_it():
