@@ -30,6 +30,7 @@ from sk_epsnn.estimators._settings import (
     ROTATION_LIMIT,
     AutoSettings,
     automatic_batch_size,
+    deeper,
     is_discrete,
     level_grid,
     on_levels,
@@ -295,7 +296,8 @@ class BaseEPSNN(BaseEstimator):
         n_layers = len(self._hidden_widths()) + 1
         auto = self._auto_settings(n_layers)
         if is_discrete(self.weight_type):
-            auto = on_levels(auto, n_layers)
+            auto = on_levels(auto)
+        auto = deeper(auto, n_layers)
         prior = PRIORS[self.prior] if isinstance(self.prior, str) else self.prior
         if prior.sparse and n_layers > 1:
             auto = on_sparse(auto)

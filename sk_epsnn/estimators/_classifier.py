@@ -22,7 +22,6 @@ from sk_epsnn.estimators._settings import (
     SHALLOW_CLASSIFIER,
     THRESHOLD_NOISE,
     AutoSettings,
-    deeper,
     resolve,
 )
 from sk_epsnn.network import Spread
@@ -390,7 +389,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     # ------------------------------------------------------------------ internals
 
     def _auto_settings(self, n_layers: int) -> AutoSettings:
-        return SHALLOW_CLASSIFIER if n_layers == 1 else deeper(DEEP_CLASSIFIER, n_layers)
+        return SHALLOW_CLASSIFIER if n_layers == 1 else DEEP_CLASSIFIER
 
     def _output(self) -> Output:
         if self.output_activation == "heaviside":

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
-from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings, deeper
+from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence
 
@@ -342,7 +342,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return mean, epistemic, aleatoric
 
     def _auto_settings(self, n_layers: int) -> AutoSettings:
-        return SHALLOW_REGRESSOR if n_layers == 1 else deeper(DEEP_REGRESSOR, n_layers)
+        return SHALLOW_REGRESSOR if n_layers == 1 else DEEP_REGRESSOR
 
     def _validate_X_y(self, X, y, *, reset):
         X, y = super()._validate_X_y(X, y, reset=reset)

@@ -66,19 +66,21 @@ SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 
 DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 1.0, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
 
 
-#: Prior variance of an output potential when weights are discrete, without and with hidden layers: the readout gain
-#: is chosen to give it.
-LEVELS_OUTPUT_VARIANCE = (5.0, 15.0)
+#: What is different when weights are discrete: the prior variance of an output potential, which the readout gain is
+#: chosen to give, and in classifiers more sweeps and colder hidden layers.
+ON_LEVELS = {
+    SHALLOW_CLASSIFIER: {"output_variance": 5.0, "output_temperature": 0.3, "batch_size": 10_000, "n_sweeps": 10},
+    DEEP_CLASSIFIER: {"output_variance": 15.0, "temperature": 0.1, "prior_anchor": 0.3},
+    SHALLOW_REGRESSOR: {"output_variance": 5.0},
+    DEEP_REGRESSOR: {"output_variance": 15.0},
+}
 #: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
 THRESHOLD_NOISE = float(np.pi**2 / 3)
 
 
-def on_levels(settings: AutoSettings, n_layers: int) -> AutoSettings:
-    """The same for discrete weights, whose posterior takes more sweeps to settle."""
-    changed = replace(settings, output_variance=LEVELS_OUTPUT_VARIANCE[n_layers > 1])
-    if n_layers > 1 or settings is not SHALLOW_CLASSIFIER:
-        return changed
-    return replace(changed, output_temperature=0.3, batch_size=DEEP_CLASSIFIER.batch_size, n_sweeps=10)
+def on_levels(settings: AutoSettings) -> AutoSettings:
+    """The same for discrete weights."""
+    return replace(settings, **ON_LEVELS[settings])
 
 
 def on_sparse(settings: AutoSettings) -> AutoSettings:
@@ -92,7 +94,7 @@ def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
     With two hidden layers signals die out if anchors are weak and batches small; with three or more, unless anchors are
     strong and it is plain EP.
     """
-    if n_layers == 2:
+    if n_layers <= 2:
         return settings
     if n_layers == 3:
         return replace(settings, prior_anchor=settings.prior_anchor if settings.batch_size >= 1000 else 1.0)
