@@ -13,7 +13,7 @@ from sk_epsnn import activations, priors
 from sk_epsnn.estimators import _settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md"))]
+PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 
 
 def text_of(name):

@@ -237,8 +237,12 @@ def report(rows: Sequence[Row], path: Path | None) -> None:
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print the rows in columns of fixed width."""
-    lines = [("what", "bar", "measured: mean (sd)", "verdict"), *(tuple(asdict(row).values()) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    """Print the rows of a table of bars."""
+    print_columns([("what", "bar", "measured: mean (sd)", "verdict"), *(tuple(asdict(row).values()) for row in rows)])
+
+
+def print_columns(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells in columns of fixed width."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print(" | ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
