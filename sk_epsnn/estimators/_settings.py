@@ -67,10 +67,10 @@ DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 1.0, 0.15, 0.1, 0.3, None, 50.0, 1.0, 1
 
 
 #: What is different when weights are discrete: the prior variance of an output potential, which the readout gain is
-#: chosen to give, and in classifiers more sweeps and colder hidden layers.
+#: chosen to give, and in classifiers more sweeps or weaker anchors.
 ON_LEVELS = {
     SHALLOW_CLASSIFIER: {"output_variance": 5.0, "output_temperature": 0.3, "batch_size": 10_000, "n_sweeps": 10},
-    DEEP_CLASSIFIER: {"output_variance": 15.0, "temperature": 0.1, "prior_anchor": 0.3},
+    DEEP_CLASSIFIER: {"output_variance": 15.0, "prior_anchor": 0.3},
     SHALLOW_REGRESSOR: {"output_variance": 5.0},
     DEEP_REGRESSOR: {"output_variance": 15.0},
 }
