@@ -70,8 +70,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.5 with one or two hidden layers (0.3 for discrete weights), 1 with more (0 where ``prior_variance`` is a number
-        or the prior is not Gaussian).
+        0.5 with one or two hidden layers (0.3 for discrete weights), 1 with more (0 where ``prior_variance`` is a
+        number or the prior is not Gaussian).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
