@@ -160,7 +160,11 @@ def verdict(passed: bool) -> str:
 def run_configuration(configuration: Configuration, seeds: Sequence[int], starts: Sequence[int]) -> list[Row]:
     """Measure a configuration on every data seed, then on the same data from other random starts."""
     by_seed = [_run(configuration, seed, seed) for seed in seeds]
-    rows = [_row(configuration, name, [measures[name] for measures in by_seed]) for name in by_seed[0]]
+    bars = {bar.measure: bar for bar in configuration.bars}
+    rows = [
+        bar_row(f"{configuration.name}: {name}", bars.get(name), [measures[name] for measures in by_seed])
+        for name in by_seed[0]
+    ]
     if starts and configuration.bars:
         by_start = [[_run(configuration, seed, seed + start) for seed in seeds] for start in starts]
         rows.append(_start_row(configuration.name, by_seed, by_start))
@@ -174,15 +178,12 @@ def _run(configuration: Configuration, seed: int, start: int) -> Measures:
     return measures
 
 
-def _row(configuration: Configuration, name: str, values: Sequence[float]) -> Row:
-    mean, sd = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else np.nan
-    bar = next((bar for bar in configuration.bars if bar.measure == name), None)
-    return Row(
-        f"{configuration.name}: {name}",
-        "" if bar is None else str(bar),
-        _figure(mean) if np.isnan(sd) else f"{_figure(mean)} (sd {_figure(sd)})",
-        "" if bar is None else verdict(bar.holds(mean)),
-    )
+def bar_row(what: str, bar: Bar | None, values: Sequence[float]) -> Row:
+    """Line of a measure: its mean, its standard deviation and whether the mean keeps the bar, if there is one."""
+    mean = np.mean(values)
+    spread = f" (sd {_figure(np.std(values, ddof=1))})" if len(values) > 1 else ""
+    judged = "" if bar is None else verdict(bar.holds(mean))
+    return Row(what, "" if bar is None else str(bar), _figure(mean) + spread, judged)
 
 
 def _start_row(name: str, by_seed: Sequence[Measures], by_start: Sequence[Sequence[Measures]]) -> Row:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _common import Bar, Row, argument_parser, load_mnist, print_columns, report, spiking_mnist, verdict
+from _common import Bar, Row, argument_parser, bar_row, load_mnist, print_columns, report, spiking_mnist
 from scipy.ndimage import rotate
 from scipy.special import softmax
 from scipy.stats import entropy
@@ -200,14 +200,12 @@ def rotation_table(results: Results) -> list[Sequence[str]]:
 
 def bar_rows(results: Results) -> list[Row]:
     """Whether this package tells unknown inputs from known ones."""
-    rows = []
-    for method, score in pairs(results):
-        for name in UNKNOWN if (method, score) in JUDGED else ():
-            values = [figures.auroc for figures in results[method, score, name]]
-            mean = np.mean(values)
-            measured = f"{mean:.3f} (sd {np.std(values, ddof=1):.3f})" if len(values) > 1 else f"{mean:.3f}"
-            rows.append(Row(f"{method}: AUROC of {score}, {name}", str(BAR), measured, verdict(BAR.holds(mean))))
-    return rows
+    return [
+        bar_row(f"{method}: AUROC of {score}, {name}", BAR, [f.auroc for f in results[method, score, name]])
+        for method, score in pairs(results)
+        if (method, score) in JUDGED
+        for name in UNKNOWN
+    ]
 
 
 def parse() -> argparse.Namespace:

@@ -23,7 +23,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _common import Bar, Measures, Row, print_columns, regressor_measures, report, verdict
+from _common import Bar, Measures, Row, bar_row, print_columns, regressor_measures, report
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import BayesianRidge
@@ -169,13 +169,8 @@ def print_results(results: dict[tuple[str, str], list[Measures]]) -> None:
 
 def bar_rows(name: str, runs: Sequence[Measures]) -> list[Row]:
     """Whether this package keeps its bars on a data set."""
-    rows = []
-    for bar in BARS[name]:
-        values = [run[bar.measure] for run in runs]
-        mean = np.mean(values)
-        measured = f"{mean:.3f} (sd {np.std(values, ddof=1):.3f})" if len(values) > 1 else f"{mean:.3f}"
-        rows.append(Row(f"{name}, {METHODS['epsnn'][0]}: {bar.measure}", str(bar), measured, verdict(bar.holds(mean))))
-    return rows
+    what = f"{name}, {METHODS['epsnn'][0]}"
+    return [bar_row(f"{what}: {bar.measure}", bar, [run[bar.measure] for run in runs]) for bar in BARS[name]]
 
 
 def main() -> None:
