@@ -386,15 +386,21 @@ def _newton_direction(
     """
     dtype = inputs.mean.dtype
     noise = mixing.spike_noise(message, inputs)
-    if isinstance(posterior, JointWeights):
-        site = mixing.joint_site_precision(curvature, inputs, noise)
+    joint = isinstance(posterior, JointWeights)
+    if joint:
+        site = mixing.joint_site_precision(np.maximum(message.gamma, 0), inputs, noise)
     else:
         site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
     gradient = mixing.mean_gradient(message, inputs, posterior.mean.astype(dtype), noise)
     gradient = gradient - posterior.mean_cost(cavity, site, temperature).astype(dtype)
     diagonal = posterior.mean_curvature(cavity)
-    if isinstance(posterior, JointWeights):
-        delta = np.linalg.solve(diagonal + site, gradient[:, :, None].astype(np.float64))[:, :, 0].astype(dtype)
+    if joint:
+        # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
+        extra = curvature - np.maximum(message.gamma, 0)
+        hessian = diagonal + site
+        if extra.any():
+            hessian = hessian + mixing.joint_site_precision(extra, inputs, 0.0)
+        delta = np.linalg.solve(hessian, gradient[:, :, None].astype(np.float64))[:, :, 0].astype(dtype)
         return _Solution(delta, inputs.mean @ delta.T, site)
     diagonal = diagonal.astype(dtype) + noise
 
