@@ -162,6 +162,11 @@ class Network:
             layers.append(replace(layer, posterior=IndependentWeights(np.full_like(mode, np.inf), mode), rule=None))
         return replace(self, layers=layers, variance_floor=FROZEN_VARIANCE_FLOOR)
 
+    def at_temperature(self, hidden: float) -> Network:
+        """The same network with the hidden layers' temperature changed."""
+        layers = [replace(layer, temperature=hidden) for layer in self.layers[:-1]]
+        return replace(self, layers=[*layers, self.layers[-1]])
+
     @property
     def is_frozen(self) -> bool:
         """Whether the weights are known, see `frozen`."""

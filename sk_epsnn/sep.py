@@ -69,6 +69,10 @@ class NoiseEvidence:
         """Take the batch's own share out, as for the weights."""
         return replace(self, mass=exponent * self.mass, squares=exponent * self.squares)
 
+    def known(self, variance: Array, mass: float) -> NoiseEvidence:
+        """The same prior with ``mass`` observations that make ``variance`` the estimate."""
+        return replace(self, mass=mass, squares=variance * (self.prior_mass + mass) - self.prior_squares)
+
     @property
     def variance(self) -> Array:
         """Current estimate, shape (n_out,)."""
@@ -161,6 +165,22 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
         noise = _learn_noise(judge, noise.cavity(exponent), batch, power)
         network = replace(network, output=GaussianOutput(noise.variance))
     return Model(network, exponent * model.mass + mass, result.step, noise, counts), result
+
+
+def judge(network: Network, held_out: Batch, prior: NoiseEvidence) -> tuple[Array, float]:
+    """What rows that the posterior has not seen say of it.
+
+    Returns
+    -------
+    noise_variance : array of shape (n_out,)
+        The noise that makes these rows most probable, ``prior`` included.
+    score : float
+        Their log density with it, in nats per unit of weight, summed over the outputs.
+    """
+    mean, spread, _ = network.predict(held_out.inputs, network.moments(held_out.target.dtype))
+    variance = prior.absorb(held_out.target - mean, spread, held_out.sample_weight, 1.0).variance
+    log_density = GaussianOutput(variance).log_partition(mean, spread, held_out.target, 1.0).sum(1)
+    return variance, float(held_out.sample_weight @ log_density) / held_out.mass
 
 
 def _work(model: Model, batch: Batch, cavities: list[Weights], schedule: Schedule) -> BatchResult:

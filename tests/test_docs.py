@@ -42,6 +42,7 @@ def test_pages_show_the_real_source(page, shown):
 def test_table_of_automatic_settings():
     page = text_of("docs/settings.md")
     columns = [getattr(_settings, f"{a}_{b}") for b in ("CLASSIFIER", "REGRESSOR") for a in ("SHALLOW", "DEEP")]
+    columns.append(_settings.FEW_INPUTS_REGRESSOR)
     for name in (f.name for f in fields(_settings.AutoSettings)):
         cells = re.search(rf"^\| `{name}` \|(.*)\|$", page, re.MULTILINE)[1].split("|")[1:]
         for cell, settings in zip(cells, columns, strict=True):

@@ -222,6 +222,7 @@ OF_ONE_KIND = [
     (EPSNNClassifier, "class_weight", {0: np.nan}, "class_weight must be finite and not negative"),
     (EPSNNClassifier, "class_weight", {0: 0, 1: 0, 2: 0}, "give one a positive weight"),
     (EPSNNClassifier, "class_weight", {0: 1.0, 7: 2.0}, "not in class_weight"),
+    (EPSNNRegressor, "validation_fraction", 1.0, r"float in the range \[0.0, 1.0\)"),
     (EPSNNRegressor, "noise_variance", 0.0, r"float in the range \(0.0, inf\)"),
     (EPSNNRegressor, "noise_variance", "big", "among .*auto"),
 ]

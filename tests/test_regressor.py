@@ -6,6 +6,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import EPSNNRegressor
+from sk_epsnn.estimators._settings import FEW_INPUTS_REGRESSOR
 
 
 class ConjugateRegression:
@@ -182,3 +183,50 @@ def test_hidden_layer_learns_what_a_line_cannot():
     model = EPSNNRegressor(hidden_layer_sizes=(20,), random_state=0).fit(X[:200], y[:200])
     assert EPSNNRegressor().fit(X[:200], y[:200]).score(X[200:], y[200:]) < 0.3
     assert model.score(X[200:], y[200:]) > 0.8
+
+
+@pytest.fixture(scope="module")
+def curve():
+    rng = np.random.default_rng(3)
+    X = rng.uniform(-3, 3, size=(400, 2))
+    y = np.sin(2 * X[:, 0]) + 0.3 * X[:, 1] + 0.2 * rng.standard_normal(400)
+    return X[:200], y[:200], X[200:], y[200:]
+
+
+def test_held_out_rows_choose_the_noise_and_the_temperature(curve):
+    """Bands of a fitted hidden layer hold for rows that it has not seen; judged on its own rows they are too narrow."""
+    X, y, X_test, y_test = curve
+    held, own = (EPSNNRegressor(30, validation_fraction=f, random_state=0).fit(X, y) for f in (0.2, 0))
+
+    def log_density(model):
+        mean, std = model.predict(X_test, return_std=True)
+        return np.mean(-0.5 * ((y_test - mean) / std) ** 2 - np.log(std))
+
+    assert log_density(held) > log_density(own) + 0.02
+    scores, temperatures = held.history_["held_out"], held.history_["temperature"]
+    assert held.temperature_[0] == temperatures[int(np.argmax(scores))] and held.temperature_[1] == 1
+    assert temperatures == [step for path in FEW_INPUTS_REGRESSOR.heating for step in path]
+    assert set(own.history_) == {"energy", "step"}
+
+
+def test_no_row_is_held_out_without_need(curve):
+    X, y, *_ = curve
+    for options in ({"noise_variance": 0.04}, {"hidden_layer_sizes": ()}, {"shuffle": False}):
+        model = EPSNNRegressor(**{"hidden_layer_sizes": 5, "max_iter": 2, **options}, random_state=0).fit(X, y)
+        assert "held_out" not in model.history_
+    few = EPSNNRegressor(5, max_iter=2, random_state=0)
+    assert "held_out" not in few.fit(X[:49], y[:49]).history_
+    assert len(few.set_params(temperature=[0.5, 1.0]).fit(X[:50], y[:50]).history_["held_out"]) == 1
+    assert few.temperature_.tolist() == [0.5, 1.0]
+
+
+def test_a_stream_goes_on_from_the_noise_that_held_out_rows_said(curve):
+    X, y, X_test, y_test = curve
+    model = EPSNNRegressor(10, max_iter=2, random_state=0).fit(X, y)
+    before = model.noise_variance_
+    model.partial_fit(X_test[:20], y_test[:20])
+    assert model.noise_variance_ == pytest.approx(before, rel=0.5)
+    assert model.noise_variance_ != before
+    # More passes over the same rows do not make them judges of themselves.
+    again = EPSNNRegressor(10, max_iter=2, warm_start=True, random_state=0).fit(X, y)
+    assert again.fit(X, y).noise_variance_ == pytest.approx(before, rel=1e-12)

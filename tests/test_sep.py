@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from scipy.stats import norm
 
 from sk_epsnn.activations import GaussianOutput, SigmoidOutput
 from sk_epsnn.inference import Batch
 from sk_epsnn.mixing import observed
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.priors import GaussianPrior
-from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb
+from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb, judge
 
 NOISE = 0.5
 NEWTON = Schedule("newton", n_sweeps=30, cg_steps=10, damping=0.7, tol=0.0)
@@ -154,3 +155,19 @@ def test_noise_statistics_forget_as_the_weights_do():
     assert half.mass == 5.0
     np.testing.assert_array_equal(half.squares, [1.0])
     np.testing.assert_allclose(noise.variance, [2.1 / 11], rtol=1e-12)
+
+
+def test_held_out_rows_say_the_noise_that_makes_them_most_probable():
+    x, y = rows(80, 3)
+    model, _ = absorb(gaussian_model(3), batch_of(x, y, slice(0, 40)), NEWTON, 40.0)
+    held_out = Batch(observed(x[40:]), y[40:], np.linspace(0.5, 2, 40))
+    variance, score = judge(model.network, held_out, NoiseEvidence(1e-9, 1e-9, 0.0, np.zeros(1)))
+    mean, covariance = posterior_of(x[:40], y[:40])[1], np.linalg.inv(posterior_of(x[:40], y[:40])[0])
+    spread = np.einsum("nj,jk,nk->n", x[40:], covariance, x[40:])
+
+    def density(log_variance):
+        return norm.logpdf(y[40:, 0], x[40:] @ mean, np.sqrt(spread + np.exp(log_variance))) @ held_out.sample_weight
+
+    best = minimize_scalar(lambda v: -density(v), bounds=(-6, 3), method="bounded", options={"xatol": 1e-9})
+    assert np.log(variance[0]) == pytest.approx(best.x, abs=1e-5)
+    assert score == pytest.approx(-best.fun / held_out.mass, rel=1e-9)

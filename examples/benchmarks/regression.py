@@ -65,7 +65,11 @@ def run(task: Task, seed: int, start: int) -> Measures:
     model.fit(X, y)
     seconds = perf_counter() - began
     mean, std = model.predict(X_test, return_std=True)
-    return {**regressor_measures(mean, std, y_test), "training seconds": seconds}
+    measures = regressor_measures(mean, std, y_test)
+    if task.intervals is GAPS:
+        gaps = np.all([(X_test[:, 0] < low) | (X_test[:, 0] > high) for low, high in GAPS], axis=0)
+        measures["coverage in the gaps"] = regressor_measures(mean[gaps], std[gaps], y_test[gaps])["coverage"]
+    return {**measures, "training seconds": seconds}
 
 
 def main() -> None:

@@ -129,6 +129,9 @@ class BaseEPSNN(BaseEstimator):
         """Start of a learned noise variance; None where there is none to learn."""
         return None
 
+    def _prepare(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
+        """Whatever a new fit finds out before it trains on all rows."""
+
     # ------------------------------------------------------------------ training
 
     def _validate_X(self, X: Any, *, reset: bool) -> Any:
@@ -155,22 +158,28 @@ class BaseEPSNN(BaseEstimator):
         X, target, sample_weight = _with_weight(X, target, sample_weight)
         n_samples = X.shape[0]
         rng = check_random_state(self.random_state)
-        batches = self._batches(n_samples)
         refused = self._n_refused()
         if not self._continuing:
             # Rows without an order may all take part in the set-up; a stream cannot look ahead of its first batch.
-            first = slice(None) if self.shuffle else batches[0]
+            first = slice(None) if self.shuffle else self._batches(n_samples)[0]
             self._set_up(X[first], target[first], sample_weight[first], rng)
-        total = float(sample_weight.sum(dtype=np.float64))
+            self._prepare(X, target, sample_weight, rng)
         for _ in range(self.max_iter):
-            order = rng.permutation(n_samples) if self.shuffle and len(batches) > 1 else None
-            energy = 0.0
-            for rows in batches:
-                chosen = rows if order is None else order[rows]
-                energy += self._absorb(X[chosen], target[chosen], sample_weight[chosen], total)
-            if self._end_of_epoch(energy / total):
+            if self._end_of_epoch(self._epoch(X, target, sample_weight, rng)):
                 break
         self._warn_if_refused(refused)
+
+    def _epoch(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> float:
+        """One pass over the data in batches; returns the energy per unit of weight."""
+        n_samples = X.shape[0]
+        batches = self._batches(n_samples)
+        total = float(sample_weight.sum(dtype=np.float64))
+        order = rng.permutation(n_samples) if self.shuffle and len(batches) > 1 else None
+        energy = 0.0
+        for rows in batches:
+            chosen = rows if order is None else order[rows]
+            energy += self._absorb(X[chosen], target[chosen], sample_weight[chosen], total)
+        return energy / total
 
     def _absorb_stream(self, X: Any, target: Array, sample_weight: Array, first: bool) -> None:
         """One call of ``partial_fit``: the posterior so far becomes the prior of these rows."""
@@ -198,8 +207,6 @@ class BaseEPSNN(BaseEstimator):
         scaled = rotatable and variances[0] is None
         exponent = resolve(self.spectral_exponent, auto.spectral_exponent if scaled else 0.0)
         basis = self._make_basis(X, sample_weight, len(widths), exponent, rotatable, scaled)
-        fan_in = widths[-2] + self.fit_intercept if hidden else basis.n_axes
-        joint = self.schedule == "newton" and fan_in <= JOINT_FAN_IN and widths[-1] * fan_in**2 <= JOINT_ENTRIES
         anchored = grid is not None or scaled
         layout = Layout(
             widths=widths,
@@ -210,7 +217,7 @@ class BaseEPSNN(BaseEstimator):
             bias_share=auto.bias_share,
             hidden_variance=auto.hidden_variance,
             output_variance=auto.output_variance,
-            joint_last=joint,
+            joint=self._joint_layers(widths, basis.n_axes),
             power=float(resolve(self.power, auto.power)),
             grid=grid,
             spiking_inputs=_holds_spikes(X),
@@ -227,6 +234,15 @@ class BaseEPSNN(BaseEstimator):
         self.history_: dict[str, list[float]] = {"energy": [], "step": []}
         self.n_layers_ = len(widths) + 1
         self.n_outputs_ = widths[-1]
+
+    def _joint_layers(self, widths: list[int], n_axes: int) -> list[bool]:
+        """Which layers get a joint Gaussian per unit."""
+        fan_ins = [n_axes, *(width + self.fit_intercept for width in widths[:-1])]
+        limits = [self._auto.joint_fan_in] * (len(widths) - 1) + [JOINT_FAN_IN]
+        return [
+            self.schedule == "newton" and fan_in <= limit and width * fan_in**2 <= JOINT_ENTRIES
+            for width, fan_in, limit in zip(widths, fan_ins, limits, strict=True)
+        ]
 
     def _make_basis(
         self, X: Any, sample_weight: Array, n_layers: int, exponent: float, rotatable: bool, scaled: bool
@@ -416,6 +432,11 @@ class BaseEPSNN(BaseEstimator):
     def _mode_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
         """Most probable weights, see `_input_space`."""
         return self._input_space(self._fitted_model(attribute).network.frozen().moments(np.dtype(np.float64)))
+
+    @property
+    def temperature_(self) -> np.ndarray:
+        """Temperature of each layer of weights, shape (n_layers_ - 1,)."""
+        return np.array([layer.temperature for layer in self._fitted_model("temperature_").network.layers])
 
     @property
     def coefs_(self) -> list[np.ndarray]:

@@ -60,8 +60,8 @@ class Layout:
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
     spectral_exponent, bias_share, hidden_variance, output_variance : float
-    joint_last : bool
-        Whether the last layer's weights get a joint Gaussian per unit.
+    joint : list of bool
+        Whether a layer's weights get a joint Gaussian per unit.
     power : float
     grid : Grid or None
         For discrete weights.
@@ -79,7 +79,7 @@ class Layout:
     bias_share: float
     hidden_variance: float
     output_variance: float
-    joint_last: bool
+    joint: list[bool]
     power: float
     grid: Grid | None
     spiking_inputs: bool
@@ -123,7 +123,7 @@ def _continuous_layer(
     variance = np.tile(_axis_variances(layout, basis, index, shape[1]), (shape[0], 1))
     mean = np.zeros_like(variance) if last else _random_means(layout, basis, variance, index, constant, rng)
     anchored = mean if layout.anchor > 0 else np.zeros_like(mean)
-    joint = last and layout.joint_last
+    joint = layout.joint[index]
     return Layer(
         prior=prior.density(anchored, variance, joint),
         posterior=prior.density(mean, variance, joint),

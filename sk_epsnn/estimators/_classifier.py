@@ -150,6 +150,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         one pass already gives a posterior.
     history_ : dict of lists
         "energy": energy per sample after each pass, in nats; "step": step length of each batch.
+    temperature_ : ndarray of shape (n_layers_ - 1,)
+        Temperature of each layer of weights.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int

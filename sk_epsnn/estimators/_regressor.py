@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -12,14 +13,29 @@ from sklearn.utils.validation import check_is_fitted
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
-from sk_epsnn.estimators._settings import DEEP_REGRESSOR, SHALLOW_REGRESSOR, AutoSettings
+from sk_epsnn.estimators._settings import (
+    DEEP_REGRESSOR,
+    FEW_INPUTS,
+    FEW_INPUTS_REGRESSOR,
+    SHALLOW_REGRESSOR,
+    AutoSettings,
+    is_discrete,
+)
+from sk_epsnn.inference import Batch
+from sk_epsnn.mixing import observed
 from sk_epsnn.numerics import Array
-from sk_epsnn.sep import NoiseEvidence
+from sk_epsnn.sep import NoiseEvidence, judge
 
 #: Prior of a learned noise: this many pseudo-observations ...
 _NOISE_PRIOR_MASS = 0.1
 #: ... of this variance, in units of the target's variance.
 _NOISE_START = 0.1
+#: The same where held-out rows judge it: where the potentials' own variance says it all, there may be next to none.
+_JUDGED_PRIOR_MASS = 1e-4
+#: Fewer rows than this cannot judge a noise variance.
+_LEAST_HELD_OUT = 10
+#: Passes at each temperature of a path.
+_PASSES_PER_STEP = 6
 
 
 class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
@@ -56,31 +72,40 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.3 with one hidden layer, 1 with more (0 where ``prior_variance`` is a number or the prior is not
-        Gaussian).
+        0.15 with at most 31 features; with more it is 0.3 with one hidden layer and 1 with several (0 where
+        ``prior_variance`` is a number or the prior is not Gaussian).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
-        0.15 with hidden layers and 0 without (0 where ``prior_variance`` is a number).
+        0.15 with hidden layers and more than 31 features, else 0 (0 where ``prior_variance`` is a number).
     input_rotation : "auto" or bool, default="auto"
         Train the first layer in the principal axes of the inputs, where independent weights are a better
         approximation. ``coefs_`` are always those of the raw inputs. "auto" is True with hidden layers or a spectral
         prior, for at most 2048 features; discrete weights and priors that are not Gaussian allow no rotation.
     noise_variance : "auto" or float, default="auto"
-        Variance of the observation noise in squared units of y. "auto" learns it, one per output.
+        Variance of the observation noise in squared units of y. "auto" learns it, one per output: with hidden
+        layers from held-out rows (see ``validation_fraction``), else in training.
+    validation_fraction : float in [0, 1), default=0.2
+        Share of the rows that `fit` holds out at first, with hidden layers and ``noise_variance="auto"``: hidden
+        layers fit the rows that they see, so others must say how large the noise is, and, with at most 31 features,
+        which hidden temperature predicts best. Training then goes on with all rows. Nothing is held out with 0, with
+        ``shuffle=False``, in `partial_fit`, or where fewer than 10 rows would be; the noise is then learned in
+        training.
     schedule : {"newton", "average_ep"}, default="newton"
         How one batch is worked on. "newton" takes Newton steps and checks each against the energy; it needs no step
         size. "average_ep" is the damped parallel iteration of [1]_ (Algorithms 1 and 2); updates that diverge are
         refused with a `ConvergenceWarning`.
     n_sweeps : "auto" or int, default="auto"
-        Forward and backward passes over each batch, at most. "auto" is 2. With
-        ``schedule="average_ep"`` it is 30.
+        Forward and backward passes over each batch, at most. "auto" is 2, or 10 with hidden layers and at most 31
+        features. With ``schedule="average_ep"`` it is 30.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
-        Rows per batch. "auto" is 100.
+        Rows per batch. "auto" is 100; with hidden layers and at most 31 features, as few equal batches of at most
+        10,000 rows as it takes.
     max_iter : int, default=20
-        Passes over the data, at most.
+        Passes over the data, at most. Where rows are held out, as many at most go before; of several hidden
+        temperatures, each gets at most 6.
     damping : float in (0, 1], default=0.7
         Weight of the new site in ``schedule="average_ep"``; "newton" needs none.
     power : "auto" or float in [0, 1], default="auto"
@@ -89,7 +114,9 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         ``schedule="average_ep"`` it is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
-        "auto" is 0.55 in hidden layers and 1 in the last. With ``schedule="average_ep"`` it is 1.
+        "auto" is 1 in the last layer. In hidden layers it is 0.7 with more than 31 features. With fewer, held-out
+        rows choose it: training starts warm and cold, is heated step by step up to 1, and goes on from the step that
+        predicts them best (0.5 where no row is held out). With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-3
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it.
@@ -135,7 +162,11 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Whether the energy had settled within ``tol`` when training stopped. False is no reason to worry in itself:
         one pass already gives a posterior.
     history_ : dict of lists
-        "energy": energy per sample after each pass, in nats; "step": step length of each batch.
+        "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
+        out: "temperature" and "held_out", the hidden temperatures that were tried and the log density of the held-out
+        rows at each, in nats per row (of targets in units of their standard deviation).
+    temperature_ : ndarray of shape (n_layers_ - 1,)
+        Temperature of each layer of weights.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
@@ -170,6 +201,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     _parameter_constraints = {
         **BaseEPSNN._parameter_constraints,
         "noise_variance": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -186,6 +218,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         spectral_exponent="auto",
         input_rotation="auto",
         noise_variance="auto",
+        validation_fraction=0.2,
         schedule="newton",
         n_sweeps="auto",
         fit_intercept=True,
@@ -212,6 +245,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         self.spectral_exponent = spectral_exponent
         self.input_rotation = input_rotation
         self.noise_variance = noise_variance
+        self.validation_fraction = validation_fraction
         self.schedule = schedule
         self.n_sweeps = n_sweeps
         self.fit_intercept = fit_intercept
@@ -250,7 +284,14 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             if not self._continuing:
                 seen = slice(None) if self.shuffle else self._batches(len(y))[0]
                 self._set_target(y, seen, sample_weight)
+            judged = self._n_held_out(len(y)) > 0
+            if self._continuing and judged:
+                self._model = replace(self._model, noise=None)
             self._fit_epochs(X, self._encode(y), sample_weight)
+            if judged:
+                # Known from now on, but for what a stream adds.
+                noise = self._first_noise().known(self._model.network.output.noise_variance, float(sample_weight.sum()))
+                self._model = replace(self._model, noise=noise)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -342,7 +383,69 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return mean, epistemic, aleatoric
 
     def _auto_settings(self, n_layers: int) -> AutoSettings:
-        return SHALLOW_REGRESSOR if n_layers == 1 else DEEP_REGRESSOR
+        if n_layers == 1:
+            return SHALLOW_REGRESSOR
+        few = self.n_features_in_ + self.fit_intercept <= FEW_INPUTS
+        joint = few and self.schedule == "newton" and not is_discrete(self.weight_type)
+        return FEW_INPUTS_REGRESSOR if joint else DEEP_REGRESSOR
+
+    def _n_held_out(self, n_samples: int) -> int:
+        """How many rows judge the noise before it is known; 0 in a stream, without need or with too few of them."""
+        if not self.shuffle or not self._hidden_widths() or not isinstance(self.noise_variance, str):
+            return 0
+        n_held_out = int(self.validation_fraction * n_samples)
+        return n_held_out if n_held_out >= _LEAST_HELD_OUT else 0
+
+    def _prepare(self, X, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
+        """Choose the noise, and the hidden temperature where that is automatic, on held-out rows.
+
+        Residuals of rows that the hidden layers have fitted are too small to tell the noise. Every path of
+        temperatures starts from the untrained network; the step that predicts the held-out rows best is where training
+        on all rows goes on.
+        """
+        n_held_out = self._n_held_out(X.shape[0])
+        if n_held_out == 0:
+            return
+        order = rng.permutation(X.shape[0])
+        judges, rows = order[:n_held_out], order[n_held_out:]
+        held_out = Batch(
+            observed(self._basis.transform(X[judges])),
+            target[judges].astype(X.dtype),
+            sample_weight[judges].astype(X.dtype),
+        )
+        start = replace(self._model, noise=None)
+        self.history_.update(temperature=[], held_out=[])
+        best, best_score = start, -np.inf
+        for path in self._heating() or [(None,)]:
+            self._model = start
+            for temperature in path:
+                if temperature is not None:
+                    self._model = replace(self._model, network=self._model.network.at_temperature(temperature))
+                score = self._settle(X[rows], target[rows], sample_weight[rows], held_out, rng)
+                self.history_["temperature"].append(self.temperature_[0])
+                self.history_["held_out"].append(score)
+                if self.verbose:
+                    print(f"Hidden temperature {self.temperature_[0]:g}, held-out log density = {score:.6f} nats")
+                if score > best_score:
+                    best, best_score = self._model, score
+        self._model = best
+
+    def _heating(self) -> tuple[tuple[float, ...], ...]:
+        """Paths of hidden temperatures to try; none where the temperature is given."""
+        return self._auto.heating if isinstance(self.temperature, str) else ()
+
+    def _settle(self, X, target: Array, sample_weight: Array, held_out: Batch, rng: np.random.RandomState) -> float:
+        """Train while the held-out rows say what the noise is after each pass; returns their log density."""
+        energy, score = -np.inf, -np.inf
+        for _ in range(min(self.max_iter, _PASSES_PER_STEP) if self._heating() else self.max_iter):
+            before, energy = energy, self._epoch(X, target, sample_weight, rng)
+            variance, score = judge(self._model.network, held_out, self._noise_prior(_JUDGED_PRIOR_MASS))
+            ratio = variance / self._model.network.output.noise_variance
+            network = replace(self._model.network, output=GaussianOutput(variance))
+            self._model = replace(self._model, network=network)
+            if abs(energy - before) < self.tol and np.abs(np.log(ratio)).max() < self.tol:
+                break
+        return score
 
     def _validate_X_y(self, X, y, *, reset):
         X, y = super()._validate_X_y(X, y, reset=reset)
@@ -385,7 +488,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return GaussianOutput(self.noise_variance / self._y_scale**2)
 
     def _first_noise(self) -> NoiseEvidence | None:
-        if not isinstance(self.noise_variance, str):
-            return None
-        n_outputs = len(self._y_scale)
-        return NoiseEvidence(_NOISE_PRIOR_MASS, _NOISE_PRIOR_MASS * _NOISE_START, 0.0, np.zeros(n_outputs))
+        return self._noise_prior(_NOISE_PRIOR_MASS) if isinstance(self.noise_variance, str) else None
+
+    def _noise_prior(self, mass: float) -> NoiseEvidence:
+        return NoiseEvidence(mass, mass * _NOISE_START, 0.0, np.zeros(len(self._y_scale)))

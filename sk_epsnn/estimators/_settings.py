@@ -13,6 +13,8 @@ import numpy as np
 
 #: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
 JOINT_FAN_IN = 256
+#: The same for hidden layers, where the settings say so: each of their units costs a matrix inverse per sweep.
+FEW_INPUTS = 32
 #: ... unless the covariance matrices of all units together would exceed this many numbers.
 JOINT_ENTRIES = 2**24
 #: Grids of levels that have a name.
@@ -44,6 +46,11 @@ class AutoSettings:
     batch_size : int
         Largest batch; the rows are cut into as few equal ones as it takes.
     n_sweeps : int
+    joint_fan_in : int
+        Hidden layers of at most this many inputs, the constant among them, get a joint Gaussian per unit.
+    heating : tuple of tuples of float
+        Paths of hidden temperatures that are tried before training; held-out rows judge every step. Empty: train at
+        ``temperature``.
     """
 
     power: float
@@ -57,13 +64,31 @@ class AutoSettings:
     output_variance: float
     batch_size: int
     n_sweeps: int
+    joint_fan_in: int = 0
+    heating: tuple[tuple[float, ...], ...] = ()
 
 
 #: Without and with hidden layers. A single layer with Gaussian output is solved exactly in the variational limit.
 SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.2, 0.0, 0.1, 0.0, None, 50.0, 10.0, 1000, 3)
 DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 0.3, 1.0, 0.1, 0.5, True, 50.0, 40.0, 10_000, 10)
 SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
-DEEP_REGRESSOR = AutoSettings(1.0, 0.55, 1.0, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
+DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 1.0, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
+#: Joint Gaussians in the hidden layer are honest at temperature 1, but a cold start finds better features.
+FEW_INPUTS_REGRESSOR = AutoSettings(
+    power=1.0,
+    temperature=0.5,
+    output_temperature=1.0,
+    spectral_exponent=0.0,
+    bias_share=0.1,
+    prior_anchor=0.15,
+    center=None,
+    hidden_variance=50.0,
+    output_variance=8.0,
+    batch_size=10_000,
+    n_sweeps=10,
+    joint_fan_in=FEW_INPUTS,
+    heating=((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0)),
+)
 
 
 #: What is different when weights are discrete: the prior variance of an output potential, which the readout gain is
@@ -72,7 +97,7 @@ ON_LEVELS = {
     SHALLOW_CLASSIFIER: {"output_variance": 5.0, "output_temperature": 0.3, "batch_size": 10_000, "n_sweeps": 10},
     DEEP_CLASSIFIER: {"output_variance": 15.0, "prior_anchor": 0.3},
     SHALLOW_REGRESSOR: {"output_variance": 5.0},
-    DEEP_REGRESSOR: {"output_variance": 15.0},
+    DEEP_REGRESSOR: {"output_variance": 15.0, "temperature": 0.55},
 }
 #: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
 THRESHOLD_NOISE = float(np.pi**2 / 3)
@@ -103,7 +128,7 @@ def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
 
 def plain_ep(settings: AutoSettings) -> AutoSettings:
     """The same for the paper's own schedule: plain EP, and enough sweeps for a damped iteration."""
-    return replace(settings, power=1.0, temperature=1.0, output_temperature=1.0, n_sweeps=30)
+    return replace(settings, power=1.0, temperature=1.0, output_temperature=1.0, n_sweeps=30, heating=())
 
 
 def is_discrete(weight_type: Any) -> bool:
