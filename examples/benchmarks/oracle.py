@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 from _common import Arrays, classifier_measures, print_columns, regressor_measures, spiking_mnist
-from regression import N_TEST, N_TRAIN, TASKS, WHOLE, draw
+from regression import TASKS, coded_rows
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from uci import FILES, load
+from uci import FILES, load, standardised
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, PopulationEncoder
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor
 
 SEEDS = range(3)
 Parameters = dict[str, Any]
@@ -48,22 +47,9 @@ def digits(seed: int) -> Arrays:
     return X, y, X_test, y_test
 
 
-def curve(name: str, seed: int) -> Arrays:
-    """One of the data sets of `regression`."""
-    rng, task = np.random.default_rng(seed), TASKS[name][0]
-    X, y = draw(rng, N_TRAIN, task.intervals)
-    X_test, y_test = draw(rng, N_TEST, WHOLE)
-    encoder = PopulationEncoder(feature_range=(-1, 5), random_state=seed, **task.encoder).fit(X)
-    return encoder.transform(X), y, encoder.transform(X_test), y_test
-
-
 def table(name: str, seed: int) -> Arrays:
-    """One of the data sets of `uci`, all columns standardised."""
-    X, y = load(name)
-    X, X_test, y, y_test = train_test_split(X, y, test_size=0.1, random_state=seed)
-    features, target = StandardScaler().fit(X), StandardScaler().fit(y[:, None])
-    y, y_test = (target.transform(values[:, None])[:, 0] for values in (y, y_test))
-    return features.transform(X), y, features.transform(X_test), y_test
+    """One split of a data set of `uci`."""
+    return standardised(*load(name), seed)[0]
 
 
 #: Data by seed, hidden layers, and whether labels are to be predicted.
@@ -74,15 +60,16 @@ TASK: dict[str, Task] = {
     "MNIST 784-120-10, N=1000": (partial(spiking_mnist, 1_000), (120,), True),
     "MNIST 784-120-10, N=10000": (partial(spiking_mnist, 10_000), (120,), True),
     "digits": (digits, (), True),
-    **{name: (partial(curve, name), (128,), False) for name in TASKS if "width" not in name},
+    **{name: (partial(coded_rows, task), (128,), False) for name, (task, _) in TASKS.items() if "width" not in name},
     **{name: (partial(table, name), (50,), False) for name in FILES},
 }
 
 
-def measure(task: Task, parameters: Parameters, seed: int) -> tuple[float, float]:
+def measure(
+    data: Arrays, hidden: tuple[int, ...], labels: bool, parameters: Parameters, seed: int
+) -> tuple[float, float]:
     """Test NLL in nats, and accuracy or mean squared error."""
-    data, hidden, labels = task
-    X, y, X_test, y_test = data(seed)
+    X, y, X_test, y_test = data
     if labels:
         classifier = EPSNNClassifier(hidden, random_state=seed, **parameters).fit(X, y)
         measures = classifier_measures(classifier, X_test, y_test)
@@ -94,11 +81,12 @@ def measure(task: Task, parameters: Parameters, seed: int) -> tuple[float, float
 
 def compare(name: str, seeds: range) -> tuple[str, ...]:
     """The automatic settings, those that come out best on the test data, and how the two differ."""
-    task = TASK[name]
-    lines = [{}, *(DEEP if task[1] else SHALLOW)]
+    load_seed, hidden, labels = TASK[name]
+    data = [load_seed(seed) for seed in seeds]
+    lines = [{}, *(DEEP if hidden else SHALLOW)]
     figures = []
     for parameters in lines:
-        figures.append(np.array([measure(task, parameters, seed) for seed in seeds]))
+        figures.append(np.array([measure(data[k], hidden, labels, parameters, seed) for k, seed in enumerate(seeds)]))
         nll, second = figures[-1].mean(0)
         print(f"# {name}, {parameters or 'auto'}: NLL {nll:.4f}, {second:.4f}", file=sys.stderr, flush=True)
     best = int(np.argmin([figure[:, 0].mean() for figure in figures]))

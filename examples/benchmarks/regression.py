@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _common import Bar, Configuration, Measures, argument_parser, regressor_measures, run_and_report
+from _common import Arrays, Bar, Configuration, Measures, argument_parser, regressor_measures, run_and_report
 from sklearn.pipeline import make_pipeline
 
 from sk_epsnn import EPSNNRegressor, PopulationEncoder
@@ -53,14 +53,28 @@ def draw(rng: np.random.Generator, n_samples: int, intervals: list[tuple[float, 
     return x[:, None], y + NOISE_SD * rng.standard_normal(n_samples)
 
 
+def rows_of(task: Task, seed: int) -> Arrays:
+    """Training and test rows, not coded."""
+    rng = np.random.default_rng(seed)
+    return *draw(rng, N_TRAIN, task.intervals), *draw(rng, N_TEST, WHOLE)
+
+
+def encoder_of(task: Task, seed: int, **parameters: Any) -> PopulationEncoder:
+    """The population code; the range is given, so that it does not depend on where the training rows happen to end."""
+    return PopulationEncoder(feature_range=(-1, 5), random_state=seed, **task.encoder, **parameters)
+
+
+def coded_rows(task: Task, seed: int, **parameters: Any) -> Arrays:
+    """The rows through the code."""
+    X, y, X_test, y_test = rows_of(task, seed)
+    code = encoder_of(task, seed, **parameters).fit(X)
+    return code.transform(X), y, code.transform(X_test), y_test
+
+
 def run(task: Task, seed: int, start: int) -> Measures:
     """Train on the data and spikes of one seed from one random start; measure on the test rows."""
-    rng = np.random.default_rng(seed)
-    X, y = draw(rng, N_TRAIN, task.intervals)
-    X_test, y_test = draw(rng, N_TEST, WHOLE)
-    # The range is given, so that the code does not depend on where the training data happen to end.
-    encoder = PopulationEncoder(feature_range=(-1, 5), random_state=seed, **task.encoder)
-    model = make_pipeline(encoder, EPSNNRegressor(hidden_layer_sizes=(128,), random_state=start))
+    X, y, X_test, y_test = rows_of(task, seed)
+    model = make_pipeline(encoder_of(task, seed), EPSNNRegressor(hidden_layer_sizes=(128,), random_state=start))
     began = perf_counter()
     model.fit(X, y)
     seconds = perf_counter() - began

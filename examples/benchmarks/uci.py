@@ -23,7 +23,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _common import Bar, Measures, Row, bar_row, print_columns, regressor_measures, report
+from _common import Arrays, Bar, Measures, Row, bar_row, print_columns, regressor_measures, report
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import BayesianRidge
@@ -119,15 +119,21 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     return table[:, :-1], table[:, -1]
 
 
-def measure(X: np.ndarray, y: np.ndarray, method: Method, split: int) -> Measures:
-    """Train and test a method on one split."""
+def standardised(X: np.ndarray, y: np.ndarray, split: int) -> tuple[Arrays, float]:
+    """Training and test rows of one split, standardised on the training rows, and the target's scale."""
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.1, random_state=split)
     features, target = StandardScaler().fit(X), StandardScaler().fit(y[:, None])
+    y, y_test = (target.transform(values[:, None])[:, 0] for values in (y, y_test))
+    return (features.transform(X), y, features.transform(X_test), y_test), float(target.scale_[0])
+
+
+def measure(X: np.ndarray, y: np.ndarray, method: Method, split: int) -> Measures:
+    """Train and test a method on one split."""
+    (X, y, X_test, y_test), scale = standardised(X, y, split)
     began = perf_counter()
-    z = target.transform(y[:, None])[:, 0]
-    mean, std = method(features.transform(X), z, features.transform(X_test), split)
+    mean, std = method(X, y, X_test, split)
     seconds = perf_counter() - began
-    measures = regressor_measures(target.mean_ + target.scale_ * mean, target.scale_ * std, y_test)
+    measures = regressor_measures(scale * mean, scale * std, scale * y_test)
     return {
         "RMSE": float(np.sqrt(measures["MSE"])),
         "log-likelihood": -measures["NLL"],

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from _common import SEEDS, Arrays, Measures, nll, pebce, spiking_mnist  # noqa: E402
-from regression import N_TEST, N_TRAIN, TASKS, WHOLE, draw  # noqa: E402
+from regression import TASKS, coded_rows, encoder_of, rows_of  # noqa: E402
 
 from sk_epsnn import PopulationEncoder  # noqa: E402
 
@@ -32,20 +32,17 @@ class Split(NamedTuple):
 
 def encoder(dataset: str, seed: int, width: float | str = "auto") -> PopulationEncoder:
     """The population code of a regression task."""
-    return PopulationEncoder(feature_range=(-1, 5), width=width, random_state=seed, **DATASETS[dataset].encoder)
+    return encoder_of(DATASETS[dataset], seed, width=width)
 
 
 def regression_data(dataset: str, seed: int) -> Arrays:
     """Training and test rows of a regression task, not coded."""
-    rng = np.random.default_rng(seed)
-    return *draw(rng, N_TRAIN, DATASETS[dataset].intervals), *draw(rng, N_TEST, WHOLE)
+    return rows_of(DATASETS[dataset], seed)
 
 
 def coded(dataset: str, seed: int, width: float | str = "auto") -> Arrays:
     """The same through the population code."""
-    X, y, X_test, y_test = regression_data(dataset, seed)
-    code = encoder(dataset, seed, width).fit(X)
-    return code.transform(X), y, code.transform(X_test), y_test
+    return coded_rows(DATASETS[dataset], seed, width=width)
 
 
 def classification(model: BaseEstimator, data: Arrays) -> Split:

@@ -413,6 +413,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             target[judges].astype(X.dtype),
             sample_weight[judges].astype(X.dtype),
         )
+        training = X[rows], target[rows], sample_weight[rows]
         start = replace(self._model, noise=None)
         self.history_.update(temperature=[], held_out=[])
         best, best_score = start, -np.inf
@@ -421,7 +422,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             for temperature in path:
                 if temperature is not None:
                     self._model = replace(self._model, network=self._model.network.at_temperature(temperature))
-                score = self._settle(X[rows], target[rows], sample_weight[rows], held_out, rng)
+                score = self._settle(*training, held_out, rng)
                 self.history_["temperature"].append(self.temperature_[0])
                 self.history_["held_out"].append(score)
                 if self.verbose:

@@ -13,10 +13,10 @@ import numpy as np
 
 #: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
 JOINT_FAN_IN = 256
-#: The same for hidden layers, where the settings say so: each of their units costs a matrix inverse per sweep.
-FEW_INPUTS = 32
 #: ... unless the covariance matrices of all units together would exceed this many numbers.
 JOINT_ENTRIES = 2**24
+#: Limit for hidden layers, where the settings say so: each of their units costs a matrix inverse per sweep.
+FEW_INPUTS = 32
 #: Grids of levels that have a name.
 NAMED_LEVELS = {"binary": (-1.0, 1.0), "ternary": (-1.0, 0.0, 1.0)}
 #: Inputs wider than this are not rotated: the eigenvectors cost n_features ** 3.
