@@ -201,7 +201,7 @@ def test_max_iter_tol_and_history(kind, hidden, data):
     assert len(model.history_["energy"]) == 3
     assert len(model.history_["step"]) == 3 * -(-len(data.y) // 20)
     assert all(0 < step <= 1 for step in model.history_["step"])
-    loose = kind(hidden, max_iter=30, tol=0.5, random_state=0).fit(data.X, data.y)
+    loose = kind(hidden, max_iter=30, tol=0.5, random_state=0, **all_rows(kind)).fit(data.X, data.y)
     assert loose.n_iter_ < 30 and loose.converged_
     energy = loose.history_["energy"]
     assert abs(energy[-1] - energy[-2]) < 0.5

@@ -206,6 +206,9 @@ def test_held_out_rows_choose_the_noise_and_the_temperature(curve):
     scores, temperatures = held.history_["held_out"], held.history_["temperature"]
     assert held.temperature_[0] == temperatures[int(np.argmax(scores))] and held.temperature_[1] == 1
     assert temperatures == [step for path in FEW_INPUTS_REGRESSOR.heating for step in path]
+    # Two passes at each temperature; one over all rows ends the search, and a given temperature allows more.
+    assert held.n_iter_ == 1 and len(held.history_["step"]) == 2 * len(temperatures) + 1
+    assert EPSNNRegressor(30, temperature=1.0, max_iter=3, tol=0, random_state=0).fit(X, y).n_iter_ == 3
     assert set(own.history_) == {"energy", "step"}
 
 

@@ -132,6 +132,10 @@ class BaseEPSNN(BaseEstimator):
     def _prepare(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
         """Whatever a new fit finds out before it trains on all rows."""
 
+    def _n_passes(self, n_samples: int) -> int:
+        """Passes of one fit over so many rows, at most."""
+        return self.max_iter
+
     # ------------------------------------------------------------------ training
 
     def _validate_X(self, X: Any, *, reset: bool) -> Any:
@@ -154,7 +158,7 @@ class BaseEPSNN(BaseEstimator):
         return list(gen_batches(n_samples, min(size, n_samples)))
 
     def _fit_epochs(self, X: Any, target: Array, sample_weight: Array) -> None:
-        """Algorithm 3: epochs of shuffled batches, until the energy settles or ``max_iter`` is reached."""
+        """Algorithm 3: epochs of shuffled batches, until the energy settles or there were enough."""
         X, target, sample_weight = _with_weight(X, target, sample_weight)
         n_samples = X.shape[0]
         rng = check_random_state(self.random_state)
@@ -164,7 +168,7 @@ class BaseEPSNN(BaseEstimator):
             first = slice(None) if self.shuffle else self._batches(n_samples)[0]
             self._set_up(X[first], target[first], sample_weight[first], rng)
             self._prepare(X, target, sample_weight, rng)
-        for _ in range(self.max_iter):
+        for _ in range(self._n_passes(n_samples)):
             if self._end_of_epoch(self._epoch(X, target, sample_weight, rng)):
                 break
         self._warn_if_refused(refused)

@@ -34,8 +34,9 @@ _NOISE_START = 0.1
 _JUDGED_PRIOR_MASS = 1e-4
 #: Fewer rows than this cannot judge a noise variance.
 _LEAST_HELD_OUT = 10
-#: Passes at each temperature of a path.
-_PASSES_PER_STEP = 6
+#: Where hidden layers are heated, passes at each temperature, and over all rows in the end: the first ones after a
+#: change of temperature predict best, and more of them fit the rows too closely.
+_PASSES_PER_STEP, _LAST_PASSES = 2, 1
 
 
 class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
@@ -104,8 +105,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Rows per batch. "auto" is 100; with hidden layers and at most 31 features, as few equal batches of at most
         10,000 rows as it takes.
     max_iter : int, default=20
-        Passes over the data, at most. Where rows are held out, as many at most go before; of several hidden
-        temperatures, each gets at most 6.
+        Passes over the data, at most. Where rows are held out, as many at most go before. Where they choose the hidden
+        temperature, each temperature gets at most 2 passes, and all rows get 1.
     damping : float in (0, 1], default=0.7
         Weight of the new site in ``schedule="average_ep"``; "newton" needs none.
     power : "auto" or float in [0, 1], default="auto"
@@ -430,6 +431,11 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
                 if score > best_score:
                     best, best_score = self._model, score
         self._model = best
+
+    def _n_passes(self, n_samples: int) -> int:
+        """Passes of one fit over so many rows, at most; few where the hidden layers were heated before."""
+        heated = self._heating() and self._n_held_out(n_samples) > 0
+        return min(self.max_iter, _LAST_PASSES) if heated else self.max_iter
 
     def _heating(self) -> tuple[tuple[float, ...], ...]:
         """Paths of hidden temperatures to try; none where the temperature is given."""
