@@ -29,12 +29,10 @@ from sk_epsnn.estimators._settings import (
     NAMED_LEVELS,
     ROTATION_LIMIT,
     AutoSettings,
+    adapted,
     automatic_batch_size,
-    deeper,
     is_discrete,
     level_grid,
-    on_levels,
-    on_sparse,
     per_layer,
     plain_ep,
     resolve,
@@ -314,13 +312,9 @@ class BaseEPSNN(BaseEstimator):
     @property
     def _auto(self) -> AutoSettings:
         n_layers = len(self._hidden_widths()) + 1
-        auto = self._auto_settings(n_layers)
-        if is_discrete(self.weight_type):
-            auto = on_levels(auto)
-        auto = deeper(auto, n_layers)
         prior = PRIORS[self.prior] if isinstance(self.prior, str) else self.prior
-        if prior.sparse and n_layers > 1:
-            auto = on_sparse(auto)
+        discrete = is_discrete(self.weight_type)
+        auto = adapted(self._auto_settings(n_layers), n_layers, discrete=discrete, sparse=prior.sparse)
         return plain_ep(auto) if self.schedule == "average_ep" else auto
 
     def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:

@@ -70,8 +70,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.5 with one or two hidden layers (0.3 for discrete weights), 1 with more (0 where ``prior_variance`` is a
-        number or the prior is not Gaussian).
+        0.5 with one hidden layer (0.3 for discrete weights), 0.3 with two, 0.5 with more (0 where ``prior_variance``
+        is a number or the prior is not Gaussian).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
@@ -97,8 +97,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     damping : float in (0, 1], default=0.7
         Weight of the new site in ``schedule="average_ep"``; "newton" needs none.
     power : "auto" or float in [0, 1], default="auto"
-        Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 0.1. With
-        ``schedule="average_ep"`` it is 1.
+        Exponent alpha of power EP at the outputs: 1 is EP, 0 the variational limit. "auto" is 0.1, or
+        0.5 with more than two hidden layers. With ``schedule="average_ep"`` it is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer; below 1 the posterior is colder than Bayes' rule says.
         "auto" is 0.3, or 0.2 for a single layer of continuous weights. With ``schedule="average_ep"`` it is 1.

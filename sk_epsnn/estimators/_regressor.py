@@ -73,8 +73,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior_anchor : "auto" or float, default="auto"
         Size of random prior means of the hidden layers' weights, in prior standard deviations. It keeps hidden
         neurons different from each other. With 0 only the starting point is random, not the prior. "auto" is
-        0.15 with at most 31 features; with more it is 0.3 with one hidden layer and 1 with several (0 where
-        ``prior_variance`` is a number or the prior is not Gaussian).
+        0.15 with at most 31 features and at most two hidden layers; else it is 0.3 with one hidden layer and 1 with
+        several (0 where ``prior_variance`` is a number or the prior is not Gaussian).
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is

@@ -99,31 +99,28 @@ ON_LEVELS = {
     SHALLOW_REGRESSOR: {"output_variance": 5.0},
     DEEP_REGRESSOR: {"output_variance": 15.0, "temperature": 0.55},
 }
+#: The same for spike-and-slab priors with hidden layers: many weights are off.
+ON_SLABS = {"output_variance": 20.0}
+#: The same by the number of layers of weights, the last entry also for more. Signals die out if anchors are weak: the
+#: more so the smaller the batches, and with three hidden layers also the closer the exponent is to 0.
+DEEPER: dict[AutoSettings, dict[int, dict[str, float]]] = {
+    DEEP_CLASSIFIER: {3: {"prior_anchor": 0.3}, 4: {"prior_anchor": 0.5, "power": 0.5}},
+    DEEP_REGRESSOR: {3: {"prior_anchor": 1.0}, 4: {"prior_anchor": 1.0, "power": 1.0}},
+    FEW_INPUTS_REGRESSOR: {4: {"prior_anchor": 1.0, "power": 1.0}},
+}
 #: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
 THRESHOLD_NOISE = float(np.pi**2 / 3)
 
 
-def on_levels(settings: AutoSettings) -> AutoSettings:
-    """The same for discrete weights."""
-    return replace(settings, **ON_LEVELS[settings])
-
-
-def on_sparse(settings: AutoSettings) -> AutoSettings:
-    """The same for spike-and-slab priors with hidden layers: many weights are off."""
-    return replace(settings, output_variance=20.0)
-
-
-def deeper(settings: AutoSettings, n_layers: int) -> AutoSettings:
-    """The same for a network of ``n_layers`` layers of weights.
-
-    With two hidden layers signals die out if anchors are weak and batches small; with three or more, unless anchors are
-    strong and it is plain EP.
-    """
-    if n_layers <= 2:
-        return settings
-    if n_layers == 3:
-        return replace(settings, prior_anchor=settings.prior_anchor if settings.batch_size >= 1000 else 1.0)
-    return replace(settings, prior_anchor=1.0, power=1.0)
+def adapted(settings: AutoSettings, n_layers: int, *, discrete: bool, sparse: bool) -> AutoSettings:
+    """The same for so many layers of weights, which are on levels if discrete, and many of them off if sparse."""
+    changes: dict[str, Any] = {}
+    if discrete:
+        changes |= ON_LEVELS[settings]
+    changes |= DEEPER.get(settings, {}).get(min(n_layers, 4), {})
+    if sparse and n_layers > 1:
+        changes |= ON_SLABS
+    return replace(settings, **changes)
 
 
 def plain_ep(settings: AutoSettings) -> AutoSettings:
