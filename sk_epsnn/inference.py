@@ -26,6 +26,9 @@ from sk_epsnn.weights import JointWeights, WeightMoments, Weights
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
 SHORTEST_STEP = 1e-3
+#: A direction of independent weights is accurate enough at this fraction of the first residual, or after so many steps.
+CG_TOL = 0.05
+CG_STEPS = 30
 #: Average EP may lose this much energy, in nats per sample, before its update counts as diverged.
 ENERGY_SLACK = 0.01
 #: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
@@ -177,7 +180,6 @@ def newton(
     *,
     step: float,
     n_sweeps: int,
-    cg_steps: int,
     tol: float,
 ) -> BatchResult:
     """Energy-checked Newton steps towards the fixed point of average EP.
@@ -197,8 +199,6 @@ def newton(
         Length that worked last; twice this is tried first.
     n_sweeps : int
         Forward and backward passes.
-    cg_steps : int
-        Conjugate-gradient steps for layers of independent weights.
     tol : float
         Stop when a sweep raises the energy by less than ``tol`` nats per sample.
 
@@ -210,7 +210,7 @@ def newton(
     ascent = _Ascent(network, batch, cavities)
     for _ in range(n_sweeps):
         before = ascent.energy
-        step, gain = ascent.sweep(min(1.0, 2 * step), cg_steps, counts)
+        step, gain = ascent.sweep(min(1.0, 2 * step), counts)
         if max(gain, abs(ascent.energy - before)) < tol * batch.mass:
             break
     posteriors = ascent.here.posteriors
@@ -250,7 +250,7 @@ class _Ascent:
         """Energy up to the part of KL that depends on the covariances only."""
         return self.here.data_energy - _mean_kl(self.here.posteriors, self.cavities)
 
-    def sweep(self, step: float, cg_steps: int, counts: UpdateCounts) -> tuple[float, float]:
+    def sweep(self, step: float, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
         _, messages, _ = self.network.backward(self.here.up, self.batch.target, self.here.weights, counts)
         sample_weight = self.batch.sample_weight
@@ -262,7 +262,6 @@ class _Ascent:
                 posterior,
                 cavity,
                 layer.temperature,
-                cg_steps,
                 counts,
             )
             for message, inputs, posterior, cavity, layer in zip(
@@ -376,7 +375,6 @@ def _newton_direction(
     posterior: Weights,
     cavity: Weights,
     temperature: float,
-    cg_steps: int,
     counts: UpdateCounts,
 ) -> _Solution:
     """Solve ``(C + diag k + p^T diag(c) p) delta = g^T p - k m - cost`` for each unit.
@@ -408,7 +406,7 @@ def _newton_direction(
         image = inputs.mean @ direction.T
         return diagonal * direction + (curvature * image).T @ inputs.mean, image
 
-    delta, image = conjugate_gradient(operator, gradient, diagonal + curvature.T @ inputs.square, cg_steps)
+    delta, image = conjugate_gradient(operator, gradient, diagonal + curvature.T @ inputs.square, CG_STEPS, CG_TOL)
     return _Solution(delta, image, site)
 
 

@@ -158,9 +158,11 @@ def conjugate_gradient(
     target: Array,
     preconditioner: Array,
     n_steps: int,
-    tol: float = 1e-2,
+    tol: float,
 ) -> tuple[Array, Array]:
     """Solve one positive definite system per row, all rows at once, by preconditioned conjugate gradients.
+
+    The rows are independent, but share the stopping rule: together they are one block diagonal system.
 
     Parameters
     ----------
@@ -173,8 +175,8 @@ def conjugate_gradient(
         Diagonal of ``A`` (Jacobi).
     n_steps : int
         At most this many steps.
-    tol : float, default=1e-2
-        Stop when every row's preconditioned residual has fallen by this factor.
+    tol : float
+        Stop when the norm of the preconditioned residuals of all rows has fallen to this fraction.
 
     Returns
     -------
@@ -186,7 +188,7 @@ def conjugate_gradient(
     residual = target
     direction = residual / preconditioner
     rho = (residual * direction).sum(1)
-    goal = tol * tol * rho
+    goal = tol * tol * rho.sum()
     image: Array | None = None
     tiny = np.finfo(target.dtype).tiny
     for _ in range(n_steps):
@@ -197,7 +199,7 @@ def conjugate_gradient(
         residual = residual - step[:, None] * product
         scaled = residual / preconditioner
         rho_new = (residual * scaled).sum(1)
-        if (rho_new <= goal).all():
+        if rho_new.sum() <= goal:
             break
         direction = scaled + (rho_new / np.maximum(rho, tiny))[:, None] * direction
         rho = rho_new

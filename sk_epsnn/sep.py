@@ -33,8 +33,6 @@ class Schedule:
     ----------
     name : {"newton", "average_ep"}
     n_sweeps : int
-    cg_steps : int
-        For "newton".
     damping : float
         For "average_ep".
     tol : float
@@ -43,7 +41,6 @@ class Schedule:
 
     name: str
     n_sweeps: int
-    cg_steps: int
     damping: float
     tol: float
 
@@ -199,7 +196,6 @@ def _work(model: Model, batch: Batch, cavities: list[Weights], schedule: Schedul
         cavities,
         step=model.step,
         n_sweeps=schedule.n_sweeps,
-        cg_steps=schedule.cg_steps,
         tol=schedule.tol,
     )
 

@@ -52,7 +52,7 @@ def test_schedules_share_their_fixed_point(kind):
     network, batch = one_layer(5, 2, output_of(kind, 2)), data(200, 5, 2, kind)
     cavities = cavities_of(network)
     slow = average_ep(network, batch, cavities, damping=0.3, n_sweeps=2000, tol=1e-12, leave_one_out=False)
-    fast = newton(network, batch, cavities, step=1.0, n_sweeps=60, cg_steps=20, tol=0.0)
+    fast = newton(network, batch, cavities, step=1.0, n_sweeps=60, tol=0.0)
     assert slow.accepted
     np.testing.assert_allclose(fast.posteriors[0].mean, slow.posteriors[0].mean, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(fast.posteriors[0].precision, slow.posteriors[0].precision, rtol=1e-5)
@@ -93,7 +93,7 @@ def test_newton_never_lowers_the_energy(kind, power):
     network = two_layers(6, 12, 2, output_of(kind, 2), seed=1, power=power)
     cavities = cavities_of(network)
     before = energy(network, batch, cavities, cavities)
-    result = newton(network, batch, cavities, step=1.0, n_sweeps=15, cg_steps=4, tol=0.0)
+    result = newton(network, batch, cavities, step=1.0, n_sweeps=15, tol=0.0)
     assert np.isfinite(result.energy)
     assert result.energy > before
     np.testing.assert_allclose(energy(network, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
@@ -104,7 +104,7 @@ def test_newton_gradient_vanishes_at_its_fixed_point():
     batch = data(120, 4, 1, "sigmoid")
     network = one_layer(4, 1, SigmoidOutput(), joint=True)
     cavities = cavities_of(network)
-    result = newton(network, batch, cavities, step=1.0, n_sweeps=60, cg_steps=4, tol=0.0)
+    result = newton(network, batch, cavities, step=1.0, n_sweeps=60, tol=0.0)
     q = result.posteriors[0]
     for j in range(4):
         shift = np.zeros((1, 4))
@@ -121,7 +121,7 @@ def test_gaussian_layer_is_bayesian_linear_regression(weights):
     weight = np.ones(n) if weights == "ones" else np.random.default_rng(1).uniform(0.1, 3, n)
     batch = replace(batch, sample_weight=weight)
     network = one_layer(n_in, 1, output_of("gaussian", 1), joint=True, power=0.0, variance=2.0)
-    q = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=5, cg_steps=1, tol=0.0).posteriors[0]
+    q = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=5, tol=0.0).posteriors[0]
     x = batch.inputs.mean
     precision = np.eye(n_in) / 2.0 + (x * weight[:, None]).T @ x / NOISE
     mean = np.linalg.solve(precision, x.T @ (weight[:, None] * batch.target) / NOISE)[:, 0]
@@ -160,7 +160,7 @@ def test_two_weights_against_a_grid(output, log_likelihood, mean_error, sd_error
     )
     batch = Batch(observed(x), target, np.ones(40))
     network = one_layer(2, 1, output, joint=True)
-    q = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=80, cg_steps=1, tol=0.0).posteriors[0]
+    q = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=80, tol=0.0).posteriors[0]
     mean, sd = grid_posterior(batch, log_likelihood)
     assert np.abs(q.mean[0] - mean).max() < mean_error * sd.max()
     np.testing.assert_allclose(np.sqrt(np.diag(np.linalg.inv(q.precision[0]))), sd, rtol=sd_error)
@@ -174,7 +174,7 @@ def test_tiny_network_against_importance_sampling(hidden):
     x = np.hstack([rng.uniform(-2, 2, (12, 1)), np.ones((12, 1))])
     target = np.where(x[:, :1] > 0, 1.0, -1.0)
     batch = Batch(observed(x), target, np.ones(12))
-    result = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=100, cg_steps=10, tol=0.0)
+    result = newton(network, batch, cavities_of(network), step=1.0, n_sweeps=100, tol=0.0)
     trained = replace(
         network, layers=[replace(a, posterior=q) for a, q in zip(network.layers, result.posteriors, strict=True)]
     )

@@ -215,11 +215,32 @@ def test_conjugate_gradient_waits_for_the_slowest_row():
     np.testing.assert_allclose(solution, np.linalg.solve(matrices, target[:, :, None])[:, :, 0], rtol=0, atol=1e-8)
 
 
+def test_conjugate_gradient_stops_by_the_residual_of_all_rows_together():
+    """A row of small residual may be far from its own solution: it hardly counts."""
+    matrices, target, X = definite_systems(2, 12, seed=5)
+    matrices[0], matrices[1] = np.eye(12), 1e-4 * matrices[1]
+    target[1] *= 1e-6
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+
+    def n_steps(*rows):
+        calls = []
+
+        def operator(v):
+            calls.append(1)
+            return (matrices[[*rows]] @ v[:, :, None])[:, :, 0], X @ v.T
+
+        conjugate_gradient(operator, target[[*rows]], diagonal[[*rows]], n_steps=100, tol=0.01)
+        return len(calls)
+
+    assert n_steps(0) == n_steps(0, 1) == 1
+    assert n_steps(1) > 3
+
+
 def test_conjugate_gradient_zero_target():
     matrices, target, X = definite_systems(2, 5, seed=3)
     diagonal = np.diagonal(matrices, axis1=1, axis2=2)
     solution, image = conjugate_gradient(
-        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), np.zeros_like(target), diagonal, n_steps=3
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), np.zeros_like(target), diagonal, n_steps=3, tol=0.1
     )
     np.testing.assert_array_equal(solution, 0)
     np.testing.assert_array_equal(image, 0)

@@ -16,8 +16,8 @@ from sk_epsnn.priors import GaussianPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb, judge
 
 NOISE = 0.5
-NEWTON = Schedule("newton", n_sweeps=30, cg_steps=10, damping=0.7, tol=0.0)
-AVERAGE = Schedule("average_ep", n_sweeps=500, cg_steps=0, damping=0.2, tol=1e-10)
+NEWTON = Schedule("newton", n_sweeps=30, damping=0.7, tol=0.0)
+AVERAGE = Schedule("average_ep", n_sweeps=500, damping=0.2, tol=1e-10)
 
 
 def gaussian_model(n_in, joint=True, power=0.0, noise=None):

@@ -47,10 +47,8 @@ from sk_epsnn.weights import LevelWeights, WeightMoments
 
 #: Rows predicted at a time: bounds the memory of a prediction whatever the number of rows.
 _PREDICT_ROWS = 4096
-#: Conjugate-gradient steps per sweep: principal axes, or a diagonal preconditioner, make few enough.
-_CG_STEPS = 4
-#: A batch is left when a sweep gains less than this share of ``tol`` per sample.
-_SWEEP_TOL = 0.1
+#: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
+_SWEEP_TOL = 1e-4
 _INPUT_CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
@@ -322,9 +320,8 @@ class BaseEPSNN(BaseEstimator):
         schedule = Schedule(
             self.schedule,
             n_sweeps=resolve(self.n_sweeps, self._auto.n_sweeps),
-            cg_steps=_CG_STEPS,
             damping=self.damping,
-            tol=_SWEEP_TOL * self.tol,
+            tol=min(_SWEEP_TOL, 0.1 * self.tol),
         )
         batch = Batch(observed(self._basis.transform(X)), target.astype(X.dtype), sample_weight.astype(X.dtype))
         self._model, result = absorb(self._model, batch, schedule, total)
