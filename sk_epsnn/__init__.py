@@ -2,7 +2,7 @@
 
 from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty
+from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Uncertainty",
     "WeightPrior",
     "__version__",
+    "merge",
 ]

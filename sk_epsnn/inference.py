@@ -62,11 +62,18 @@ class BatchResult:
 
 def energy(network: Network, batch: Batch, posteriors: list[Weights], cavities: list[Weights]) -> float:
     """``F(q) = sum_n log Z_n(q) - KL(q || q_c)`` in nats: what a batch makes of a posterior."""
+    return log_evidence(network, batch, posteriors) - divergence(network, posteriors, cavities)
+
+
+def log_evidence(network: Network, batch: Batch, posteriors: list[Weights]) -> float:
+    """``sum_n log Z_n(q)`` in nats."""
     weights = _moments(network, posteriors, batch.target.dtype)
-    last = network.forward(batch.inputs, weights).potentials[-1]
-    return (
-        _data_energy(network, batch, last) - _mean_kl(posteriors, cavities) - _spread_kl(network, posteriors, cavities)
-    )
+    return _data_energy(network, batch, network.forward(batch.inputs, weights).potentials[-1])
+
+
+def divergence(network: Network, posteriors: list[Weights], cavities: list[Weights]) -> float:
+    """``KL(q || q_c)`` in nats, its covariance part times the temperature of each layer."""
+    return _mean_kl(posteriors, cavities) + _spread_kl(network, posteriors, cavities)
 
 
 def average_ep(
@@ -439,4 +446,4 @@ def _largest_move(old: list[Weights], new: list[Weights]) -> float:
     return max(float((np.abs(b.mean - a.mean) / size).max()) for a, b, size in zip(old, new, sizes, strict=True))
 
 
-__all__ = ["Batch", "BatchResult", "average_ep", "energy", "newton"]
+__all__ = ["Batch", "BatchResult", "average_ep", "divergence", "energy", "log_evidence", "newton"]

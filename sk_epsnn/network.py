@@ -51,6 +51,25 @@ class PriorRule:
     constant: bool
 
 
+class Evidence(NamedTuple):
+    """Natural parameters of a factor on the weights of a layer, shapes as in `Weights`; not always a density."""
+
+    precision: Array
+    shift: Array
+
+    def plus(self, other: Evidence) -> Evidence:
+        """Product of the factors."""
+        return Evidence(self.precision + other.precision, self.shift + other.shift)
+
+    def times(self, exponent: float) -> Evidence:
+        """Power of the factor."""
+        return Evidence(exponent * self.precision, exponent * self.shift)
+
+    def minus(self, other: Evidence) -> Evidence:
+        """Quotient of the factors."""
+        return Evidence(self.precision - other.precision, self.shift - other.shift)
+
+
 @dataclass
 class Layer:
     """The weights into one layer of neurons.
@@ -76,6 +95,17 @@ class Layer:
     def moments(self, dtype: np.dtype) -> WeightMoments:
         """Moments of the posterior at the layer's temperature."""
         return self.posterior.moments(self.temperature, dtype)
+
+    def evidence(self) -> Evidence:
+        """What the data say: the posterior without the prior."""
+        prior, posterior = self.prior, self.posterior
+        return Evidence(posterior.precision - prior.precision, posterior.shift - prior.shift)
+
+    def with_evidence(self, evidence: Evidence) -> Layer:
+        """The same prior with this evidence."""
+        prior = self.prior
+        posterior = prior.with_natural(prior.precision + evidence.precision, prior.shift + evidence.shift)
+        return replace(self, posterior=posterior)
 
     def _without_prior(self, site: tuple[Array, Array]) -> tuple[Array, Array]:
         """Precision and shift of each weight's density with the prior's site taken out: what the data say."""

@@ -13,13 +13,15 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from sk_epsnn.activations import GaussianOutput
-from sk_epsnn.inference import Batch, BatchResult, average_ep, newton
-from sk_epsnn.network import Network
+from sk_epsnn.inference import Batch, BatchResult, average_ep, divergence, log_evidence, newton
+from sk_epsnn.network import Evidence, Network
 from sk_epsnn.numerics import Array
 from sk_epsnn.sites import UpdateCounts
 from sk_epsnn.weights import Weights
@@ -70,6 +72,10 @@ class NoiseEvidence:
         """The same prior with ``mass`` observations that make ``variance`` the estimate."""
         return replace(self, mass=mass, squares=variance * (self.prior_mass + mass) - self.prior_squares)
 
+    def plus(self, other: NoiseEvidence, times: int = 1) -> NoiseEvidence:
+        """Add what another one has observed, or take it out with ``times=-1``; the prior stays."""
+        return replace(self, mass=self.mass + times * other.mass, squares=self.squares + times * other.squares)
+
     @property
     def variance(self) -> Array:
         """Current estimate, shape (n_out,)."""
@@ -101,6 +107,26 @@ class NoiseEvidence:
         return replace(self, mass=mass, squares=squares(np.exp(low)))
 
 
+class Change(NamedTuple):
+    """What a model has learned since an earlier state: everything in it adds up.
+
+    Attributes
+    ----------
+    layers : list of Evidence
+    mass : float
+    noise : NoiseEvidence or None
+    counts : UpdateCounts
+    step : float
+        Newton step length that worked last; of several, the shortest.
+    """
+
+    layers: list[Evidence]
+    mass: float
+    noise: NoiseEvidence | None
+    counts: UpdateCounts
+    step: float
+
+
 @dataclass(frozen=True)
 class Model:
     """A network with what stochastic EP must remember of the past; replaced, never changed, by `absorb`.
@@ -123,6 +149,64 @@ class Model:
     step: float = 1.0
     noise: NoiseEvidence | None = None
     counts: UpdateCounts = field(default_factory=UpdateCounts)
+
+    def log_evidence(self, batch: Batch) -> float:
+        """Summed log evidence of rows, in nats."""
+        return log_evidence(self.network, batch, [layer.posterior for layer in self.network.layers])
+
+    def divergence(self) -> float:
+        """Divergence of the posterior from the prior, in nats."""
+        layers = self.network.layers
+        return divergence(self.network, [layer.posterior for layer in layers], [layer.prior for layer in layers])
+
+    def recentred(self, other: Model) -> Model:
+        """The covariances of this model with the means of another, where these are free of each other."""
+        pairs = zip(self.network.layers, other.network.layers, strict=True)
+        layers = [replace(mine, posterior=mine.posterior.recentred(theirs.posterior)) for mine, theirs in pairs]
+        return replace(self, network=replace(self.network, layers=layers))
+
+    def since(self, start: Model) -> Change:
+        """What was learned since an earlier state of this model."""
+        return Change(
+            [a.evidence().minus(b.evidence()) for a, b in zip(self.network.layers, start.network.layers, strict=True)],
+            self.mass - start.mass,
+            self.noise and self.noise.plus(start.noise, -1),
+            self.counts.since(start.counts),
+            self.step,
+        )
+
+    def plus(self, changes: Sequence[Change], step: float = 1.0) -> Model:
+        """Add, in this order, what was learned apart by models that all started here; what this one knows counts once.
+
+        Parameters
+        ----------
+        changes : sequence of Change
+        step : float in (0, 1], default=1
+            Fraction of the changes of the posterior to take.
+
+        Raises
+        ------
+        ValueError
+            If the sum is no posterior.
+        """
+        evidence = [layer.evidence() for layer in self.network.layers]
+        model = self
+        for change in changes:
+            evidence = [mine.plus(theirs.times(step)) for mine, theirs in zip(evidence, change.layers, strict=True)]
+            model = replace(
+                model,
+                mass=model.mass + change.mass,
+                noise=model.noise and model.noise.plus(change.noise),
+                counts=model.counts.plus(change.counts),
+            )
+        layers = [layer.with_evidence(e) for layer, e in zip(self.network.layers, evidence, strict=True)]
+        if not all(layer.posterior.is_proper for layer in layers):
+            raise ValueError("The evidence does not add up to a posterior: some precisions would not be positive.")
+        counts = replace(model.counts)
+        network = replace(self.network, layers=[layer.with_refreshed_prior(counts) for layer in layers])
+        if model.noise is not None:
+            network = replace(network, output=GaussianOutput(model.noise.variance))
+        return replace(model, network=network, counts=counts, step=min(change.step for change in changes))
 
 
 def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) -> tuple[Model, BatchResult]:

@@ -78,6 +78,10 @@ class UpdateCounts:
         mine, theirs = self.as_dict(), other.as_dict()
         return UpdateCounts(**{k: mine[k] + theirs[k] for k in mine})
 
+    def since(self, start: UpdateCounts) -> UpdateCounts:
+        """What has been counted since an earlier state."""
+        return self.plus(UpdateCounts(**{k: -v for k, v in start.as_dict().items()}))
+
 
 def bound_precision(precision: Array, counts: UpdateCounts) -> Array:
     """Site precisions clipped at zero from below.

@@ -65,6 +65,11 @@ class Weights(ABC):
     def with_natural(self, precision: Array, shift: Array) -> Self:
         """Density of the same family with the given natural parameters."""
 
+    @property
+    @abstractmethod
+    def is_proper(self) -> bool:
+        """Whether the natural parameters belong to a density."""
+
     @abstractmethod
     def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
         """Mean and ``temperature`` times the covariance."""
@@ -186,6 +191,11 @@ class IndependentWeights(GaussianWeights):
         """See `GaussianWeights.from_natural`."""
         return cls(precision, shift / precision)
 
+    @property
+    def is_proper(self) -> bool:
+        """See `Weights.is_proper`."""
+        return bool((self.precision > 0).all())
+
     def times(self, vectors: Array) -> Array:
         """Elementwise product."""
         return self.precision * vectors
@@ -215,6 +225,11 @@ class JointWeights(GaussianWeights):
     def from_natural(cls, precision: Array, shift: Array) -> Self:
         """See `GaussianWeights.from_natural`."""
         return cls(precision, np.linalg.solve(precision, shift[:, :, None])[:, :, 0])
+
+    @property
+    def is_proper(self) -> bool:
+        """See `Weights.is_proper`."""
+        return bool((np.linalg.eigvalsh(self.precision) > 0).all())
 
     def times(self, vectors: Array) -> Array:
         """Matrix-vector product, one matrix per unit."""
@@ -318,6 +333,11 @@ class LevelWeights(Weights):
     def with_natural(self, precision: Array, shift: Array) -> Self:
         """See `Weights.with_natural`."""
         return type(self)(precision, shift, self.levels, self.log_probabilities, self.constant)
+
+    @property
+    def is_proper(self) -> bool:
+        """See `Weights.is_proper`; any numbers will do but for a bias."""
+        return bool((self.precision[:, self.n_discrete :] > 0).all())
 
     def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
         """See `Weights.moments`."""

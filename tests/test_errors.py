@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor
-from sk_epsnn.estimators import _base
+from sk_epsnn.estimators import _training
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -208,6 +208,7 @@ BAD_PARAMETERS = [
     ("temperature", [1.0, 1.0, 1.0], "give one number, or one per layer"),
     ("temperature", [np.nan], "must be positive and finite in every layer"),
     ("tol", -1e-3, r"float in the range \[0.0, inf\)"),
+    ("n_shards", 0, r"int in the range \[1, inf\)"),
     ("shuffle", "no", "must be an instance of 'bool'"),
     ("warm_start", "no", "must be an instance of 'bool'"),
     ("n_jobs", 1.5, "must be an int in the range"),
@@ -323,7 +324,7 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
     """Ctrl-C in the second batch of a fit, or in the batch of a stream."""
     options = {"hidden_layer_sizes": hidden, "batch_size": 12, "warm_start": warm_start}
     model = start(kind, **options)
-    absorb, calls = _base.absorb, []
+    absorb, calls = _training.absorb, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -331,7 +332,7 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
             raise KeyboardInterrupt
         return absorb(*arguments)
 
-    monkeypatch.setattr("sk_epsnn.estimators._base.absorb", interrupted)
+    monkeypatch.setattr("sk_epsnn.estimators._training.absorb", interrupted)
     before = freeze(vars(model))
     with pytest.raises(KeyboardInterrupt):
         call(model, method, X, KINDS[kind])
@@ -352,7 +353,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sk_epsnn.estimators._base.absorb", interrupted)
+    monkeypatch.setattr("sk_epsnn.estimators._training.absorb", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call(model, "partial_fit", X[15:], KINDS[kind][15:])
     assert freeze(vars(model)) == before
@@ -362,7 +363,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
 @KIND
 def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
     """A warning in the call whose batch was refused, none in the next one."""
-    absorb = _base.absorb
+    absorb = _training.absorb
 
     def refuse(model, *arguments):
         _, result = absorb(model, *arguments)
@@ -370,7 +371,7 @@ def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
 
     model = fitted(kind)
     before = model.predict(X)
-    monkeypatch.setattr(_base, "absorb", refuse)
+    monkeypatch.setattr(_training, "absorb", refuse)
     with pytest.warns(
         ConvergenceWarning, match="1 batch update.*Use schedule='newton'.*or a smaller damping"
     ) as record:

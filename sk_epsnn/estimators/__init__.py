@@ -2,6 +2,7 @@
 
 from sk_epsnn.estimators._base import PotentialMoments, Uncertainty
 from sk_epsnn.estimators._classifier import EPSNNClassifier
+from sk_epsnn.estimators._merge import merge
 from sk_epsnn.estimators._regressor import EPSNNRegressor
 
-__all__ = ["EPSNNClassifier", "EPSNNRegressor", "PotentialMoments", "Uncertainty"]
+__all__ = ["EPSNNClassifier", "EPSNNRegressor", "PotentialMoments", "Uncertainty", "merge"]

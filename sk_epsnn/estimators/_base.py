@@ -37,16 +37,14 @@ from sk_epsnn.estimators._settings import (
     plain_ep,
     resolve,
 )
-from sk_epsnn.inference import Batch
+from sk_epsnn.estimators._training import PREDICT_ROWS, Rows, absorb_apart
 from sk_epsnn.mixing import observed
 from sk_epsnn.network import Spread
 from sk_epsnn.numerics import Array
 from sk_epsnn.priors import PRIORS, GaussianPrior, WeightPrior
-from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb
+from sk_epsnn.sep import Model, NoiseEvidence, Schedule
 from sk_epsnn.weights import LevelWeights, WeightMoments
 
-#: Rows predicted at a time: bounds the memory of a prediction whatever the number of rows.
-_PREDICT_ROWS = 4096
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4
 _INPUT_CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
@@ -101,6 +99,7 @@ class BaseEPSNN(BaseEstimator):
         "n_sweeps": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "fit_intercept": ["boolean"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "n_shards": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "damping": [Interval(Real, 0, 1, closed="right")],
         "power": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
@@ -125,7 +124,7 @@ class BaseEPSNN(BaseEstimator):
         """Start of a learned noise variance; None where there is none to learn."""
         return None
 
-    def _prepare(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
+    def _prepare(self, rows: Rows, rng: np.random.RandomState) -> None:
         """Whatever a new fit finds out before it trains on all rows."""
 
     def _n_passes(self, n_samples: int) -> int:
@@ -155,48 +154,71 @@ class BaseEPSNN(BaseEstimator):
 
     def _fit_epochs(self, X: Any, target: Array, sample_weight: Array) -> None:
         """Algorithm 3: epochs of shuffled batches, until the energy settles or there were enough."""
-        X, target, sample_weight = _with_weight(X, target, sample_weight)
-        n_samples = X.shape[0]
+        rows = _with_weight(X, target, sample_weight)
         rng = check_random_state(self.random_state)
         refused = self._n_refused()
         if not self._continuing:
             # Rows without an order may all take part in the set-up; a stream cannot look ahead of its first batch.
-            first = slice(None) if self.shuffle else self._batches(n_samples)[0]
-            self._set_up(X[first], target[first], sample_weight[first], rng)
-            self._prepare(X, target, sample_weight, rng)
-        for _ in range(self._n_passes(n_samples)):
-            if self._end_of_epoch(self._epoch(X, target, sample_weight, rng)):
+            first = slice(None) if self.shuffle else self._batches(rows.n_samples)[0]
+            self._set_up(rows.take(first), rng)
+            self._prepare(rows, rng)
+        shards = self._shards(rows, rng)
+        for _ in range(self._n_passes(rows.n_samples)):
+            if self._end_of_epoch(self._epoch(shards, rng)):
                 break
         self._warn_if_refused(refused)
 
-    def _epoch(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> float:
+    def _shards(self, rows: Rows, rng: np.random.RandomState) -> list[Rows]:
+        """The rows in parts that are worked on at once, in each pass the same."""
+        n_shards = min(self.n_shards, rows.n_samples)
+        if n_shards == 1:
+            return [rows]
+        order = rng.permutation(rows.n_samples) if self.shuffle else np.arange(rows.n_samples)
+        return [rows.take(part) for part in np.array_split(order, n_shards)]
+
+    def _epoch(self, shards: list[Rows], rng: np.random.RandomState) -> float:
         """One pass over the data in batches; returns the energy per unit of weight."""
-        n_samples = X.shape[0]
+        batches = [self._shuffled_batches(rows.n_samples, rng) for rows in shards]
+        total = sum(rows.mass for rows in shards)
+        return self._absorb(shards, batches, total) / total
+
+    def _shuffled_batches(self, n_samples: int, rng: np.random.RandomState) -> list[Any]:
+        """What chooses the rows of each batch of one pass."""
         batches = self._batches(n_samples)
-        total = float(sample_weight.sum(dtype=np.float64))
-        order = rng.permutation(n_samples) if self.shuffle and len(batches) > 1 else None
-        energy = 0.0
-        for rows in batches:
-            chosen = rows if order is None else order[rows]
-            energy += self._absorb(X[chosen], target[chosen], sample_weight[chosen], total)
-        return energy / total
+        if not self.shuffle or len(batches) == 1:
+            return batches
+        order = rng.permutation(n_samples)
+        return [order[rows] for rows in batches]
 
     def _absorb_stream(self, X: Any, target: Array, sample_weight: Array, first: bool) -> None:
         """One call of ``partial_fit``: the posterior so far becomes the prior of these rows."""
-        X, target, sample_weight = _with_weight(X, target, sample_weight)
+        rows = _with_weight(X, target, sample_weight)
         if not first and self._model.network.is_frozen:
             raise ValueError(
                 "The weights are frozen and cannot learn from more data; use the estimator before freeze()."
             )
         refused = self._n_refused()
         if first:
-            self._set_up(X, target, sample_weight, check_random_state(self.random_state))
-        energy = self._absorb(X, target, sample_weight, np.inf)
-        self._end_of_epoch(energy / float(sample_weight.sum(dtype=np.float64)))
+            self._set_up(rows, check_random_state(self.random_state))
+        self._end_of_epoch(self._absorb([rows], [[slice(None)]], np.inf) / rows.mass)
         self._warn_if_refused(refused)
 
-    def _set_up(self, X: Any, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
+    def _absorb(self, shards: list[Rows], batches: list[list[Any]], total: float) -> float:
+        """Absorb the batches of every shard; returns their energy in nats."""
+        schedule = Schedule(
+            self.schedule,
+            n_sweeps=resolve(self.n_sweeps, self._auto.n_sweeps),
+            damping=self.damping,
+            tol=min(_SWEEP_TOL, 0.1 * self.tol),
+        )
+        course = absorb_apart(self._model, self._basis, shards, batches, schedule, total, self.n_jobs)
+        self._model = course.model
+        self.history_["step"].extend(course.steps)
+        return course.energy
+
+    def _set_up(self, rows: Rows, rng: np.random.RandomState) -> None:
         """Everything that is decided once, from the data and the parameters: basis, units, priors, start."""
+        X, target, sample_weight = rows
         widths = [*self._hidden_widths(), target.shape[1]]
         hidden = self._hidden_neurons()
         grid, prior = self._weight_model()
@@ -315,19 +337,6 @@ class BaseEPSNN(BaseEstimator):
         auto = adapted(self._auto_settings(n_layers), n_layers, discrete=discrete, sparse=prior.sparse)
         return plain_ep(auto) if self.schedule == "average_ep" else auto
 
-    def _absorb(self, X: Any, target: Array, sample_weight: Array, total: float) -> float:
-        """Absorb one batch; returns its energy in nats."""
-        schedule = Schedule(
-            self.schedule,
-            n_sweeps=resolve(self.n_sweeps, self._auto.n_sweeps),
-            damping=self.damping,
-            tol=min(_SWEEP_TOL, 0.1 * self.tol),
-        )
-        batch = Batch(observed(self._basis.transform(X)), target.astype(X.dtype), sample_weight.astype(X.dtype))
-        self._model, result = absorb(self._model, batch, schedule, total)
-        self.history_["step"].append(result.step)
-        return result.energy
-
     def _end_of_epoch(self, energy: float) -> bool:
         """Note the energy per unit of weight; says whether it has settled."""
         before = self.history_["energy"][-1] if self.history_["energy"] else -np.inf
@@ -380,7 +389,7 @@ class BaseEPSNN(BaseEstimator):
         def predict(rows: slice) -> Spread:
             return self._model.network.predict_spread(observed(self._basis.transform(X[rows])), weights)
 
-        chunks = list(gen_batches(X.shape[0], _PREDICT_ROWS))
+        chunks = list(gen_batches(X.shape[0], PREDICT_ROWS))
         parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(predict)(rows) for rows in chunks)
         return Spread(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -564,14 +573,14 @@ def _holds_spikes(X: Any) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def _with_weight(X: Any, target: Array, sample_weight: Array) -> tuple[Any, Array, Array]:
+def _with_weight(X: Any, target: Array, sample_weight: Array) -> Rows:
     """The rows of positive weight: weight 0 stands for absence."""
-    kept = sample_weight > 0
+    rows, kept = Rows(X, target, sample_weight), sample_weight > 0
     if kept.all():
-        return X, target, sample_weight
+        return rows
     if not kept.any():
         raise ValueError("Every row has weight zero (sample_weight times class_weight); give one a positive weight.")
-    return X[kept], target[kept], sample_weight[kept]
+    return rows.take(kept)
 
 
 def refuse_huge(name: str, values: Array) -> None:

@@ -92,6 +92,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     batch_size : "auto" or int, default="auto"
         Rows per batch. "auto" cuts the rows into as few equal batches as it takes for none to be larger than 10,000
         with hidden layers or discrete weights, 1000 otherwise.
+    n_shards : int, default=1
+        Parts of the rows that every pass works on apart, ``n_jobs`` at a time, before what they have learned is added
+        up (the factors of Algorithm 3 of [1]_, in parallel). Each is cut into batches. The result depends on this
+        number, but not on ``n_jobs`` or on where the work is done: under ``joblib.parallel_config(backend="dask")``
+        that is the machines of a cluster.
     max_iter : int, default=10
         Passes over the data, at most.
     damping : float in (0, 1], default=0.7
@@ -104,7 +109,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         "auto" is 0.3, or 0.2 for a single layer of continuous weights. With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
-        batch is left when a sweep gains less than a tenth of it.
+        batch is left when a sweep gains less than a tenth of it, or than 1e-4.
     shuffle : bool, default=True
         Shuffle the rows before each pass. With False the rows are treated as a stream: the set-up (centre, axes,
         scale) comes from the first batch, as in `partial_fit`, instead of from all rows.
@@ -114,7 +119,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Continue from the last fit instead of starting anew. The old evidence is taken to come from the same data, so
         further passes do not count it twice.
     n_jobs : int or None, default=None
-        Threads used in prediction, over chunks of rows. Results do not depend on it.
+        Threads, or what ``joblib.parallel_config`` puts in their place, over the shards in training and over chunks of
+        rows in prediction. Results do not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seeds the random start and the order of the rows.
     verbose : int or bool, default=0
@@ -207,6 +213,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         n_sweeps="auto",
         fit_intercept=True,
         batch_size="auto",
+        n_shards=1,
         max_iter=10,
         damping=0.7,
         power="auto",
@@ -235,6 +242,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.n_sweeps = n_sweeps
         self.fit_intercept = fit_intercept
         self.batch_size = batch_size
+        self.n_shards = n_shards
         self.max_iter = max_iter
         self.damping = damping
         self.power = power

@@ -21,8 +21,8 @@ from sk_epsnn.estimators._settings import (
     AutoSettings,
     is_discrete,
 )
+from sk_epsnn.estimators._training import Rows
 from sk_epsnn.inference import Batch
-from sk_epsnn.mixing import observed
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence, judge
 
@@ -104,6 +104,11 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     batch_size : "auto" or int, default="auto"
         Rows per batch. "auto" is 100; with hidden layers and at most 31 features, as few equal batches of at most
         10,000 rows as it takes.
+    n_shards : int, default=1
+        Parts of the rows that every pass works on apart, ``n_jobs`` at a time, before what they have learned is added
+        up (the factors of Algorithm 3 of [1]_, in parallel). Each is cut into batches. The result depends on this
+        number, but not on ``n_jobs`` or on where the work is done: under ``joblib.parallel_config(backend="dask")``
+        that is the machines of a cluster.
     max_iter : int, default=20
         Passes over the data, at most. Where rows are held out, as many at most go before. Where they choose the hidden
         temperature, each temperature gets at most 2 passes, and all rows get 1.
@@ -120,7 +125,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         predicts them best (0.5 where no row is held out). With ``schedule="average_ep"`` it is 1.
     tol : float, default=1e-3
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
-        batch is left when a sweep gains less than a tenth of it.
+        batch is left when a sweep gains less than a tenth of it, or than 1e-4.
     shuffle : bool, default=True
         Shuffle the rows before each pass. With False the rows are treated as a stream: the set-up (centre, axes,
         scale) comes from the first batch, as in `partial_fit`, instead of from all rows.
@@ -128,7 +133,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Continue from the last fit instead of starting anew. The old evidence is taken to come from the same data, so
         further passes do not count it twice.
     n_jobs : int or None, default=None
-        Threads used in prediction, over chunks of rows. Results do not depend on it.
+        Threads, or what ``joblib.parallel_config`` puts in their place, over the shards in training and over chunks of
+        rows in prediction. Results do not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seeds the random start and the order of the rows.
     verbose : int or bool, default=0
@@ -224,6 +230,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         n_sweeps="auto",
         fit_intercept=True,
         batch_size="auto",
+        n_shards=1,
         max_iter=20,
         damping=0.7,
         power="auto",
@@ -251,6 +258,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         self.n_sweeps = n_sweeps
         self.fit_intercept = fit_intercept
         self.batch_size = batch_size
+        self.n_shards = n_shards
         self.max_iter = max_iter
         self.damping = damping
         self.power = power
@@ -397,24 +405,19 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         n_held_out = int(self.validation_fraction * n_samples)
         return n_held_out if n_held_out >= _LEAST_HELD_OUT else 0
 
-    def _prepare(self, X, target: Array, sample_weight: Array, rng: np.random.RandomState) -> None:
+    def _prepare(self, rows: Rows, rng: np.random.RandomState) -> None:
         """Choose the noise, and the hidden temperature where that is automatic, on held-out rows.
 
         Residuals of rows that the hidden layers have fitted are too small to tell the noise. Every path of
         temperatures starts from the untrained network; the step that predicts the held-out rows best is where training
         on all rows goes on.
         """
-        n_held_out = self._n_held_out(X.shape[0])
+        n_held_out = self._n_held_out(rows.n_samples)
         if n_held_out == 0:
             return
-        order = rng.permutation(X.shape[0])
-        judges, rows = order[:n_held_out], order[n_held_out:]
-        held_out = Batch(
-            observed(self._basis.transform(X[judges])),
-            target[judges].astype(X.dtype),
-            sample_weight[judges].astype(X.dtype),
-        )
-        training = X[rows], target[rows], sample_weight[rows]
+        order = rng.permutation(rows.n_samples)
+        held_out = rows.take(order[:n_held_out]).batch(self._basis)
+        shards = self._shards(rows.take(order[n_held_out:]), rng)
         start = replace(self._model, noise=None)
         self.history_.update(temperature=[], held_out=[])
         best, best_score = start, -np.inf
@@ -423,7 +426,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             for temperature in path:
                 if temperature is not None:
                     self._model = replace(self._model, network=self._model.network.at_temperature(temperature))
-                score = self._settle(*training, held_out, rng)
+                score = self._settle(shards, held_out, rng)
                 self.history_["temperature"].append(self.temperature_[0])
                 self.history_["held_out"].append(score)
                 if self.verbose:
@@ -441,11 +444,11 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         """Paths of hidden temperatures to try; none where the temperature is given."""
         return self._auto.heating if isinstance(self.temperature, str) else ()
 
-    def _settle(self, X, target: Array, sample_weight: Array, held_out: Batch, rng: np.random.RandomState) -> float:
+    def _settle(self, shards: list[Rows], held_out: Batch, rng: np.random.RandomState) -> float:
         """Train while the held-out rows say what the noise is after each pass; returns their log density."""
         energy, score = -np.inf, -np.inf
         for _ in range(min(self.max_iter, _PASSES_PER_STEP) if self._heating() else self.max_iter):
-            before, energy = energy, self._epoch(X, target, sample_weight, rng)
+            before, energy = energy, self._epoch(shards, rng)
             variance, score = judge(self._model.network, held_out, self._noise_prior(_JUDGED_PRIOR_MASS))
             ratio = variance / self._model.network.output.noise_variance
             network = replace(self._model.network, output=GaussianOutput(variance))
