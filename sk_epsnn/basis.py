@@ -9,6 +9,7 @@ back in the space of the inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,17 +60,18 @@ class InputBasis:
 
     def transform(self, X: Array | sparse.csr_array) -> Array:
         """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, and only these."""
+        result = np.empty((X.shape[0], self.n_axes), X.dtype)
+        values = result[:, : len(self.offset)]
         if self.rotation is not None:
-            values = X @ self.rotation.astype(X.dtype)
-            values += self.offset.astype(X.dtype)
+            values[:] = X @ self.rotation.astype(X.dtype)
         else:
             dense = X.toarray() if sparse.issparse(X) else X
-            values = dense * X.dtype.type(1 / self.scale)
-            if self.offset.any():
-                values += self.offset.astype(X.dtype)
-        if not self.constant:
-            return values
-        return np.hstack([values, np.ones((len(values), 1), values.dtype)])
+            np.multiply(dense, X.dtype.type(1 / self.scale), out=values)
+        if self.offset.any():
+            values += self.offset.astype(X.dtype)
+        if self.constant:
+            result[:, -1] = 1
+        return result
 
     def balance(self, means: Array) -> Array:
         """Subtract from each unit's bias what its weights add to the potential on average over the data.
@@ -148,6 +150,7 @@ def fit_basis(
     center: bool | None,
     constant: bool,
     rescale: bool = True,
+    spikes: bool = False,
 ) -> InputBasis:
     """Choose the basis from data.
 
@@ -165,18 +168,20 @@ def fit_basis(
         Whether potentials have a bias.
     rescale : bool, default=True
         Divide by the root mean square of the inputs (weights on fixed levels need the inputs as they are).
+    spikes : bool, default=False
+        Whether every entry is 0 or 1: such inputs stay as they are, and the sums are exact in their own dtype.
     """
-    average, square = _column_moments(X, sample_weight)
+    average, square = _column_moments(X, sample_weight, spikes)
     if center is None:
         offset = float((average * average).sum())
         center = offset > OFFSET_LIMIT * float(square.sum() - offset)
     mean = average if center else np.zeros(X.shape[1])
     variance = np.maximum(square - mean * mean, 0)
-    scale = _power_of_two(float(np.sqrt(variance.mean()))) if rescale else 1.0
+    scale = _power_of_two(float(np.sqrt(variance.mean()))) if rescale and not spikes else 1.0
     if not rotate:
         moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
         return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
-    gram = _second_moment(X, sample_weight, mean)
+    gram = _second_moment(X, sample_weight, mean, spikes)
     joint = constant and not center
     if joint:
         column = average[:, None]
@@ -192,27 +197,36 @@ def fit_basis(
     return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors, varies)
 
 
-def _column_moments(X: Array | sparse.csr_array, sample_weight: Array) -> tuple[Array, Array]:
-    """Weighted mean and mean square of every column, in float64."""
+def _column_moments(X: Array | sparse.csr_array, sample_weight: Array, spikes: bool) -> tuple[Array, Array]:
+    """Weighted mean and mean square of every column, in float64; spikes are their own squares."""
     total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
     for rows in gen_batches(X.shape[0], _CHUNK):
-        chunk = X[rows].astype(np.float64)
-        weight = sample_weight[rows].astype(np.float64)
+        chunk, weight = _chunk(X, sample_weight, rows, spikes)
         total += chunk.T @ weight
-        square += (chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight
+        if not spikes:
+            square += (chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight
     mass = float(sample_weight.sum(dtype=np.float64))
-    return total / mass, square / mass
+    return total / mass, (total if spikes else square) / mass
 
 
-def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Array) -> Array:
+def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Array, spikes: bool) -> Array:
     """Weighted second-moment matrix about ``mean``, in float64."""
     gram = np.zeros((X.shape[1], X.shape[1]))
+    shift = np.zeros_like(mean) if spikes else mean
     for rows in gen_batches(X.shape[0], _CHUNK):
-        chunk = X[rows].astype(np.float64)
+        chunk, weight = _chunk(X, sample_weight, rows, spikes)
         dense = chunk.toarray() if sparse.issparse(chunk) else chunk
-        dense = dense - mean
-        gram += (dense * sample_weight[rows, None]).T @ dense
-    return gram / float(sample_weight.sum(dtype=np.float64))
+        if shift.any():
+            dense = dense - shift
+        gram += (dense * weight[:, None]).T @ dense
+    gram /= float(sample_weight.sum(dtype=np.float64))
+    return gram - np.outer(mean, mean) if spikes else gram
+
+
+def _chunk(X: Any, sample_weight: Array, rows: slice, spikes: bool) -> tuple[Any, Array]:
+    """Some rows and weights in the dtype to sum in: sums of a few thousand spikes are exact in any."""
+    dtype = X.dtype if spikes else np.dtype(np.float64)
+    return X[rows].astype(dtype, copy=False), sample_weight[rows].astype(dtype)
 
 
 def _power_of_two(size: float) -> float:

@@ -34,8 +34,9 @@ class Inputs(NamedTuple):
 
 
 def observed(values: Array) -> Inputs:
-    """Inputs that are known numbers."""
-    return Inputs(values, values * values, None)
+    """Inputs that are known numbers; those that are 0 or 1 are their own squares, and share the array."""
+    square = values * values
+    return Inputs(values, values if np.array_equal(square, values) else square, None)
 
 
 def spikes(probability: Array, constant: bool) -> Inputs:

@@ -8,6 +8,7 @@ State is kept in float64 whatever the data's dtype.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -231,13 +232,28 @@ class JointWeights(GaussianWeights):
         """See `Weights.is_proper`."""
         return bool((np.linalg.eigvalsh(self.precision) > 0).all())
 
+    # The matrices of a posterior are asked for several times in every sweep; nothing changes them in place.
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Inverse of the precision, shape (n_out, n_in, n_in)."""
+        return np.linalg.inv(self.precision)
+
+    @cached_property
+    def _log_det(self) -> float:
+        """Log-determinant of the precision, summed over the units."""
+        return float(np.linalg.slogdet(self.precision)[1].sum())
+
+    def __getstate__(self) -> dict[str, Array]:
+        return {"precision": self.precision, "mean": self.mean}
+
     def times(self, vectors: Array) -> Array:
         """Matrix-vector product, one matrix per unit."""
         return (self.precision @ vectors[:, :, None])[:, :, 0]
 
     def marginals(self) -> tuple[Array, Array]:
         """See `GaussianWeights.marginals`."""
-        precision = 1 / np.diagonal(np.linalg.inv(self.precision), axis1=1, axis2=2)
+        precision = 1 / np.diagonal(self.covariance, axis1=1, axis2=2)
         return precision, precision * self.mean
 
     def times_factor(self, precision: Array, shift: Array) -> Self:
@@ -249,15 +265,14 @@ class JointWeights(GaussianWeights):
 
     def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
         """See `Weights.moments`."""
-        covariance = temperature * np.linalg.inv(self.precision)
+        covariance = temperature * self.covariance
         variance = np.diagonal(covariance, axis1=1, axis2=2)
         return WeightMoments(self.mean.astype(dtype), variance.astype(dtype), covariance.astype(dtype))
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`."""
-        trace = (base.precision * np.linalg.inv(self.precision)).sum()
-        log_det = np.linalg.slogdet(base.precision)[1].sum() - np.linalg.slogdet(self.precision)[1].sum()
-        return 0.5 * float(trace - log_det - self.mean.size)
+        trace = float((base.precision * self.covariance).sum())
+        return 0.5 * (trace - base._log_det + self._log_det - self.mean.size)
 
 
 class LevelWeights(Weights):

@@ -67,7 +67,8 @@ def _freeze(value):
     if isinstance(value, list | tuple):
         return type(value).__name__, tuple(_freeze(item) for item in value)
     if hasattr(value, "__dict__"):
-        return type(value).__name__, _freeze(vars(value))
+        # What a pickle keeps: everything but what is computed from the rest when it is asked for.
+        return type(value).__name__, _freeze(value.__getstate__())
     return type(value).__name__, repr(value)
 
 

@@ -367,3 +367,22 @@ def test_without_rescaling_the_model_is_the_same(rotate, center, constant):
         same = np.linalg.solve(affine_map(scaled), affine_map(plain) @ weights.T).T
         balanced = [affine_map(b) @ b.balance(w).T for b, w in ((scaled, same), (plain, weights))]
         np.testing.assert_allclose(balanced[1], balanced[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("as_input", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
+def test_spikes_in_single_precision_lose_nothing(rotate, center, as_input):
+    """Sums over spikes are exact in any dtype; only the scale, a matter of units, is 1."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((9000, 12)) < rng.random(12)).astype(np.float64)
+    weight = rng.integers(1, 4, size=9000).astype(np.float64)
+    options = {"rotate": rotate, "center": center, "constant": True}
+    plain = fit_basis(X, weight, **options)
+    spikes = fit_basis(as_input(X.astype(np.float32)), weight, **options, spikes=True)
+    assert spikes.scale == 1
+    ratio = plain.scale
+    np.testing.assert_allclose(spikes.second_moment, plain.second_moment * ratio**2, rtol=1e-10)
+    np.testing.assert_allclose(np.abs(spikes.mean), np.abs(plain.mean) * ratio, rtol=1e-8, atol=1e-10)
+    if rotate:
+        np.testing.assert_allclose(spikes.rotation, plain.rotation * ratio, rtol=1e-6, atol=1e-8)

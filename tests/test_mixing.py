@@ -478,3 +478,9 @@ def test_messages_to_discrete_weights_by_enumeration():
             sizes.append(np.mean(exact**2))
         assert np.sqrt(np.mean(errors)) <= error + 5e-5  # four decimals are known
         assert np.sqrt(np.mean(sizes)) == pytest.approx(size, abs=5e-5)
+
+
+def test_spikes_are_their_own_squares():
+    x = np.random.default_rng(0).integers(2, size=(5, 3)).astype(np.float32)
+    assert mixing.observed(x).square is x
+    np.testing.assert_array_equal(mixing.observed(2 * x).square, 4 * x)

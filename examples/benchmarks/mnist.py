@@ -36,6 +36,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "two-hidden": {"hidden_layer_sizes": (120, 120)},
     "three-hidden": {"hidden_layer_sizes": (120, 120, 120)},
     "rates": {"hidden_layer_sizes": (120,)},
+    "rates-250": {"hidden_layer_sizes": (250,)},
     "binary": {"weight_type": "binary"},
     "binary-hidden": {"weight_type": "binary", "hidden_layer_sizes": (120,)},
     "binary-heaviside": {"weight_type": "binary", "output_activation": "heaviside"},
@@ -53,6 +54,7 @@ LABELS = {
     "two-hidden": "784-120-120-10 Heaviside",
     "three-hidden": "784-120-120-120-10 Heaviside",
     "rates": "784-120-10 Heaviside, pixel rates",
+    "rates-250": "784-250-10 Heaviside, pixel rates",
     "binary": "784-10 binary",
     "binary-hidden": "784-120-10 binary Heaviside",
     "binary-heaviside": "784-10 binary, Heaviside outputs",
@@ -82,6 +84,7 @@ BARS = {
     ("two-hidden", 10_000): [Bar("accuracy", low=0.935)],
     ("three-hidden", 10_000): [Bar("accuracy", low=0.935)],
     ("rates", 10_000): [Bar("accuracy", low=0.957)],
+    ("rates-250", 60_000): [Bar("accuracy", low=0.975)],
     ("binary-hidden", 1_000): [Bar("accuracy", low=0.86), Bar("PeBCE", high=0.2)],
     ("binary-hidden", 10_000): [Bar("accuracy", low=0.92), Bar("PeBCE", high=0.2)],
     ("binary", 1_000): [Bar("accuracy", low=0.83)],
@@ -100,7 +103,9 @@ BARS = {
 
 def run(config: str, n_samples: int, seed: int, start: int) -> Measures:
     """Train on the data and spikes of one seed from one random start; measure on the test images."""
-    X, y, X_test, y_test = mnist_rates(n_samples, seed) if config == "rates" else spiking_mnist(n_samples, seed)
+    X, y, X_test, y_test = (
+        mnist_rates(n_samples, seed) if config.startswith("rates") else spiking_mnist(n_samples, seed)
+    )
     classifier = EPSNNClassifier(**PARAMETERS[config], random_state=start)
     began = perf_counter()
     if config == "stream":

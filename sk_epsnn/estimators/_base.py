@@ -218,7 +218,7 @@ class BaseEPSNN(BaseEstimator):
 
     def _set_up(self, rows: Rows, rng: np.random.RandomState) -> None:
         """Everything that is decided once, from the data and the parameters: basis, units, priors, start."""
-        X, target, sample_weight = rows
+        X, target, _ = rows
         widths = [*self._hidden_widths(), target.shape[1]]
         hidden = self._hidden_neurons()
         grid, prior = self._weight_model()
@@ -228,7 +228,8 @@ class BaseEPSNN(BaseEstimator):
         rotatable = grid is None and prior.conjugate
         scaled = rotatable and variances[0] is None
         exponent = resolve(self.spectral_exponent, auto.spectral_exponent if scaled else 0.0)
-        basis = self._make_basis(X, sample_weight, len(widths), exponent, rotatable, scaled)
+        spikes = _holds_spikes(X)
+        basis = self._make_basis(rows, spikes, len(widths), exponent, rotatable, scaled)
         anchored = grid is not None or scaled
         layout = Layout(
             widths=widths,
@@ -242,7 +243,7 @@ class BaseEPSNN(BaseEstimator):
             joint=self._joint_layers(widths, basis.n_axes),
             power=float(resolve(self.power, auto.power)),
             grid=grid,
-            spiking_inputs=_holds_spikes(X),
+            spiking_inputs=spikes,
             readout_gain=1.0,
         )
         if grid is not None:
@@ -267,8 +268,9 @@ class BaseEPSNN(BaseEstimator):
         ]
 
     def _make_basis(
-        self, X: Any, sample_weight: Array, n_layers: int, exponent: float, rotatable: bool, scaled: bool
+        self, rows: Rows, spikes: bool, n_layers: int, exponent: float, rotatable: bool, scaled: bool
     ) -> InputBasis:
+        X = rows.X
         automatic = rotatable and (n_layers > 1 or exponent > 0) and X.shape[1] <= ROTATION_LIMIT
         rotate = resolve(self.input_rotation, automatic)
         if (rotate or exponent > 0) and not rotatable:
@@ -285,11 +287,12 @@ class BaseEPSNN(BaseEstimator):
         center = self._auto.center if scaled or exponent > 0 else not rotatable
         return fit_basis(
             X,
-            sample_weight,
+            rows.sample_weight,
             rotate=rotate,
             center=center if self.fit_intercept else False,
             constant=self.fit_intercept,
             rescale=not is_discrete(self.weight_type),
+            spikes=spikes,
         )
 
     def _weight_model(self) -> tuple[Grid | None, WeightPrior]:
@@ -570,7 +573,7 @@ class BaseEPSNN(BaseEstimator):
 def _holds_spikes(X: Any) -> bool:
     """Whether every entry is 0 or 1."""
     values = X.data if sparse.issparse(X) else X
-    return bool(((values == 0) | (values == 1)).all())
+    return all(np.array_equal(part * part, part) for part in (values[rows] for rows in gen_batches(len(values), 4096)))
 
 
 def _with_weight(X: Any, target: Array, sample_weight: Array) -> Rows:
