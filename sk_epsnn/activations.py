@@ -122,6 +122,11 @@ class Output:
         """Log partition function (see `log_partition`) and its derivatives."""
         raise NotImplementedError
 
+    def log_odds(self, mean: Array, variance: Array) -> Array:
+        """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
+        ones = np.ones_like(mean)
+        return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
+
 
 class GaussianOutput(Output):
     """Real output ``y ~ N(u, noise_variance)`` (regression).
@@ -177,6 +182,11 @@ class SigmoidOutput(Output):
         for x, w in _nodes(sd):
             total += w * np.exp(power * (reference - _softplus(-(margin + x * sd))))
         return np.log(total) / power - reference
+
+    def log_odds(self, mean: Array, variance: Array) -> Array:
+        """See `Output.log_odds`; from the smaller of the two probabilities, which loses no digits."""
+        log_rare, _, _ = log_expected_sigmoid(-np.abs(mean), variance)
+        return np.copysign(np.log1p(-np.exp(log_rare)) - log_rare, mean)
 
     @staticmethod
     def _quadrature(margin: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:

@@ -116,6 +116,17 @@ def test_output_spike_and_silence_exhaust_the_probability(name):
     np.testing.assert_allclose(np.exp(spike) + np.exp(silence), 1, rtol=1e-8)
 
 
+@OUTPUTS
+def test_output_log_odds(name):
+    """Spike against silence, also where one of them is all but impossible."""
+    output = SPIKING_OUTPUTS[name]()
+    mean = np.array([[-300.0, -20.0, -0.3, 0.0, 0.3, 20.0, 300.0]]) * np.ones((4, 1))
+    variance = np.array([[1e-6], [0.5], [9.0], [400.0]]) * np.ones(7)
+    ones = np.ones_like(mean)
+    expected = output.log_partition(mean, variance, ones, 1.0) - output.log_partition(mean, variance, -ones, 1.0)
+    np.testing.assert_allclose(output.log_odds(mean, variance), expected, rtol=1e-6, atol=1e-7)
+
+
 def test_sigmoid_output_power_is_continuous_at_its_ends():
     pairs = [(-1.0, 0.3), (0.5, 0.05), (2.0, 0.5)]
     for end, near in ((0, 1e-5), (1, 1 - 1e-6)):

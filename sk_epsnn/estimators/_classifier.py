@@ -7,10 +7,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.special import log_expit, logsumexp, ndtri, xlogy
+from scipy.special import log_expit, ndtri, xlogy
 from scipy.stats import qmc
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_class_weight
+from sklearn.utils import compute_class_weight, gen_batches
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -29,6 +29,12 @@ from sk_epsnn.numerics import Array, gauss_hermite
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
 _NODES = 64
+#: Rows whose mutual information is computed at a time: few enough to stay in a processor's cache.
+_INFORMATION_ROWS = 1024
+#: The three nodes of the Gauss-Hermite rule are 0 and +- this.
+_OUTER_NODE = float(np.sqrt(3))
+#: Log-odds at which a class is as good as certain.
+_CERTAIN = 1e4
 
 
 class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
@@ -448,23 +454,34 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
     def _unit_log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of each output unit's predictive probability."""
-        output, ones = self._model.network.output, np.ones_like(mean)
-        on = output.log_partition(mean, variance, ones, 1.0)
-        return on - output.log_partition(mean, variance, -ones, 1.0)
+        return self._model.network.output.log_odds(mean, variance)
 
     def _log_probability(self, mean: Array, variance: Array) -> Array:
-        return _one_fires(self._unit_log_odds(mean, np.maximum(variance, np.finfo(mean.dtype).tiny)))
+        return _one_fires(self._unit_log_odds(mean, self._proper(variance)))
 
     def _mutual_information(self, spread: Spread) -> Array:
-        """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials."""
-        nodes, weights = _normal_rule(spread.mean.shape[1])
-        sd = np.sqrt(spread.epistemic)
-        mean_probability, mean_entropy = 0.0, 0.0
-        for node, weight in zip(nodes.astype(sd.dtype), weights.astype(sd.dtype), strict=True):
-            log_probability = self._log_probability(spread.mean + sd * node, spread.aleatoric)
-            mean_probability = mean_probability + weight * np.exp(log_probability)
-            mean_entropy = mean_entropy + weight * _entropy(log_probability)
-        return np.maximum(-xlogy(mean_probability, mean_probability).sum(1) - mean_entropy, 0)
+        """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials.
+
+        Log-odds are almost linear in the potential: between its mean and sqrt(3) standard deviations to either side
+        they are the quadratic through these three points, the nodes of a Gauss-Hermite rule.
+        """
+        far = _OUTER_NODE * np.sqrt(spread.epistemic)
+        low, middle, high = (
+            # Beyond the bound a class is certain or impossible.
+            np.clip(self._unit_log_odds(spread.mean + shift, self._proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
+            for shift in (-far, np.zeros_like(far), far)
+        )
+        slope, curvature = (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
+        parts = [
+            _information(*(part[rows] for part in (middle, slope, curvature)))
+            for rows in gen_batches(len(middle), _INFORMATION_ROWS)
+        ]
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _proper(variance: Array) -> Array:
+        """Variances that may be divided by."""
+        return np.maximum(variance, np.finfo(variance.dtype).tiny)
 
 
 def _one_fires(log_odds: Array) -> Array:
@@ -472,9 +489,22 @@ def _one_fires(log_odds: Array) -> Array:
     if log_odds.shape[1] == 1:
         result = np.hstack([log_expit(-log_odds), log_expit(log_odds)])
     else:
-        result = log_odds - logsumexp(log_odds, axis=1, keepdims=True)
+        below = log_odds - log_odds.max(1, keepdims=True)
+        result = below - np.log(np.exp(below).sum(1, keepdims=True))
     # What rounds to a probability of 1 is certain here too.
     return np.where(result > -2 * np.finfo(result.dtype).epsneg, 0, result)
+
+
+def _information(middle: Array, slope: Array, curvature: Array) -> Array:
+    """Mutual information of the class with standard normal x, log-odds ``middle + slope x + curvature x^2``."""
+    nodes, weights = _normal_rule(middle.shape[1])
+    mean_probability, mean_entropy = 0.0, 0.0
+    for node, weight in zip(nodes.astype(middle.dtype), weights.astype(middle.dtype), strict=True):
+        log_probability = _one_fires(middle + node * (slope + node * curvature))
+        probability = np.exp(log_probability)
+        mean_probability = mean_probability + weight * probability
+        mean_entropy = mean_entropy - weight * (probability * log_probability).sum(1)
+    return np.maximum(-xlogy(mean_probability, mean_probability).sum(1) - mean_entropy, 0)
 
 
 def _entropy(log_probability: Array) -> Array:

@@ -1,0 +1,363 @@
+"""Speed on one thread: time to an accuracy beside other methods, cost in matrix products, prediction, memory, scaling.
+
+Networks train on spiking MNIST in float32, ours and the others' in turn, and are judged on the test images after each
+pass; only training is timed. Every figure is a median over the seeds, every ratio one of medians. Needs
+``pip install "sk_epsnn[benchmark]"``.
+
+    python examples/benchmarks/speed.py --parts race products --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from _common import Arrays, Row, argument_parser, load_mnist, report, spiking_mnist, verdict
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+
+from sk_epsnn import EPSNNClassifier, inference
+
+N_TRAIN = 10_000
+HIDDEN = (120,)
+BATCH, LEARNING_RATE, MOST_PASSES = 128, 1e-3, 30
+#: One pass over small batches finds the features, all rows at once refine them.
+FAST_START = {"batch_size": 1000, "n_sweeps": 4, "max_iter": 1, "tol": 0.0, "warm_start": True}
+REFINE = {"batch_size": "auto", "n_sweeps": 2}
+
+Predict = Callable[[np.ndarray], np.ndarray]
+#: Trains on ``(X, y, seed)`` and yields after each pass what predicts labels.
+Contender = Callable[[np.ndarray, np.ndarray, int], Iterator[Predict]]
+
+# ---------------------------------------------------------------------- contenders
+
+
+def import_torch() -> tuple[Any, Any]:
+    """The modules torch and snntorch, or an error that says how to get them."""
+    try:
+        import snntorch
+        import torch
+    except ImportError as error:
+        raise SystemExit(f'{error}. This benchmark needs the extra: pip install "sk_epsnn[benchmark]"') from error
+    return torch, snntorch
+
+
+def epsnn(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """This package, one layer, one sweep over each batch."""
+    classifier = EPSNNClassifier(n_sweeps=1, max_iter=1, tol=0.0, warm_start=True, random_state=seed)
+    while True:
+        yield classifier.fit(X, y).predict
+
+
+def epsnn_hidden(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """This package, a hidden layer of Heaviside neurons."""
+    classifier = EPSNNClassifier(HIDDEN, random_state=seed, **FAST_START)
+    yield classifier.fit(X, y).predict
+    classifier.set_params(**REFINE)
+    while True:
+        yield classifier.fit(X, y).predict
+
+
+def snntorch(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """The same single layer, by Adam."""
+    torch, snn = import_torch()
+    return _adam(torch, snn, torch.nn.Linear(X.shape[1], 10), X, y)
+
+
+def snntorch_hidden(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """The same network with snnTorch's default surrogate gradient, by Adam."""
+    torch, snn = import_torch()
+    spikes = snn.Leaky(beta=0.0)
+
+    class Fire(torch.nn.Module):
+        def forward(self, potentials: Any) -> Any:
+            return spikes(potentials, spikes.init_leaky())[0]
+
+    network = torch.nn.Sequential(torch.nn.Linear(X.shape[1], HIDDEN[0]), Fire(), torch.nn.Linear(HIDDEN[0], 10))
+    return _adam(torch, snn, network, X, y)
+
+
+def _adam(torch: Any, snn: Any, network: Any, X: np.ndarray, y: np.ndarray) -> Iterator[Predict]:
+    """Passes of Adam over shuffled batches; the membrane of the output neurons is their class score."""
+    rows, labels = torch.from_numpy(X), torch.from_numpy(y)
+    neuron = snn.Leaky(beta=0.0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+
+    def logits(inputs: Any) -> Any:
+        return neuron(network(inputs), neuron.init_leaky())[1]
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return logits(torch.from_numpy(inputs)).argmax(1).numpy()
+
+    while True:
+        for chosen in torch.randperm(len(rows)).split(BATCH):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(logits(rows[chosen]), labels[chosen]).backward()
+            optimizer.step()
+        yield predict
+
+
+def mlp(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """scikit-learn's network of rectified linear units, by Adam."""
+    classifier = MLPClassifier(HIDDEN, random_state=seed)
+    while True:
+        yield classifier.partial_fit(X, y, classes=np.arange(10)).predict
+
+
+def sgd(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """scikit-learn's logistic regression by stochastic gradients."""
+    classifier = SGDClassifier(loss="log_loss", random_state=seed)
+    while True:
+        yield classifier.partial_fit(X, y, classes=np.arange(10)).predict
+
+
+def logistic(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """scikit-learn's logistic regression by L-BFGS: one fit, no passes."""
+    yield LogisticRegression(max_iter=1000).fit(X, y).predict
+
+
+# ---------------------------------------------------------------------- races
+
+
+class Run(NamedTuple):
+    """Training seconds, test accuracy and passes when the target was reached, or at the best pass without one."""
+
+    seconds: float
+    accuracy: float
+    passes: int
+
+
+def train(contender: Contender, data: Arrays, seed: int, target: float = np.inf) -> Run:
+    """Train until the target, or for all passes; then the run up to the best pass."""
+    if contender in (snntorch, snntorch_hidden):
+        import_torch()[0].manual_seed(seed)
+    X, y, X_test, y_test = data
+    runs, seconds = [], 0.0
+    passes = contender(X, y, seed)
+    for index in range(1, MOST_PASSES + 1):
+        began = perf_counter()
+        predict = next(passes, None)
+        seconds += perf_counter() - began
+        if predict is None:
+            break
+        runs.append(Run(seconds, float((predict(X_test) == y_test).mean()), index))
+        if runs[-1].accuracy >= target:
+            return runs[-1]
+    return max(runs, key=lambda run: run.accuracy)
+
+
+def median_of(runs: list[Run]) -> Run:
+    """Medians of each figure."""
+    return Run(*(median(values) for values in zip(*runs, strict=True)))
+
+
+def told(run: Run, target: float) -> str:
+    """A run in words."""
+    missed = "" if run.accuracy >= target else ", short of it"
+    return f"{run.seconds:.2f} s, accuracy {run.accuracy:.4f}, {run.passes:g} passes{missed}"
+
+
+def race(name: str, target: float, contenders: list[tuple[str, Contender]], seeds: list[int]) -> dict[str, Run]:
+    """Median runs to a target, the contenders in turn on each seed."""
+    runs: dict[str, list[Run]] = {label: [] for label, _ in contenders}
+    for seed in seeds:
+        data = spiking_mnist(N_TRAIN, seed)
+        for label, contender in contenders:
+            runs[label].append(train(contender, data, seed, target))
+            print(f"# {name}, seed {seed}, {label}: {runs[label][-1]}", file=sys.stderr, flush=True)
+    return {label: median_of(values) for label, values in runs.items()}
+
+
+def races(seeds: list[int]) -> list[Row]:
+    """Times to an accuracy."""
+    import_torch()[0].set_num_threads(1)
+    data = spiking_mnist(1000, 0)
+    for contender in (epsnn, epsnn_hidden, snntorch, snntorch_hidden):
+        next(contender(*data[:2], 0))  # what a first call sets up
+    rows = []
+    first = [("EPSNN", epsnn), ("snnTorch + Adam", snntorch), ("SGDClassifier", sgd), ("LogisticRegression", logistic)]
+    rows += race_rows("784-10 to .885", 0.885, race("784-10", 0.885, first, seeds), "snnTorch + Adam", 0.3)
+    best = median_of([train(snntorch_hidden, spiking_mnist(N_TRAIN, seed), seed) for seed in seeds])
+    second = [("EPSNN", epsnn_hidden), ("snnTorch + Adam", snntorch_hidden)]
+    name = f"784-120-10 to snnTorch's best, {best.accuracy:.4f}"
+    rows += race_rows(name, best.accuracy, race("784-120-10", best.accuracy, second, seeds), "snnTorch + Adam", 1.0)
+    third = [("EPSNN", epsnn_hidden), ("MLPClassifier", mlp)]
+    return rows + race_rows("784-120-10 to .94", 0.94, race("784-120-10", 0.94, third, seeds), "MLPClassifier", 2.0)
+
+
+def race_rows(name: str, target: float, runs: dict[str, Run], rival: str, most: float) -> list[Row]:
+    """The runs, and the ratio of ours to the rival's with its bar."""
+    rows = [Row(f"{name}: {label}", "", told(run, target), "") for label, run in runs.items()]
+    ratio = runs["EPSNN"].seconds / runs[rival].seconds
+    kept = ratio <= most and runs["EPSNN"].accuracy >= target
+    return [*rows, Row(f"{name}: time beside {rival}", f"<= {most:g}", f"{ratio:.2f}", verdict(kept))]
+
+
+# ---------------------------------------------------------------------- cost in matrix products
+
+
+def seconds_of(work: Callable[[], Any], repeats: int = 5) -> float:
+    """Median time of a piece of work."""
+    times = []
+    for _ in range(repeats):
+        began = perf_counter()
+        work()
+        times.append(perf_counter() - began)
+    return median(times)
+
+
+def count_directions(work: Callable[[], Any]) -> int:
+    """Conjugate-gradient steps that the work takes: two products each."""
+    steps = 0
+    solve = inference.conjugate_gradient
+
+    def counted(operator: Callable[[np.ndarray], Any], *arguments: Any) -> Any:
+        def step(direction: np.ndarray) -> Any:
+            nonlocal steps
+            steps += 1
+            return operator(direction)
+
+        return solve(step, *arguments)
+
+    inference.conjugate_gradient = counted
+    try:
+        work()
+    finally:
+        inference.conjugate_gradient = solve
+    return steps
+
+
+def products(seeds: list[int]) -> list[Row]:
+    """One pass of 784-10, and prediction, against matrix products of the same shapes alone."""
+    X, y, X_test, _ = spiking_mnist(N_TRAIN, seeds[0])
+    classifier = EPSNNClassifier(max_iter=1, random_state=seeds[0])
+    weights, n_batches = np.ones((10, X.shape[1]), X.dtype), 10
+    batch = X[: N_TRAIN // n_batches]
+    potentials = batch @ weights.T
+    up = seconds_of(lambda: batch @ weights.T, 200)
+    down = seconds_of(lambda: potentials.T @ batch, 200)
+    steps = count_directions(lambda: classifier.fit(X, y))
+    sweeps = 3 * n_batches
+    # Up: mean and variance of each batch at first, the variance after each sweep, one per step. Down: gradient, site
+    # precision and diagonal curvature in each sweep, one per step.
+    bare = (2 * n_batches + sweeps + steps) * up + (3 * sweeps + steps) * down
+    trained = seconds_of(lambda: classifier.fit(X, y))
+    rows = [ratio_row(f"784-10, one pass, beside its {2 * n_batches + 4 * sweeps + 2 * steps} products", trained, bare)]
+    for hidden in ((), HIDDEN):
+        classifier = EPSNNClassifier(hidden, max_iter=1, n_sweeps=1, random_state=seeds[0]).fit(X[:1000], y[:1000])
+        rows += prediction_rows(classifier, (784, *hidden, 10), X_test)
+    return rows
+
+
+def prediction_rows(classifier: EPSNNClassifier, widths: tuple[int, ...], X: np.ndarray) -> list[Row]:
+    """Prediction of all rows beside its products, and of few rows."""
+    bare = 0.0
+    if len(widths) > 2:  # the principal axes
+        rotation = np.ones((widths[0], widths[0] + 1), X.dtype)
+        bare += seconds_of(lambda: X @ rotation)
+    for n, m in zip(widths, widths[1:], strict=False):
+        inputs, weights = np.ones((len(X), n), X.dtype), np.ones((n, m), X.dtype)
+        bare += seconds_of(partial(twice, inputs, weights))
+    name = "-".join(map(str, widths))
+    both = seconds_of(lambda: (classifier.predict(X), classifier.predict_uncertainty(X)))
+    rows = [ratio_row(f"{name}, predict and predict_uncertainty of {len(X)} rows, beside the products", both, bare)]
+    for n in (1, 1000):
+        milliseconds = 1e3 * seconds_of(partial(classifier.predict_proba, X[:n]), 30)
+        rows.append(Row(f"{name}, predict_proba of {n} rows", "", f"{milliseconds:.2f} ms", ""))
+    return rows
+
+
+def twice(inputs: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mean and a variance: two products."""
+    return inputs @ weights, inputs @ weights
+
+
+def ratio_row(name: str, ours: float, bare: float) -> Row:
+    """The ratio to bare products, which shall be at most 3."""
+    return Row(name, "<= 3", f"{ours / bare:.2f} ({ours:.3f} s / {bare:.3f} s)", verdict(ours <= 3 * bare))
+
+
+# ---------------------------------------------------------------------- memory and scaling
+
+MEMORY = """
+import sys
+import numpy as np
+from sk_epsnn import EPSNNClassifier
+hidden = [int(n) for n in sys.argv[1:]]
+rng = np.random.default_rng(0)
+warm = EPSNNClassifier(hidden, max_iter=1, n_sweeps=1).fit(np.eye(20, dtype=np.float32), np.arange(20) % 10)
+X = np.empty((60_000, 784), np.float32)
+for rows in X:
+    rows[:] = rng.random(784, dtype=np.float32) < 0.2
+y = rng.integers(10, size=60_000)
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+before = peak()
+EPSNNClassifier(hidden, max_iter=1, n_sweeps=1).fit(X, y)
+print(peak() - before)
+"""
+
+
+def memory(seeds: list[int]) -> list[Row]:
+    """Peak memory of a fit on 60,000 rows above that of a process that holds them."""
+    rows = []
+    for hidden in ((), HIDDEN):
+        command = [sys.executable, "-c", MEMORY, *map(str, hidden)]
+        kilobytes = int(subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True).stdout)
+        name = "-".join(map(str, (784, *hidden, 10)))
+        extra = kilobytes / 1024
+        rows.append(
+            Row(f"{name}, N=60000: peak memory above the input", "<= 200", f"{extra:.0f} MB", verdict(extra <= 200))
+        )
+    return rows
+
+
+def scaling(seeds: list[int]) -> list[Row]:
+    """Time of one pass over rows, hidden neurons, layers and classes."""
+    rows = []
+
+    def timed(what: str, hidden: tuple[int, ...], X: np.ndarray, y: np.ndarray) -> None:
+        fit = EPSNNClassifier(hidden, max_iter=1, random_state=seeds[0]).fit
+        rows.append(Row(f"one pass, {what}", "", f"{seconds_of(lambda: fit(X, y), 3):.2f} s", ""))
+
+    for n in (1000, 10_000, 60_000):
+        X, y, _, _ = spiking_mnist(n, seeds[0])
+        timed(f"784-10, N={n}", (), X, y)
+    X, y, _, _ = spiking_mnist(1000, seeds[0])
+    for hidden in ((30,), (120,), (480,), (120, 120), (120, 120, 120)):
+        timed(f"784-{'-'.join(map(str, hidden))}-10, N=1000", hidden, X, y)
+    for classes in (2, 10, 100):
+        X, y = make_classification(
+            5000, 200, n_informative=50, n_classes=classes, n_clusters_per_class=1, random_state=0
+        )
+        timed(f"200-{classes}, N=5000", (), X.astype(np.float32), y)
+    return rows
+
+
+PARTS = {"race": races, "products": products, "memory": memory, "scaling": scaling}
+
+
+def main() -> None:
+    """Run the chosen parts."""
+    parser = argument_parser(__doc__.splitlines()[0], starts=False)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    arguments = parser.parse_args()
+    load_mnist()
+    with threadpool_limits(limits=1):
+        rows = [row for part in arguments.parts for row in PARTS[part](arguments.seeds)]
+    report(rows, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
