@@ -185,6 +185,8 @@ class SigmoidOutput(Output):
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """See `Output.log_odds`; from the smaller of the two probabilities, which loses no digits."""
+        if not (variance > np.finfo(variance.dtype).tiny).any():
+            return mean
         log_rare, _, _ = log_expected_sigmoid(-np.abs(mean), variance)
         return np.copysign(np.log1p(-np.exp(log_rare)) - log_rare, mean)
 

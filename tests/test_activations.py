@@ -127,6 +127,11 @@ def test_output_log_odds(name):
     np.testing.assert_allclose(output.log_odds(mean, variance), expected, rtol=1e-6, atol=1e-7)
 
 
+def test_sigmoid_log_odds_of_a_known_potential_are_the_potential():
+    mean = np.linspace(-50, 50, 11)[:, None]
+    np.testing.assert_array_equal(SigmoidOutput().log_odds(mean, np.zeros_like(mean)), mean)
+
+
 def test_sigmoid_output_power_is_continuous_at_its_ends():
     pairs = [(-1.0, 0.3), (0.5, 0.05), (2.0, 0.5)]
     for end, near in ((0, 1e-5), (1, 1 - 1e-6)):
