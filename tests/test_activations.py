@@ -129,7 +129,7 @@ def test_output_log_odds(name):
 
 def test_sigmoid_log_odds_of_a_known_potential_are_the_potential():
     mean = np.linspace(-50, 50, 11)[:, None]
-    np.testing.assert_array_equal(SigmoidOutput().log_odds(mean, np.zeros_like(mean)), mean)
+    np.testing.assert_array_equal(SPIKING_OUTPUTS["sigmoid"]().log_odds(mean, np.zeros_like(mean)), mean)
 
 
 def test_sigmoid_output_power_is_continuous_at_its_ends():
