@@ -30,9 +30,9 @@ from sk_epsnn import EPSNNClassifier, inference
 N_TRAIN = 10_000
 HIDDEN = (120,)
 BATCH, LEARNING_RATE, MOST_PASSES = 128, 1e-3, 30
-#: One pass over small batches finds the features, all rows at once refine them.
-FAST_START = {"batch_size": 1000, "n_sweeps": 4, "max_iter": 1, "tol": 0.0, "warm_start": True}
-REFINE = {"batch_size": "auto", "n_sweeps": 2}
+#: One pass over small batches finds the features, larger ones refine them.
+FAST_START = {"batch_size": 1000, "n_sweeps": 3, "max_iter": 1, "tol": 0.0, "warm_start": True}
+REFINE = {"batch_size": 5000, "n_sweeps": 2}
 
 Predict = Callable[[np.ndarray], np.ndarray]
 #: Trains on ``(X, y, seed)`` and yields after each pass what predicts labels.

@@ -35,7 +35,8 @@ def merge(base, estimators):
     Raises
     ------
     ValueError
-        If an estimator is not a copy of ``base``, or was trained by `fit`, so that what it learned since is not known.
+        If an estimator is not a copy of ``base``, or their evidence does not add up to a posterior. That can happen
+        after `fit`, which takes evidence of earlier passes out.
 
     Examples
     --------
