@@ -90,7 +90,12 @@ class InputBasis:
         return means - np.outer(means @ (self.mean - self.offset), a)
 
     def prior_variances(
-        self, value: float | None, exponent: float, potential_variance: float, bias_share: float
+        self,
+        value: float | None,
+        exponent: float,
+        potential_variance: float,
+        bias_share: float,
+        floor: float = 0.0,
     ) -> Array:
         """Prior variance of the weight on each axis, shape (n_axes,).
 
@@ -104,9 +109,12 @@ class InputBasis:
             With ``value=None``: the prior variance of a potential, averaged over the data.
         bias_share : float
             With ``value=None``: the share of it that comes from the bias, if that is an input of its own.
+        floor : float, default=0
+            Added to the second moments before they are raised to the exponent, in units of their mean: axes that the
+            data hardly use keep weights enough for unknown inputs to be doubted.
         """
         moment = self.second_moment
-        shape = (moment / moment.mean()) ** exponent
+        shape = (moment / moment.mean() + floor) ** exponent
         shape *= moment.sum() / (moment * shape).sum()
         if value is None:
             bias = bias_share * potential_variance if self.constant else 0.0

@@ -187,6 +187,19 @@ def test_spectral_exponent(value):
         np.testing.assert_allclose(variances[-1], isotropic[-1], rtol=1e-15)
 
 
+@pytest.mark.parametrize("floor", [0.1, 2.0])
+def test_spectral_floor(floor):
+    """No axis has less than the floor's share of the variance that an average one has; potentials have the same."""
+    basis = basis_of(inputs(), True, True, True)
+    moment = basis.second_moment / basis.second_moment.mean()
+    variances = basis.prior_variances(None, 1.0, 5.0, 0.1, floor)[:-1]
+    ratio = variances / (moment + floor)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-12)
+    assert variances.min() > ratio[0] * floor
+    plain = basis.prior_variances(None, 1.0, 5.0, 0.1)[:-1]
+    np.testing.assert_allclose(variances @ basis.second_moment, plain @ basis.second_moment, rtol=1e-12)
+
+
 # What it must not depend on
 
 

@@ -2,7 +2,8 @@
 
 Networks train on spiking MNIST in float32, ours and the others' in turn, and are judged on the test images after each
 pass; only training is timed. Every figure is a median over the seeds, every ratio one of medians. Needs
-``pip install "sk_epsnn[benchmark]"``.
+``pip install "sk_epsnn[benchmark]"``. The Bayesian peer is left out where bayesian-torch is not installed
+(``pip install --no-deps bayesian-torch``; of what it asks for, only torch is used here).
 
     python examples/benchmarks/speed.py --parts race products --seeds 0 1 2
 """
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -107,6 +109,35 @@ def _adam(torch: Any, snn: Any, network: Any, X: np.ndarray, y: np.ndarray) -> I
         yield predict
 
 
+def bayesian_torch(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
+    """Mean-field variational inference (Bayes by backprop) on rectified linear units; 20 networks are averaged."""
+    from bayesian_torch.layers import LinearReparameterization
+
+    torch, _ = import_torch()
+    first, last = LinearReparameterization(X.shape[1], HIDDEN[0]), LinearReparameterization(HIDDEN[0], 10)
+    rows, labels = torch.from_numpy(X), torch.from_numpy(y)
+    optimizer = torch.optim.Adam([*first.parameters(), *last.parameters()], lr=LEARNING_RATE)
+
+    def logits(inputs: Any) -> tuple[Any, Any]:
+        hidden, divergence = first(inputs)
+        output, more = last(torch.relu(hidden))
+        return output, divergence + more
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            draws = [torch.softmax(logits(torch.from_numpy(inputs))[0], 1) for _ in range(20)]
+            return sum(draws).argmax(1).numpy()
+
+    while True:
+        for chosen in torch.randperm(len(rows)).split(BATCH):
+            optimizer.zero_grad()
+            output, divergence = logits(rows[chosen])
+            loss = torch.nn.functional.cross_entropy(output, labels[chosen]) + divergence / len(rows)
+            loss.backward()
+            optimizer.step()
+        yield predict
+
+
 def mlp(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
     """scikit-learn's network of rectified linear units, by Adam."""
     classifier = MLPClassifier(HIDDEN, random_state=seed)
@@ -139,7 +170,7 @@ class Run(NamedTuple):
 
 def train(contender: Contender, data: Arrays, seed: int, target: float = np.inf) -> Run:
     """Train until the target, or for all passes; then the run up to the best pass."""
-    if contender in (snntorch, snntorch_hidden):
+    if contender in (snntorch, snntorch_hidden, bayesian_torch):
         import_torch()[0].manual_seed(seed)
     X, y, X_test, y_test = data
     runs, seconds = [], 0.0
@@ -191,7 +222,9 @@ def races(seeds: list[int]) -> list[Row]:
     second = [("EPSNN", epsnn_hidden), ("snnTorch + Adam", snntorch_hidden)]
     name = f"784-120-10 to snnTorch's best, {best.accuracy:.4f}"
     rows += race_rows(name, best.accuracy, race("784-120-10", best.accuracy, second, seeds), "snnTorch + Adam", 1.0)
-    third = [("EPSNN", epsnn_hidden), ("MLPClassifier", mlp)]
+    third: list[tuple[str, Contender]] = [("EPSNN", epsnn_hidden), ("MLPClassifier", mlp)]
+    if find_spec("bayesian_torch") is not None:
+        third.append(("bayesian-torch", bayesian_torch))
     return rows + race_rows("784-120-10 to .94", 0.94, race("784-120-10", 0.94, third, seeds), "MLPClassifier", 2.0)
 
 

@@ -237,6 +237,7 @@ class BaseEPSNN(BaseEstimator):
             temperatures=self._temperatures(len(widths)),
             anchor=resolve(self.prior_anchor, auto.prior_anchor if anchored else 0.0),
             spectral_exponent=exponent,
+            spectral_floor=auto.spectral_floor if scaled else 0.0,
             bias_share=auto.bias_share,
             hidden_variance=auto.hidden_variance,
             output_variance=auto.output_variance,

@@ -59,7 +59,7 @@ class Layout:
     temperatures : list of float
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
-    spectral_exponent, bias_share, hidden_variance, output_variance : float
+    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance : float
     joint : list of bool
         Whether a layer's weights get a joint Gaussian per unit.
     power : float
@@ -76,6 +76,7 @@ class Layout:
     temperatures: list[float]
     anchor: float
     spectral_exponent: float
+    spectral_floor: float
     bias_share: float
     hidden_variance: float
     output_variance: float
@@ -188,7 +189,8 @@ def _axis_variances(layout: Layout, basis: InputBasis, index: int, fan_in: int) 
     last = index == len(layout.widths) - 1
     potential = layout.output_variance if last else layout.hidden_variance
     if index == 0:
-        return basis.prior_variances(value, layout.spectral_exponent, potential, layout.bias_share)
+        exponent, floor = layout.spectral_exponent, layout.spectral_floor
+        return basis.prior_variances(value, exponent, potential, layout.bias_share, floor)
     # Spikes of probability about 1/2: half of the inputs contribute.
     return np.full(fan_in, 2 * potential / fan_in if value is None else value)
 

@@ -48,6 +48,9 @@ class AutoSettings:
     n_sweeps : int
     joint_fan_in : int
         Hidden layers of at most this many inputs, the constant among them, get a joint Gaussian per unit.
+    spectral_floor : float
+        Added to the second moments of the inputs before they are raised to the spectral exponent, in units of their
+        mean.
     heating : tuple of tuples of float
         Paths of hidden temperatures that are tried before training; held-out rows judge every step. Empty: train at
         ``temperature``.
@@ -65,12 +68,13 @@ class AutoSettings:
     batch_size: int
     n_sweeps: int
     joint_fan_in: int = 0
+    spectral_floor: float = 0.0
     heating: tuple[tuple[float, ...], ...] = ()
 
 
 #: Without and with hidden layers. A single layer with Gaussian output is solved exactly in the variational limit.
 SHALLOW_CLASSIFIER = AutoSettings(0.1, 1.0, 0.2, 0.0, 0.1, 0.0, None, 50.0, 10.0, 1000, 3)
-DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 0.3, 1.0, 0.1, 0.5, True, 50.0, 40.0, 10_000, 10)
+DEEP_CLASSIFIER = AutoSettings(0.1, 0.3, 0.3, 1.0, 0.1, 0.5, True, 50.0, 40.0, 10_000, 10, spectral_floor=0.5)
 SHALLOW_REGRESSOR = AutoSettings(0.0, 1.0, 1.0, 0.0, 0.1, 0.0, True, 50.0, 4.0, 100, 2)
 DEEP_REGRESSOR = AutoSettings(1.0, 0.7, 1.0, 0.15, 0.1, 0.3, None, 50.0, 1.0, 100, 2)
 #: Joint Gaussians in the hidden layer are honest at temperature 1, but a cold start finds better features.
