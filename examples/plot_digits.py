@@ -111,7 +111,7 @@ upper.fill_between(
 )
 upper.plot(mean_confidence, share_right, "o-", color="C0", clip_on=False, label="network")
 upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of right predictions")
-upper.legend(loc="upper left")
+upper.legend(loc="lower right")
 lower.bar((np.arange(N_BINS) + 0.5) / N_BINS, count, width=0.9 / N_BINS, color="C0")
 lower.set(yscale="log", ylim=(0.5, None), ylabel="rows", xlabel="confidence (top probability)")
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from _common import Arrays, Bar, Configuration, Measures, argument_parser, regressor_measures, run_and_report
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.pipeline import make_pipeline
 
 from sk_epsnn import EPSNNRegressor, PopulationEncoder
@@ -86,10 +88,20 @@ def run(task: Task, seed: int, start: int) -> Measures:
     return {**measures, "training seconds": seconds}
 
 
+def run_process(task: Task, seed: int, start: int) -> Measures:
+    """A Gaussian process on the same inputs; nothing in it is random."""
+    X, y, X_test, y_test = coded_rows(task, seed)
+    kernel = ConstantKernel() * RBF(3.0) + WhiteKernel(0.01)
+    model = GaussianProcessRegressor(kernel, normalize_y=True).fit(X, y)
+    return regressor_measures(*model.predict(X_test, return_std=True), y_test)
+
+
 def main() -> None:
     """Run all tasks."""
     arguments = argument_parser(__doc__.splitlines()[0]).parse_args()
     configurations = [Configuration(name, partial(run, task), bars) for name, (task, bars) in TASKS.items()]
+    for name in ("D1 (spikes)", "D2 (spikes, gaps)"):
+        configurations.append(Configuration(f"{name}, Gaussian process", partial(run_process, TASKS[name][0])))
     run_and_report(configurations, arguments)
 
 

@@ -1,6 +1,6 @@
 """Run all benchmarks, each in its own process on one thread, and print one table in markdown.
 
-Takes about two hours. Exits with status 1 if a benchmark breaks or misses a bar.
+Takes several hours. Exits with status 1 if a benchmark breaks or misses a bar.
 """
 
 from __future__ import annotations

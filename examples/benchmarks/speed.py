@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -29,6 +30,10 @@ from threadpoolctl import threadpool_limits
 
 from sk_epsnn import EPSNNClassifier, inference
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "paper"))
+
+from _mle import import_torch  # noqa: E402
+
 N_TRAIN = 10_000
 HIDDEN = (120,)
 BATCH, LEARNING_RATE, MOST_PASSES = 128, 1e-3, 30
@@ -41,16 +46,6 @@ Predict = Callable[[np.ndarray], np.ndarray]
 Contender = Callable[[np.ndarray, np.ndarray, int], Iterator[Predict]]
 
 # ---------------------------------------------------------------------- contenders
-
-
-def import_torch() -> tuple[Any, Any]:
-    """The modules torch and snntorch, or an error that says how to get them."""
-    try:
-        import snntorch
-        import torch
-    except ImportError as error:
-        raise SystemExit(f'{error}. This benchmark needs the extra: pip install "sk_epsnn[benchmark]"') from error
-    return torch, snntorch
 
 
 def epsnn(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
