@@ -261,18 +261,14 @@ class _Ascent:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
         _, messages, _ = self.network.backward(self.here.up, self.batch.target, self.here.weights, counts)
         sample_weight = self.batch.sample_weight
+        curvatures = [sample_weight[:, None] * _curvature(m, hidden=m is not messages[-1]) for m in messages]
+        messages = [message.times(sample_weight) for message in messages]
+        excess = [message.gamma - message.kappa for message in messages]
         solutions = [
-            _newton_direction(
-                message.times(sample_weight),
-                sample_weight[:, None] * _curvature(message, hidden=message is not messages[-1]),
-                inputs,
-                posterior,
-                cavity,
-                layer.temperature,
-                counts,
-            )
-            for message, inputs, posterior, cavity, layer in zip(
+            _newton_direction(message, curvature, inputs, posterior, cavity, layer.temperature, counts)
+            for message, curvature, inputs, posterior, cavity, layer in zip(
                 messages,
+                curvatures,
                 self.here.up.inputs,
                 self.here.posteriors,
                 self.cavities,
@@ -280,11 +276,14 @@ class _Ascent:
                 strict=True,
             )
         ]
-        excess = [sample_weight[:, None] * (m.gamma - m.kappa) for m in messages]
+        # What is no longer needed is as large as the trials to come.
+        del messages, curvatures
         start = self.energy
         taken = self._move_means(solutions, excess, step, counts)
         gain = self.energy - start
-        self._move_precisions(solutions, excess, max(taken, LEAST_PRECISION_STEP), counts)
+        sites = [s.site for s in solutions]
+        del solutions
+        self._move_precisions(sites, excess, max(taken, LEAST_PRECISION_STEP), counts)
         # Where no step helps the means have settled; that says nothing about the next batch.
         return taken if taken > 0 else step, gain
 
@@ -307,17 +306,15 @@ class _Ascent:
         counts.rejected_steps += length == 0
         return length
 
-    def _move_precisions(
-        self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts
-    ) -> None:
+    def _move_precisions(self, sites: list[Array], excess: list[Array], step: float, counts: UpdateCounts) -> None:
         """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
         posteriors, layers = self.here.posteriors, self.network.layers
         first_mean = self.here.up.potentials[0].mean
 
         def trial(length: float) -> _Trial:
             moved = [
-                q.with_site(cavity, s.site, layer.temperature, length)
-                for q, cavity, s, layer in zip(posteriors, self.cavities, solutions, layers, strict=True)
+                q.with_site(cavity, site, layer.temperature, length)
+                for q, cavity, site, layer in zip(posteriors, self.cavities, sites, layers, strict=True)
             ]
             if any(q.variance_follows_mean for q in moved):
                 return self._trial(moved)
@@ -344,6 +341,7 @@ class _Ascent:
             if energy(state) >= start:  # False for NaN
                 self.here = state
                 return step
+            del state  # before the next trial takes its place
             step *= 0.5
         return 0.0
 

@@ -10,6 +10,8 @@ References
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,29 +24,33 @@ from sk_epsnn.weights import WeightMoments
 FEW_INPUTS = 32
 
 
-class Inputs(NamedTuple):
+@dataclass(frozen=True)
+class Inputs:
     """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
 
     ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs.
     """
 
     mean: Array
-    square: Array
     variance: Array | None
+
+    @cached_property
+    def square(self) -> Array:
+        """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
+        square = self.mean * self.mean
+        return self.mean if self.variance is None and np.array_equal(square, self.mean) else square
 
 
 def observed(values: Array) -> Inputs:
-    """Inputs that are known numbers; those that are 0 or 1 are their own squares, and share the array."""
-    square = values * values
-    return Inputs(values, values if np.array_equal(square, values) else square, None)
+    """Inputs that are known numbers."""
+    return Inputs(values, None)
 
 
 def spikes(probability: Array, constant: bool) -> Inputs:
     """Independent spikes of the given probability, with a constant input appended when ``constant``."""
     if constant:
         probability = np.hstack([probability, np.ones((len(probability), 1), probability.dtype)])
-    square = probability * probability
-    return Inputs(probability, square, probability - square)
+    return Inputs(probability, probability - probability * probability)
 
 
 class Lattice(NamedTuple):

@@ -209,13 +209,17 @@ class Network:
     def potentials(self, index: int, inputs: Inputs, weights: WeightMoments, mean: Array | None = None) -> Potentials:
         """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
         from_weights = mixing.weight_part_of_variance(inputs, weights)
-        variance = from_weights + mixing.spike_part_of_variance(inputs, weights)
+        variance = from_weights
+        if inputs.variance is not None:
+            variance = variance + mixing.spike_part_of_variance(inputs, weights)
+        if (variance < self.variance_floor).any():
+            variance = np.maximum(variance, self.variance_floor)
         if mean is None:
             mean = mixing.potential_mean(inputs, weights.mean)
             lattice = self.layers[index].lattice
             if lattice is not None:
                 mean = mean + mixing.tie_offset(inputs, lattice)
-        return Potentials(mean, np.maximum(variance, self.variance_floor), from_weights)
+        return Potentials(mean, variance, from_weights)
 
     def forward(
         self,

@@ -90,8 +90,9 @@ def test_observed_inputs(joint):
 def test_spikes(dtype):
     probability = random_probabilities(3, 4, 6, dtype)
     inputs = mixing.spikes(probability, True)
-    assert [part.shape for part in inputs] == [(3, 5)] * 3
-    assert {part.dtype for part in inputs} == {np.dtype(dtype)}
+    parts = inputs.mean, inputs.square, inputs.variance
+    assert [part.shape for part in parts] == [(3, 5)] * 3
+    assert {part.dtype for part in parts} == {np.dtype(dtype)}
     np.testing.assert_array_equal(inputs.mean[:, -1], 1)
     np.testing.assert_array_equal(inputs.variance[:, -1], 0)
     np.testing.assert_allclose(inputs.variance[:, :4], probability * (1 - probability), rtol=1e-5)

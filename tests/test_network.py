@@ -193,7 +193,8 @@ def test_float32_is_kept(output):
     log_z, down, log_ratios = network.backward(up, targets(6, 2).astype(np.float32), weights, UpdateCounts())
     spread = network.predict_spread(observed(x), weights)
     flat = [log_z, *log_ratios, *spread]
-    flat += [part for group in (*up.inputs[1:], *up.potentials, *up.spikes, *down) for part in group]
+    spikes = [(entering.mean, entering.square, entering.variance) for entering in up.inputs[1:]]
+    flat += [part for group in (*spikes, *up.potentials, *up.spikes, *down) for part in group]
     assert {part.dtype for part in flat} == {np.dtype(np.float32)}
 
 

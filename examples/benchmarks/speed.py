@@ -293,9 +293,15 @@ def prediction_rows(classifier: EPSNNClassifier, widths: tuple[int, ...], X: np.
     if len(widths) > 2:  # the principal axes
         rotation = np.ones((widths[0], widths[0] + 1), X.dtype)
         bare += seconds_of(lambda: X @ rotation)
-    for n, m in zip(widths, widths[1:], strict=False):
+    for layer in classifier._model.network.layers:
+        m, n = layer.posterior.mean.shape
         inputs, weights = np.ones((len(X), n), X.dtype), np.ones((n, m), X.dtype)
-        bare += seconds_of(partial(twice, inputs, weights))
+        if layer.posterior.precision.ndim == 2:
+            bare += seconds_of(partial(twice, inputs, weights))
+            continue
+        # A mean, and a quadratic form per unit for the variance.
+        matrix = np.ones((n, n), X.dtype)
+        bare += seconds_of(partial(np.matmul, inputs, weights)) + m * seconds_of(partial(np.matmul, inputs, matrix))
     name = "-".join(map(str, widths))
     both = seconds_of(lambda: (classifier.predict(X), classifier.predict_uncertainty(X)))
     rows = [ratio_row(f"{name}, predict and predict_uncertainty of {len(X)} rows, beside the products", both, bare)]

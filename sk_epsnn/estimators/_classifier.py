@@ -501,12 +501,18 @@ def _information(middle: Array, slope: Array, curvature: Array) -> Array:
     nodes, weights = _normal_rule(middle.shape[1])
     # Sums over the classes are faster along the first axis.
     middle, slope, curvature = (np.ascontiguousarray(part.T) for part in (middle, slope, curvature))
+    if len(middle) == 1:  # a single unit stands for two classes
+        middle, slope, curvature = (np.concatenate([np.zeros_like(part), part]) for part in (middle, slope, curvature))
     mean_probability, mean_entropy = 0.0, 0.0
     for node, weight in zip(nodes.astype(middle.dtype)[:, :, None], weights.astype(middle.dtype), strict=True):
-        log_probability = _one_fires(middle + node * (slope + node * curvature), axis=0)
-        probability = np.exp(log_probability)
-        mean_probability = mean_probability + weight * probability
-        mean_entropy = mean_entropy - weight * (probability * log_probability).sum(0)
+        log_odds = middle + node * (slope + node * curvature)
+        log_odds -= log_odds.max(0)
+        share = np.exp(log_odds)
+        total = share.sum(0)
+        # The entropy is log(total) - sum(share * log_odds) / total.
+        mean_entropy = mean_entropy + weight * (np.log(total) - (share * log_odds).sum(0) / total)
+        share *= weight / total
+        mean_probability = mean_probability + share
     return np.maximum(-xlogy(mean_probability, mean_probability).sum(0) - mean_entropy, 0)
 
 

@@ -18,8 +18,8 @@ from sk_epsnn.mixing import observed
 from sk_epsnn.numerics import Array
 from sk_epsnn.sep import Change, Model, Schedule, absorb
 
-#: Rows that are predicted at a time: bounds the memory whatever the number of rows.
-PREDICT_ROWS = 4096
+#: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
+PREDICT_ROWS = 1024
 
 
 class Rows(NamedTuple):
