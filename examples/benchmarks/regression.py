@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from _common import Arrays, Bar, Configuration, Measures, argument_parser, regressor_measures, run_and_report
+from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.pipeline import make_pipeline
@@ -24,6 +25,7 @@ N_TRAIN, N_TEST = 600, 1000
 NOISE_SD = 0.01
 WHOLE = [(-1.0, 5.0)]
 GAPS = [(-1.0, 0.0), (1.5, 2.5), (4.0, 5.0)]
+PROCESS = GaussianProcessRegressor(ConstantKernel() * RBF(3.0) + WhiteKernel(0.01), normalize_y=True)
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ def run(task: Task, seed: int, start: int) -> Measures:
 def run_process(task: Task, seed: int, start: int) -> Measures:
     """A Gaussian process on the same inputs; nothing in it is random."""
     X, y, X_test, y_test = coded_rows(task, seed)
-    kernel = ConstantKernel() * RBF(3.0) + WhiteKernel(0.01)
-    model = GaussianProcessRegressor(kernel, normalize_y=True).fit(X, y)
-    return regressor_measures(*model.predict(X_test, return_std=True), y_test)
+    return regressor_measures(*clone(PROCESS).fit(X, y).predict(X_test, return_std=True), y_test)
 
 
 def main() -> None:

@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from _common import Arrays, Row, argument_parser, load_mnist, report, spiking_mnist, verdict
+from regression import PROCESS, TASKS, WHOLE, draw, encoder_of
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import EPSNNClassifier, inference
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, inference
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "paper"))
 
@@ -213,22 +214,30 @@ def races(seeds: list[int]) -> list[Row]:
     rows = []
     first = [("EPSNN", epsnn), ("snnTorch + Adam", snntorch), ("SGDClassifier", sgd), ("LogisticRegression", logistic)]
     rows += race_rows("784-10 to .885", 0.885, race("784-10", 0.885, first, seeds), "snnTorch + Adam", 0.3)
-    best = median_of([train(snntorch_hidden, spiking_mnist(N_TRAIN, seed), seed) for seed in seeds])
-    second = [("EPSNN", epsnn_hidden), ("snnTorch + Adam", snntorch_hidden)]
-    name = f"784-120-10 to snnTorch's best, {best.accuracy:.4f}"
-    rows += race_rows(name, best.accuracy, race("784-120-10", best.accuracy, second, seeds), "snnTorch + Adam", 1.0)
+    rows += race_to_best("snnTorch", ("snnTorch + Adam", snntorch_hidden), 1.0, seeds)
+    rows += race_to_best("MLPClassifier", ("MLPClassifier", mlp), 2.0, seeds)
     third: list[tuple[str, Contender]] = [("EPSNN", epsnn_hidden), ("MLPClassifier", mlp)]
     if find_spec("bayesian_torch") is not None:
         third.append(("bayesian-torch", bayesian_torch))
     return rows + race_rows("784-120-10 to .94", 0.94, race("784-120-10", 0.94, third, seeds), "MLPClassifier", 2.0)
 
 
+def race_to_best(whose: str, rival: tuple[str, Contender], most: float, seeds: list[int]) -> list[Row]:
+    """The same network to the best test accuracy of a rival, a median over the seeds."""
+    best = median_of([train(rival[1], spiking_mnist(N_TRAIN, seed), seed) for seed in seeds]).accuracy
+    runs = race("784-120-10", best, [("EPSNN", epsnn_hidden), rival], seeds)
+    return race_rows(f"784-120-10 to {whose}'s best, {best:.4f}", best, runs, rival[0], most)
+
+
 def race_rows(name: str, target: float, runs: dict[str, Run], rival: str, most: float) -> list[Row]:
-    """The runs, and the ratio of ours to the rival's with its bar."""
+    """The runs, and the ratio of ours to the rival's with its bar; a rival that never arrives is beaten."""
     rows = [Row(f"{name}: {label}", "", told(run, target), "") for label, run in runs.items()]
-    ratio = runs["EPSNN"].seconds / runs[rival].seconds
-    kept = ratio <= most and runs["EPSNN"].accuracy >= target
-    return [*rows, Row(f"{name}: time beside {rival}", f"<= {most:g}", f"{ratio:.2f}", verdict(kept))]
+    ours, theirs = runs["EPSNN"], runs[rival]
+    arrived = theirs.accuracy >= target
+    ratio = ours.seconds / theirs.seconds
+    said = f"{ratio:.2f}" if arrived else f"{rival} never gets there ({ratio:.2f} of its best run)"
+    kept = ours.accuracy >= target and (ratio <= most or not arrived)
+    return [*rows, Row(f"{name}: time beside {rival}", f"<= {most:g}", said, verdict(kept))]
 
 
 # ---------------------------------------------------------------------- cost in matrix products
@@ -379,7 +388,22 @@ def scaling(seeds: list[int]) -> list[Row]:
     return rows
 
 
-PARTS = {"race": races, "products": products, "memory": memory, "scaling": scaling}
+def process(seeds: list[int]) -> list[Row]:
+    """Whole fits of a regressor with a hidden layer, and of a Gaussian process on the same coded inputs."""
+    rows = []
+    for n in (600, 2400):
+        X, y = draw(np.random.default_rng(seeds[0]), n, WHOLE)
+        X = encoder_of(TASKS["D1 (spikes)"][0], seeds[0]).fit_transform(X)
+        models = {
+            "EPSNNRegressor, 100-128-1": EPSNNRegressor((128,), random_state=seeds[0]),
+            "Gaussian process": PROCESS,
+        }
+        for name, model in models.items():
+            rows.append(Row(f"fit of {name}, N={n}", "", f"{seconds_of(partial(model.fit, X, y), 3):.2f} s", ""))
+    return rows
+
+
+PARTS = {"race": races, "products": products, "memory": memory, "scaling": scaling, "process": process}
 
 
 def main() -> None:
