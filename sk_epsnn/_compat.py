@@ -3,11 +3,27 @@
 from contextlib import AbstractContextManager
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.externals.array_api_compat import array_namespace as standard_namespace
+from sklearn.externals.array_api_compat import device
+from sklearn.utils._array_api import _convert_to_numpy as array_to_numpy
+from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils._array_api import get_namespace as dispatched_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
-__all__ = ["Interval", "StrOptions", "check_sample_weight", "fit_context", "one_blas_thread"]
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "array_to_numpy",
+    "check_same_namespace",
+    "check_sample_weight",
+    "device",
+    "dispatched_namespace",
+    "fit_context",
+    "one_blas_thread",
+    "standard_namespace",
+]
 
 
 def one_blas_thread() -> AbstractContextManager:

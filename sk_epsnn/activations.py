@@ -18,14 +18,16 @@ References
 
 from __future__ import annotations
 
+import math
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
+from sk_epsnn._arrays import Array, HoldsArrays, array_namespace
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
-    Array,
     expected_sigmoid,
     expected_softplus,
     hazard,
@@ -69,7 +71,7 @@ class HiddenActivation:
         ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
         """
         p, first, second = moments
-        odds = np.expm1(log_ratio)
+        odds = array_namespace(log_ratio).expm1(log_ratio)
         lam = odds / (1 + p * odds)
         g = lam * first
         return Derivatives(g, g * g - lam * second, -lam * second)
@@ -83,7 +85,7 @@ class Heaviside(HiddenActivation):
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
-        sd = np.sqrt(variance)
+        sd = array_namespace(variance).sqrt(variance)
         z = mean / sd
         first = normal_pdf(z) / sd
         return SpikeMoments(ndtr(z), first, -z * first / sd)
@@ -107,7 +109,7 @@ class Sigmoid(HiddenActivation):
         return moments.probability - moments.first
 
 
-class Output:
+class Output(HoldsArrays):
     """An observed output unit: the activation block with its value clamped."""
 
     name: str
@@ -124,7 +126,7 @@ class Output:
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
-        ones = np.ones_like(mean)
+        ones = array_namespace(mean).ones_like(mean)
         return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
 
 
@@ -144,14 +146,15 @@ class GaussianOutput(Output):
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
-        noise = self.noise_variance.astype(mean.dtype)
+        xp = array_namespace(mean)
+        noise = xp.astype(self.noise_variance, mean.dtype)
         total = noise + power * variance
         residual = target - mean
         g = residual / total
         gamma = 1 / total
         ratio = variance / noise
-        spread = ratio if power == 0 else np.log1p(power * ratio) / power
-        log_z = -0.5 * (residual * g + spread + np.log(2 * np.pi * noise))
+        spread = ratio if power == 0 else xp.log1p(power * ratio) / power
+        log_z = -0.5 * (residual * g + spread + xp.log(2 * np.pi * noise))
         return log_z, Derivatives(g, gamma, gamma - power * g * g)
 
 
@@ -175,32 +178,35 @@ class SigmoidOutput(Output):
         """See `Output.log_partition`; skips the derivatives where that saves time."""
         if power in (0, 1):
             return self.evidence(mean, variance, target, power)[0]
+        xp = array_namespace(mean)
         margin = target * mean
-        sd = np.sqrt(variance)
-        total = np.zeros_like(margin)
+        sd = xp.sqrt(variance)
+        total = xp.zeros_like(margin)
         reference = _reference_loss(margin, sd, power)
         for x, w in _nodes(sd):
-            total += w * np.exp(power * (reference - _softplus(-(margin + x * sd))))
-        return np.log(total) / power - reference
+            total += w * xp.exp(power * (reference - _softplus(-(margin + x * sd))))
+        return xp.log(total) / power - reference
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """See `Output.log_odds`; from the smaller of the two probabilities, which loses no digits."""
-        if not (variance > np.finfo(variance.dtype).tiny).any():
+        xp = array_namespace(mean)
+        if not xp.any(variance > float(xp.finfo(variance.dtype).smallest_normal)):
             return mean
-        log_rare, _, _ = log_expected_sigmoid(-np.abs(mean), variance)
-        return np.copysign(np.log1p(-np.exp(log_rare)) - log_rare, mean)
+        log_rare, _, _ = log_expected_sigmoid(-xp.abs(mean), variance)
+        return xp.copysign(xp.log1p(-xp.exp(log_rare)) - log_rare, mean)
 
     @staticmethod
     def _quadrature(margin: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         # With r = sigma(-T u) under the tilted density: g = T E r, gamma = E r(1-r) - alpha Var r,
         # kappa = E r(1-r) - alpha E r^2 (integration by parts of N(u; M, S) sigma(T u)^alpha).
-        sd = np.sqrt(variance)
+        xp = array_namespace(margin)
+        sd = xp.sqrt(variance)
         reference = _reference_loss(margin, sd, power)
-        total, r1, r2 = np.zeros_like(margin), np.zeros_like(margin), np.zeros_like(margin)
+        total, r1, r2 = xp.zeros_like(margin), xp.zeros_like(margin), xp.zeros_like(margin)
         for x, w in _nodes(sd):
             loss = _softplus(-(margin + x * sd))
-            weight = w * np.exp(power * (reference - loss))
-            miss = -np.expm1(-loss)
+            weight = w * xp.exp(power * (reference - loss))
+            miss = -xp.expm1(-loss)
             total += weight
             weight *= miss
             r1 += weight
@@ -209,7 +215,7 @@ class SigmoidOutput(Output):
         r2 /= total
         spread = r1 - r2
         derivatives = Derivatives(target * r1, spread - power * (r2 - r1 * r1), spread - power * r2)
-        return np.log(total) / power - reference, derivatives
+        return xp.log(total) / power - reference, derivatives
 
 
 class HeavisideOutput(Output):
@@ -231,8 +237,8 @@ class HeavisideOutput(Output):
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""
-        total = variance + mean.dtype.type(self.noise_variance)
-        sd = np.sqrt(total)
+        total = variance + float(self.noise_variance)
+        sd = array_namespace(total).sqrt(total)
         z = target * mean / sd
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
@@ -240,7 +246,8 @@ class HeavisideOutput(Output):
 
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    xp = array_namespace(x)
+    return xp.clip(x, min=0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
@@ -248,17 +255,23 @@ def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
 
     That at the mean does, unless the loss is so large that nodes on the other side of the boundary take over.
     """
+    xp = array_namespace(margin)
     reference = _softplus(-margin)
-    if power * float(reference.max(initial=0)) < 0.8 * np.log(np.finfo(margin.dtype).max):
+    if power * _largest(reference) < 0.8 * math.log(float(xp.finfo(margin.dtype).max)):
         return reference
-    costs = [_softplus(-(margin + x * sd)) - np.log(w) / power for x, w in _nodes(sd)]
-    return np.minimum.reduce(costs)
+    costs = [_softplus(-(margin + x * sd)) - math.log(w) / power for x, w in _nodes(sd)]
+    return reduce(xp.minimum, costs)
+
+
+def _largest(values: Array) -> float:
+    """Largest entry of a non-negative array, 0 if it has none."""
+    return float(array_namespace(values).max(values)) if values.shape[0] else 0.0
 
 
 def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
     """Rule fine enough for the widest Gaussian: the sigmoid has poles at +- i pi, hence steps of 1.5 in u."""
-    widest = min(float(sd.max(initial=0)), MOST_SD)
-    return normal_grid(int(np.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
+    widest = min(_largest(sd), MOST_SD)
+    return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
 
 
 HIDDEN_ACTIVATIONS = {c.name: c for c in (Heaviside, Sigmoid)}

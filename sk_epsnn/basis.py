@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from sk_epsnn.numerics import Array
+from sk_epsnn._arrays import Array, array_namespace, device, like, to_numpy
 
 #: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
 OFFSET_LIMIT = 10.0
@@ -56,21 +56,21 @@ class InputBasis:
     @property
     def n_axes(self) -> int:
         """Number of network inputs, the constant included."""
-        return len(self.offset) + self.constant
+        return self.offset.shape[0] + self.constant
 
     def transform(self, X: Array | sparse.csr_array) -> Array:
         """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, and only these."""
-        result = np.empty((X.shape[0], self.n_axes), X.dtype)
-        values = result[:, : len(self.offset)]
+        xp, n_values = array_namespace(X), self.offset.shape[0]
+        result = xp.empty((X.shape[0], self.n_axes), dtype=X.dtype, device=device(self.offset))
         if self.rotation is not None:
-            values[:] = X @ self.rotation.astype(X.dtype)
+            result[:, :n_values] = X @ xp.astype(self.rotation, X.dtype)
         else:
             dense = X.toarray() if sparse.issparse(X) else X
-            np.multiply(dense, X.dtype.type(1 / self.scale), out=values)
-        if self.offset.any():
-            values += self.offset.astype(X.dtype)
+            result[:, :n_values] = dense * (1 / self.scale)
+        if xp.any(self.offset != 0):
+            result[:, :n_values] += xp.astype(self.offset, X.dtype)
         if self.constant:
-            result[:, -1] = 1
+            result[:, -1] = 1.0
         return result
 
     def balance(self, means: Array) -> Array:
@@ -136,17 +136,19 @@ class InputBasis:
         coef, intercept, coef_variance, intercept_variance
             Shapes (n_out, n_features) and (n_out,).
         """
-        n = len(self.offset)
-        to_constant = np.append(self.offset, 1.0) if self.constant else self.offset
-        axes = np.eye(n) / self.scale if self.rotation is None else self.rotation
+        n, xp, place = self.offset.shape[0], array_namespace(self.offset), device(self.offset)
+        axes = xp.eye(n, dtype=xp.float64, device=place) / self.scale if self.rotation is None else self.rotation
+        to_constant = self.offset
         if self.constant:
-            axes = np.hstack([axes, np.zeros((len(axes), 1))])
+            to_constant = xp.concat([self.offset, xp.ones(1, dtype=xp.float64, device=place)])
+            axes = xp.concat([axes, xp.zeros_like(axes[:, :1])], axis=1)
         if covariance.ndim == 2:
             coef_variance = covariance @ (axes * axes).T
             intercept_variance = covariance @ (to_constant * to_constant)
         else:
-            coef_variance = np.stack([np.einsum("jk,jk->j", axes @ c, axes) for c in covariance])
-            intercept_variance = np.array([to_constant @ c @ to_constant for c in covariance])
+            units = [covariance[i, :, :] for i in range(covariance.shape[0])]
+            coef_variance = xp.stack([xp.vecdot(axes @ unit, axes) for unit in units])
+            intercept_variance = xp.stack([to_constant @ unit @ to_constant for unit in units])
         return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
 
 
@@ -166,6 +168,7 @@ def fit_basis(
     ----------
     X : array or CSR array of shape (n_samples, n_features)
     sample_weight : array of shape (n_samples,)
+        Of NumPy, as is the basis; sums over the rows are taken where ``X`` is.
     rotate : bool
         Turn to the principal axes.
     center : bool or None
@@ -210,9 +213,9 @@ def _column_moments(X: Array | sparse.csr_array, sample_weight: Array, spikes: b
     total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
     for rows in gen_batches(X.shape[0], _CHUNK):
         chunk, weight = _chunk(X, sample_weight, rows, spikes)
-        total += chunk.T @ weight
+        total += to_numpy(chunk.T @ weight)
         if not spikes:
-            square += (chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight
+            square += to_numpy((chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight)
     mass = float(sample_weight.sum(dtype=np.float64))
     return total / mass, (total if spikes else square) / mass
 
@@ -220,21 +223,24 @@ def _column_moments(X: Array | sparse.csr_array, sample_weight: Array, spikes: b
 def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Array, spikes: bool) -> Array:
     """Weighted second-moment matrix about ``mean``, in float64."""
     gram = np.zeros((X.shape[1], X.shape[1]))
-    shift = np.zeros_like(mean) if spikes else mean
+    shift = like(mean, X)
     for rows in gen_batches(X.shape[0], _CHUNK):
         chunk, weight = _chunk(X, sample_weight, rows, spikes)
         dense = chunk.toarray() if sparse.issparse(chunk) else chunk
-        if shift.any():
+        if not spikes and mean.any():
             dense = dense - shift
-        gram += (dense * weight[:, None]).T @ dense
+        gram += to_numpy((dense * weight[:, None]).T @ dense)
     gram /= float(sample_weight.sum(dtype=np.float64))
     return gram - np.outer(mean, mean) if spikes else gram
 
 
 def _chunk(X: Any, sample_weight: Array, rows: slice, spikes: bool) -> tuple[Any, Array]:
     """Some rows and weights in the dtype to sum in: sums of a few thousand spikes are exact in any."""
-    dtype = X.dtype if spikes else np.dtype(np.float64)
-    return X[rows].astype(dtype, copy=False), sample_weight[rows].astype(dtype)
+    xp = array_namespace(X)
+    dtype = X.dtype if spikes else xp.float64
+    chunk = X[rows, :]
+    weight = xp.astype(like(sample_weight[rows], X), dtype)
+    return chunk.astype(dtype, copy=False) if sparse.issparse(X) else xp.astype(chunk, dtype, copy=False), weight
 
 
 def _power_of_two(size: float) -> float:

@@ -11,16 +11,18 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sk_epsnn import mixing
+from sk_epsnn._arrays import Array, array_namespace, device
 from sk_epsnn.mixing import Inputs
 from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward
-from sk_epsnn.numerics import Array, conjugate_gradient
+from sk_epsnn.numerics import conjugate_gradient
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, bound_site, damp
 from sk_epsnn.weights import JointWeights, WeightMoments, Weights
 
@@ -46,7 +48,8 @@ class Batch:
     @property
     def mass(self) -> float:
         """Sum of the sample weights."""
-        return float(self.sample_weight.sum(dtype=np.float64))
+        xp = array_namespace(self.sample_weight)
+        return float(xp.sum(self.sample_weight, dtype=xp.float64))
 
 
 @dataclass
@@ -113,15 +116,17 @@ def average_ep(
     counts = UpdateCounts()
     start = [layer.posterior for layer in network.layers]
     posteriors = start
-    ratios = [np.zeros((len(batch.target), len(layer.prior.mean)), batch.target.dtype) for layer in network.layers[:-1]]
+    n_samples, dtype, xp = batch.target.shape[0], batch.target.dtype, array_namespace(batch.target)
+    widths = [layer.prior.mean.shape[0] for layer in network.layers[:-1]]
+    ratios = [xp.zeros((n_samples, width), dtype=dtype, device=device(batch.target)) for width in widths]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for _ in range(n_sweeps):
             old = posteriors
             posteriors, ratios = _average_sweep(network, batch, cavities, old, ratios, damping, leave_one_out, counts)
             move = _largest_move(old, posteriors)
-            if not np.isfinite(move) or move < tol:
+            if not math.isfinite(move) or move < tol:
                 break
-        accepted = bool(np.isfinite(move)) and _worth_taking(network, batch, cavities, start, posteriors)
+        accepted = bool(math.isfinite(move)) and _worth_taking(network, batch, cavities, start, posteriors)
     if not accepted:
         counts.rejected_batches += 1
         posteriors = start
@@ -158,7 +163,7 @@ def _average_sweep(
     exponent = 1 - 1 / batch.mass if leave_one_out and batch.mass > 1 else 1.0
     local = [q.power_blend(c, exponent) for q, c in zip(posteriors, cavities, strict=True)]
     weights = _moments(network, local, batch.target.dtype)
-    units = [len(layer.prior.mean) for layer in network.layers[1:]]
+    units = [layer.prior.mean.shape[0] for layer in network.layers[1:]]
     shared = [(n - 1) / n * ratio for n, ratio in zip(units, ratios, strict=True)]
     up = network.forward(batch.inputs, weights, log_ratios=shared)
     _, down, new_ratios = network.backward(up, batch.target, weights, counts)
@@ -169,7 +174,8 @@ def _average_sweep(
         )
         if not q.variance_follows_mean:
             # The sum of the messages, as the Gaussian closest in KL whose site keeps within its bounds.
-            total = np.maximum(cavity.precision + precision, VARIANCE_FLOOR)
+            xp = array_namespace(precision)
+            total = xp.clip(cavity.precision + precision, min=VARIANCE_FLOOR)
             mean = (cavity.shift + shift) / total
             precision, shift = bound_site(mean, 1 / total, cavity.precision, cavity.shift, counts)
         updated.append(
@@ -296,7 +302,10 @@ class _Ascent:
             moved = [q.moved(length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
             if any(q.variance_follows_mean for q in moved):
                 return self._trial(moved)
-            weights = [w._replace(mean=q.mean.astype(w.mean.dtype)) for w, q in zip(here.weights, moved, strict=True)]
+            means = [
+                array_namespace(q.mean).astype(q.mean, w.mean.dtype) for w, q in zip(here.weights, moved, strict=True)
+            ]
+            weights = [w._replace(mean=mean) for w, mean in zip(here.weights, means, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
             return self._trial(moved, weights, known)
@@ -335,7 +344,7 @@ class _Ascent:
 
         start = energy(self.here)
         # Energies this close cannot be told apart.
-        start -= float(np.finfo(self.batch.target.dtype).eps) * abs(start)
+        start -= float(array_namespace(self.batch.target).finfo(self.batch.target.dtype).eps) * abs(start)
         while step >= SHORTEST_STEP:
             state = trial(step)
             if energy(state) >= start:  # False for NaN
@@ -353,10 +362,7 @@ def _own_sites(up: Upward, excess: list[Array]) -> float:
     to second order, S the variance that comes from the weights. With the KL to the cavity, the stationary point is
     EP's ``P = P_c + sum gamma p^2``.
     """
-    return sum(
-        0.5 * float((extra * here.from_weights).sum(dtype=np.float64))
-        for here, extra in zip(up.potentials, excess, strict=True)
-    )
+    return sum(0.5 * _total(extra * here.from_weights) for here, extra in zip(up.potentials, excess, strict=True))
 
 
 @dataclass
@@ -370,7 +376,8 @@ class _Solution:
 
 def _curvature(message: Derivatives, hidden: bool) -> Array:
     """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
-    return np.maximum(message.gamma, message.g * message.g) if hidden else np.maximum(message.gamma, 0)
+    xp = array_namespace(message.gamma)
+    return xp.maximum(message.gamma, message.g * message.g) if hidden else xp.clip(message.gamma, min=0.0)
 
 
 def _newton_direction(
@@ -387,25 +394,27 @@ def _newton_direction(
     ``C`` and ``cost`` are `Weights.mean_curvature` and `Weights.mean_cost`: for Gaussian weights ``P_c`` and
     ``P_c (m - m_c)``. Messages and curvatures ``c`` come multiplied by the sample weights.
     """
-    dtype = inputs.mean.dtype
+    dtype, xp = inputs.mean.dtype, array_namespace(inputs.mean)
     noise = mixing.spike_noise(message, inputs)
     joint = isinstance(posterior, JointWeights)
     if joint:
-        site = mixing.joint_site_precision(np.maximum(message.gamma, 0), inputs, noise)
+        gamma = xp.clip(message.gamma, min=0.0)
+        site = mixing.joint_site_precision(gamma, inputs, noise)
     else:
         site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
-    gradient = mixing.mean_gradient(message, inputs, posterior.mean.astype(dtype), noise)
-    gradient = gradient - posterior.mean_cost(cavity, site, temperature).astype(dtype)
+    gradient = mixing.mean_gradient(message, inputs, xp.astype(posterior.mean, dtype), noise)
+    gradient = gradient - xp.astype(posterior.mean_cost(cavity, site, temperature), dtype)
     diagonal = posterior.mean_curvature(cavity)
     if joint:
         # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
-        extra = curvature - np.maximum(message.gamma, 0)
+        extra = curvature - gamma
         hessian = diagonal + site
-        if extra.any():
+        if xp.any(extra != 0):
             hessian = hessian + mixing.joint_site_precision(extra, inputs, 0.0)
-        delta = np.linalg.solve(hessian, gradient[:, :, None].astype(np.float64))[:, :, 0].astype(dtype)
+        delta = xp.linalg.solve(hessian, xp.astype(gradient[:, :, None], xp.float64))
+        delta = xp.astype(delta[:, :, 0], dtype)
         return _Solution(delta, inputs.mean @ delta.T, site)
-    diagonal = diagonal.astype(dtype) + noise
+    diagonal = xp.astype(diagonal, dtype) + noise
 
     def operator(direction: Array) -> tuple[Array, Array]:
         image = inputs.mean @ direction.T
@@ -415,7 +424,7 @@ def _newton_direction(
     return _Solution(delta, image, site)
 
 
-def _moments(network: Network, posteriors: list[Weights], dtype: np.dtype) -> list[WeightMoments]:
+def _moments(network: Network, posteriors: list[Weights], dtype: Any) -> list[WeightMoments]:
     return [q.moments(layer.temperature, dtype) for q, layer in zip(posteriors, network.layers, strict=True)]
 
 
@@ -435,13 +444,24 @@ def _spread_kl(network: Network, posteriors: list[Weights], cavities: list[Weigh
 def _data_energy(network: Network, batch: Batch, last: Potentials) -> float:
     """Summed log evidence of the batch, accumulated in float64."""
     log_z = network.log_partition(last, batch.target)
-    return float((batch.sample_weight * log_z).sum(dtype=np.float64))
+    return _total(batch.sample_weight * log_z)
+
+
+def _total(values: Array) -> float:
+    """Sum in float64."""
+    xp = array_namespace(values)
+    return float(xp.sum(values, dtype=xp.float64))
 
 
 def _largest_move(old: list[Weights], new: list[Weights]) -> float:
     """Largest change of a mean, in posterior standard deviations."""
-    sizes = [np.sqrt(q.moments(1.0, np.dtype(np.float64)).variance) for q in new]
-    return max(float((np.abs(b.mean - a.mean) / size).max()) for a, b, size in zip(old, new, sizes, strict=True))
+    return max(_move(a.mean, b) for a, b in zip(old, new, strict=True))
+
+
+def _move(mean: Array, new: Weights) -> float:
+    xp = array_namespace(mean)
+    size = xp.sqrt(new.moments(1.0, xp.float64).variance)
+    return float(xp.max(xp.abs(new.mean - mean) / size))
 
 
 __all__ = ["Batch", "BatchResult", "average_ep", "divergence", "energy", "log_evidence", "newton"]

@@ -10,13 +10,15 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_epsnn.numerics import Array
+from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn.numerics import plus_diagonal
 from sk_epsnn.sites import Derivatives
 from sk_epsnn.weights import WeightMoments
 
@@ -38,7 +40,8 @@ class Inputs:
     def square(self) -> Array:
         """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
         square = self.mean * self.mean
-        return self.mean if self.variance is None and np.array_equal(square, self.mean) else square
+        same = self.variance is None and bool(array_namespace(square).all(square == self.mean))
+        return self.mean if same else square
 
 
 def observed(values: Array) -> Inputs:
@@ -49,7 +52,8 @@ def observed(values: Array) -> Inputs:
 def spikes(probability: Array, constant: bool) -> Inputs:
     """Independent spikes of the given probability, with a constant input appended when ``constant``."""
     if constant:
-        probability = np.hstack([probability, np.ones((len(probability), 1), probability.dtype)])
+        xp = array_namespace(probability)
+        probability = xp.concat([probability, xp.ones_like(probability[:, :1])], axis=1)
     return Inputs(probability, probability - probability * probability)
 
 
@@ -68,7 +72,7 @@ class Lattice(NamedTuple):
     alternates: bool
 
 
-def find_lattice(levels: Array) -> Lattice | None:
+def find_lattice(levels: Sequence[float]) -> Lattice | None:
     """Lattice of potentials for weights on ``levels``; None if the grid is uneven, or 0 is no value of it."""
     spacing = np.diff(levels)
     if not np.allclose(spacing, spacing[0], rtol=1e-9, atol=0):
@@ -86,10 +90,11 @@ def tie_offset(inputs: Inputs, lattice: Lattice) -> Array:
     and the value below it. Where 0 is a value for even numbers of spikes only, their probability
     ``(1 + prod_j (1 - 2 p_nj)) / 2`` takes part.
     """
+    xp = array_namespace(inputs.mean)
     if not lattice.alternates:
-        return np.full((len(inputs.mean), 1), 0.5 * lattice.spacing, inputs.mean.dtype)
-    even = 0.5 + 0.5 * np.prod(1 - 2 * inputs.mean, axis=1, keepdims=True)
-    return inputs.mean.dtype.type(0.5 * lattice.spacing) * even
+        return xp.full_like(inputs.mean[:, :1], 0.5 * lattice.spacing)
+    even = 0.5 + 0.5 * xp.prod(1 - 2 * inputs.mean, axis=1, keepdims=True)
+    return 0.5 * lattice.spacing * even
 
 
 def potential_mean(inputs: Inputs, mean: Array) -> Array:
@@ -104,8 +109,9 @@ def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
     """
     if weights.covariance is None:
         return inputs.square @ weights.variance.T
-    p = inputs.mean
-    return np.stack([np.einsum("nj,nj->n", p @ c, p) for c in weights.covariance], axis=1)
+    p, xp = inputs.mean, array_namespace(inputs.mean)
+    units = range(weights.covariance.shape[0])
+    return xp.stack([xp.vecdot(p @ weights.covariance[i, :, :], p) for i in units], axis=1)
 
 
 def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | float:
@@ -138,7 +144,7 @@ def spike_noise(down: Derivatives, inputs: Inputs) -> Array | float:
     """``k_ij = sum_n kappa_ni p_nj (1 - p_nj)``: what uncertain spikes cost a large weight; 0 for observed inputs."""
     if inputs.variance is None:
         return 0.0
-    return np.maximum(down.kappa, 0).T @ inputs.variance
+    return array_namespace(down.kappa).clip(down.kappa, min=0.0).T @ inputs.variance
 
 
 def mean_gradient(down: Derivatives, inputs: Inputs, mean: Array, noise: Array | float) -> Array:
@@ -153,11 +159,10 @@ def site_precision(down: Derivatives, inputs: Inputs, noise: Array | float) -> A
 
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
     """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in)."""
-    p = inputs.mean
-    precision = np.stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])]).astype(np.float64)
-    diagonal = np.arange(p.shape[1])
-    precision[:, diagonal, diagonal] += noise
-    return precision
+    p, xp = inputs.mean, array_namespace(inputs.mean)
+    precision = xp.stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])])
+    precision = xp.astype(precision, xp.float64)
+    return precision if isinstance(noise, float) else plus_diagonal(precision, xp.astype(noise, xp.float64))
 
 
 def average_messages(
@@ -186,11 +191,13 @@ def average_messages(
 
 def _messages_of_few(weighted: Derivatives, gamma: Array, inputs: Inputs, variance: Array) -> tuple[Array, Array]:
     """``sum_n g p / (1 - gamma s p^2)`` and ``sum_n gamma p^2 / (1 - gamma s p^2)``, one input at a time."""
-    gain, precision = np.empty_like(variance), np.empty_like(variance)
+    xp = array_namespace(variance)
+    gain, precision = xp.empty_like(variance), xp.empty_like(variance)
+    eps = float(xp.finfo(variance.dtype).eps)
     for j in range(variance.shape[1]):
         p, square = inputs.mean[:, j], inputs.square[:, j, None]
         # What the others leave of the width of a message; the weight's own share is never all of it.
-        rest = np.maximum(1 - gamma * square * variance[:, j], np.finfo(variance.dtype).eps)
+        rest = xp.clip(1 - gamma * square * variance[:, j], min=eps)
         gain[:, j] = p @ (weighted.g / rest)
-        precision[:, j] = (weighted.gamma * square / rest).sum(0)
+        precision[:, j] = xp.sum(weighted.gamma * square / rest, axis=0)
     return gain, precision

@@ -10,16 +10,16 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from scipy.special import expit, logit
 
 from sk_epsnn import mixing
+from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
 from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
 from sk_epsnn.mixing import Inputs, Lattice
-from sk_epsnn.numerics import Array
 from sk_epsnn.priors import WeightPrior, refresh_site
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_log_ratio
 from sk_epsnn.weights import IndependentWeights, WeightMoments, Weights
@@ -92,7 +92,7 @@ class Layer:
     rule: PriorRule | None = None
     lattice: Lattice | None = None
 
-    def moments(self, dtype: np.dtype) -> WeightMoments:
+    def moments(self, dtype: Any) -> WeightMoments:
         """Moments of the posterior at the layer's temperature."""
         return self.posterior.moments(self.temperature, dtype)
 
@@ -115,19 +115,26 @@ class Layer:
     def activation_probability(self) -> Array:
         """Posterior probability that each weight is not 0, shape (n_out, n_in) without the bias (spike and slab)."""
         precision, shift = self._without_prior(self.prior.marginals())
-        active = self.rule.prior.activation_probability(precision * self.rule.unit**2, shift * self.rule.unit)
+        precision, shift, unit = to_numpy(precision), to_numpy(shift), to_numpy(self.rule.unit)
+        active = like(self.rule.prior.activation_probability(precision * unit**2, shift * unit), self.prior.mean)
         return active[:, :-1] if self.rule.constant else active
 
     def with_refreshed_prior(self, counts: UpdateCounts) -> Layer:
-        """Update the Gaussian site that stands for a non-conjugate prior, its own share taken out of the posterior."""
+        """Update the Gaussian site that stands for a non-conjugate prior, its own share taken out of the posterior.
+
+        Priors are evaluated in NumPy, wherever the weights are.
+        """
         if self.rule is None:
             return self
         site = self.prior.marginals()
-        new = refresh_site(self.rule.prior, self.rule.unit, *self._without_prior(site), *site, PRIOR_DAMPING, counts)
-        change = [a - b for a, b in zip(new, site, strict=True)]
+        rest = [to_numpy(part) for part in self._without_prior(site)]
+        old = [to_numpy(part) for part in site]
+        new = refresh_site(self.rule.prior, to_numpy(self.rule.unit), *rest, *old, PRIOR_DAMPING, counts)
+        change = [a - b for a, b in zip(new, old, strict=True)]
         if self.rule.constant:
             for part in change:
                 part[:, -1] = 0
+        change = [like(part, self.prior.mean) for part in change]
         return replace(self, prior=self.prior.times_factor(*change), posterior=self.posterior.times_factor(*change))
 
 
@@ -189,7 +196,8 @@ class Network:
         layers = []
         for layer in self.layers:
             mode = layer.posterior.mode()
-            layers.append(replace(layer, posterior=IndependentWeights(np.full_like(mode, np.inf), mode), rule=None))
+            certain = array_namespace(mode).full_like(mode, math.inf)
+            layers.append(replace(layer, posterior=IndependentWeights(certain, mode), rule=None))
         return replace(self, layers=layers, variance_floor=FROZEN_VARIANCE_FLOOR)
 
     def at_temperature(self, hidden: float) -> Network:
@@ -200,9 +208,10 @@ class Network:
     @property
     def is_frozen(self) -> bool:
         """Whether the weights are known, see `frozen`."""
-        return bool(np.isposinf(self.layers[0].posterior.precision).all())
+        precision = self.layers[0].posterior.precision
+        return bool(array_namespace(precision).all(precision == math.inf))
 
-    def moments(self, dtype: np.dtype) -> list[WeightMoments]:
+    def moments(self, dtype: Any) -> list[WeightMoments]:
         """Weight moments of every layer."""
         return [layer.moments(dtype) for layer in self.layers]
 
@@ -212,8 +221,9 @@ class Network:
         variance = from_weights
         if inputs.variance is not None:
             variance = variance + mixing.spike_part_of_variance(inputs, weights)
-        if (variance < self.variance_floor).any():
-            variance = np.maximum(variance, self.variance_floor)
+        xp = array_namespace(variance)
+        if xp.any(variance < self.variance_floor):
+            variance = xp.clip(variance, min=self.variance_floor)
         if mean is None:
             mean = mixing.potential_mean(inputs, weights.mean)
             lattice = self.layers[index].lattice
@@ -250,8 +260,9 @@ class Network:
             up.spikes.append(moments)
             probability = moments.probability
             if log_ratios is not None:
-                edge = np.finfo(probability.dtype).eps
-                probability = expit(logit(np.clip(probability, edge, 1 - edge)) + log_ratios[index])
+                xp = array_namespace(probability)
+                edge = float(xp.finfo(probability.dtype).eps)
+                probability = expit(logit(xp.clip(probability, edge, 1 - edge)) + log_ratios[index])
             up.inputs.append(mixing.spikes(probability, self.constant))
         raise AssertionError("a network has at least one layer")
 
@@ -274,11 +285,12 @@ class Network:
             ratio = bound_log_ratio(ratio, counts)
             log_ratios.insert(0, ratio)
             down.insert(0, self.hidden[index].backward(moments, ratio))
-        return log_z.sum(1), down, log_ratios
+        return array_namespace(log_z).sum(log_z, axis=1), down, log_ratios
 
     def log_partition(self, last: Potentials, target: Array) -> Array:
         """``log Z`` of each sample, summed over the output units, shape (n_samples,)."""
-        return self.output.log_partition(*last[:2], target, self.power).sum(1)
+        log_z = self.output.log_partition(*last[:2], target, self.power)
+        return array_namespace(log_z).sum(log_z, axis=1)
 
     def predict(self, inputs: Inputs, weights: list[WeightMoments]) -> Potentials:
         """Predictive mean and variance of the output potentials: one forward pass (Section V-C)."""
@@ -292,11 +304,12 @@ class Network:
         """
         up = self.forward(inputs, weights)
         mean, variance, _ = up.potentials[-1]
+        xp = array_namespace(variance)
         if not up.spikes:
-            return Spread(mean, variance, np.zeros_like(variance))
+            return Spread(mean, variance, xp.zeros_like(variance))
         noise = up.spikes[-1].probability - self.hidden[-1].repeat_probability(up.spikes[-1])
         last = weights[-1]
         n_spikes = noise.shape[1]
         square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]
-        aleatoric = np.minimum(noise @ square.T, variance)
+        aleatoric = xp.minimum(noise @ square.T, variance)
         return Spread(mean, variance - aleatoric, aleatoric)

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp, ndtr
 
-Array = NDArray[np.floating]
+from sk_epsnn._arrays import Array, array_namespace, device
 
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 #: A standard normal variable leaves this range with probability 2e-9.
@@ -42,9 +41,15 @@ _PROBIT_SLOPES = (
 )
 
 
+def plus_diagonal(matrices: Array, values: Array) -> Array:
+    """Matrices with numbers added to their diagonals; shapes (n_out, n, n) and (n_out, n)."""
+    xp = array_namespace(matrices)
+    return matrices + values[:, :, None] * xp.eye(values.shape[1], dtype=matrices.dtype, device=device(matrices))
+
+
 def normal_pdf(z: Array) -> Array:
     """Standard normal density."""
-    return np.exp(-0.5 * z * z) / SQRT_2PI
+    return array_namespace(z).exp(-0.5 * z * z) / SQRT_2PI
 
 
 def hazard(z: Array) -> tuple[Array, Array]:
@@ -52,27 +57,27 @@ def hazard(z: Array) -> tuple[Array, Array]:
 
     Stable in the far negative tail, where ``1 - c`` is about ``1 / z**2`` and the naive product loses every digit.
     """
-    x = z.astype(np.float64)
-    ratio = np.exp(-0.5 * x * x - log_ndtr(x)) / SQRT_2PI
+    xp = array_namespace(z)
+    x = xp.astype(z, xp.float64)
+    ratio = xp.exp(-0.5 * x * x - log_ndtr(x)) / SQRT_2PI
     curvature = ratio * (ratio + x)
     tail = x < -20
-    if tail.any():
-        t = np.where(tail, -x, 20.0)
+    if xp.any(tail):
+        t = xp.where(tail, -x, 20.0)
         i2 = 1 / (t * t)
         # Asymptotic series of r + z and of 1 - c in powers of 1 / z**2.
-        ratio = np.where(tail, t + (1 - i2 * (2 - i2 * (10 - 74 * i2))) / t, ratio)
-        curvature = np.where(tail, 1 - i2 * (1 - i2 * (6 - i2 * (50 - 518 * i2))), curvature)
-    below_one = 1 - np.finfo(z.dtype).epsneg
-    return ratio.astype(z.dtype), np.minimum(curvature, below_one).astype(z.dtype)
+        ratio = xp.where(tail, t + (1 - i2 * (2 - i2 * (10 - 74 * i2))) / t, ratio)
+        curvature = xp.where(tail, 1 - i2 * (1 - i2 * (6 - i2 * (50 - 518 * i2))), curvature)
+    below_one = 1 - 0.5 * float(xp.finfo(z.dtype).eps)
+    return xp.astype(ratio, z.dtype), xp.astype(xp.clip(curvature, max=below_one), z.dtype)
 
 
 def expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """``E sigma(u)`` for ``u ~ N(mean, variance)`` with its first two derivatives in the mean (error below 1e-8)."""
-    value = np.zeros_like(mean)
-    first = np.zeros_like(mean)
-    second = np.zeros_like(mean)
+    xp = array_namespace(mean)
+    value, first, second = xp.zeros_like(mean), xp.zeros_like(mean), xp.zeros_like(mean)
     for p, s in zip(_PROBIT_WEIGHTS, _PROBIT_SLOPES, strict=True):
-        r = s / np.sqrt(1 + s * s * variance)
+        r = s / xp.sqrt(1 + s * s * variance)
         z = r * mean
         density = (p * r) * normal_pdf(z)
         value += p * ndtr(z)
@@ -87,47 +92,51 @@ def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Ar
     In the left tail ``sigma(u) = exp(u) sigma(-u)`` turns the integral into ``exp(M + S/2) E sigma(-u)`` under
     ``N(M + S, S)``, where the mixture of probits is accurate again.
     """
+    xp = array_namespace(mean)
     tail = mean < -0.5 * variance
-    log_value, slope, second = _log_probit_mixture(np.where(tail, -(mean + variance), mean), variance)
+    log_value, slope, second = _log_probit_mixture(xp.where(tail, -(mean + variance), mean), variance)
     return (
-        np.where(tail, mean + 0.5 * variance + log_value, log_value),
-        np.where(tail, 1 - slope, slope),
+        xp.where(tail, mean + 0.5 * variance + log_value, log_value),
+        xp.where(tail, 1 - slope, slope),
         second,
     )
 
 
 def _log_probit_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """Logarithm of the mixture behind `expected_sigmoid`, with its first two derivatives."""
+    xp = array_namespace(mean)
     value, first, second = expected_sigmoid(mean, variance)
-    tiny = value < 1e3 * np.finfo(value.dtype).tiny
-    safe = np.where(tiny, 1, value)
+    tiny = value < 1e3 * float(xp.finfo(value.dtype).smallest_normal)
+    safe = xp.where(tiny, 1.0, value)
     slope = first / safe
-    log_value, second = np.log(safe), second / safe - slope * slope
-    if tiny.any():
+    log_value, second = xp.log(safe), second / safe - slope * slope
+    if xp.any(tiny):
         log_value[tiny], slope[tiny], second[tiny] = _underflowing_mixture(mean[tiny], variance[tiny])
     return log_value, slope, second
 
 
 def _underflowing_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """The same where the value itself underflows: weights and ratios from logarithms, in float64."""
-    p, s = np.array(_PROBIT_WEIGHTS), np.array(_PROBIT_SLOPES)
-    r = s / np.sqrt(1 + s * s * variance[:, None].astype(np.float64))
-    z = r * mean[:, None]
-    log_terms = np.log(p) + log_ndtr(z)
+    xp, dtype = array_namespace(mean), mean.dtype
+    p, s = (xp.asarray(n, dtype=xp.float64, device=device(mean)) for n in (_PROBIT_WEIGHTS, _PROBIT_SLOPES))
+    r = s / xp.sqrt(1 + s * s * xp.astype(variance[:, None], xp.float64))
+    z = r * xp.astype(mean[:, None], xp.float64)
+    log_terms = xp.log(p) + log_ndtr(z)
     log_value = logsumexp(log_terms, axis=1)
-    share = np.exp(log_terms - log_value[:, None])
+    share = xp.exp(log_terms - log_value[:, None])
     ratio, curvature = hazard(z)
-    slope = (share * r * ratio).sum(1)
+    slope = xp.sum(share * r * ratio, axis=1)
     # The second derivative of each term is r^2 (ratio^2 - curvature) times the term.
-    second = (share * r * r * (ratio * ratio - curvature)).sum(1) - slope * slope
-    return log_value, slope, second
+    second = xp.sum(share * r * r * (ratio * ratio - curvature), axis=1) - slope * slope
+    return xp.astype(log_value, dtype), xp.astype(slope, dtype), xp.astype(second, dtype)
 
 
 def expected_softplus(mean: Array, variance: Array) -> Array:
     """``E log(1 + exp(u))`` for ``u ~ N(mean, variance)`` in closed form (error below 1e-8)."""
-    value = np.zeros_like(mean)
+    xp = array_namespace(mean)
+    value = xp.zeros_like(mean)
     for p, s in zip(_PROBIT_WEIGHTS, _PROBIT_SLOPES, strict=True):
-        r = s / np.sqrt(1 + s * s * variance)
+        r = s / xp.sqrt(1 + s * s * variance)
         z = r * mean
         value += p * (mean * ndtr(z) + normal_pdf(z) / r)
     return value
@@ -184,24 +193,25 @@ def conjugate_gradient(
     image : array
         The linear image of the solution, shape (n_samples, n_rows).
     """
-    solution = np.zeros_like(target)
+    xp = array_namespace(target)
+    solution = xp.zeros_like(target)
     residual = target
     direction = residual / preconditioner
-    rho = (residual * direction).sum(1)
-    goal = tol * tol * rho.sum()
+    rho = xp.sum(residual * direction, axis=1)
+    goal = tol * tol * xp.sum(rho)
     image: Array | None = None
-    tiny = np.finfo(target.dtype).tiny
+    tiny = float(xp.finfo(target.dtype).smallest_normal)
     for _ in range(n_steps):
         product, part = operator(direction)
-        step = rho / np.maximum((direction * product).sum(1), tiny)
+        step = rho / xp.clip(xp.sum(direction * product, axis=1), min=tiny)
         solution = solution + step[:, None] * direction
         image = step * part if image is None else image + step * part
         residual = residual - step[:, None] * product
         scaled = residual / preconditioner
-        rho_new = (residual * scaled).sum(1)
-        if rho_new.sum() <= goal:
+        rho_new = xp.sum(residual * scaled, axis=1)
+        if xp.sum(rho_new) <= goal:
             break
-        direction = scaled + (rho_new / np.maximum(rho, tiny))[:, None] * direction
+        direction = scaled + (rho_new / xp.clip(rho, min=tiny))[:, None] * direction
         rho = rho_new
     assert image is not None
     return solution, image

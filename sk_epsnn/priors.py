@@ -21,8 +21,8 @@ import numpy as np
 from scipy.special import erfcx, expit, log_ndtr, logit, logsumexp
 from sklearn.base import BaseEstimator
 
+from sk_epsnn._arrays import Array
 from sk_epsnn._compat import Interval
-from sk_epsnn.numerics import Array
 from sk_epsnn.sites import UpdateCounts, bound_site, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_epsnn.numerics import Array
+from sk_epsnn._arrays import Array, array_namespace
 
 #: A difference of two precisions this small beside them is rounding.
 _ROUNDING = 1e-12
@@ -88,9 +88,10 @@ def bound_precision(precision: Array, counts: UpdateCounts) -> Array:
 
     With the mean kept as it is, this is the closest Gaussian in KL with a non-negative site precision.
     """
+    xp = array_namespace(precision)
     negative = precision < 0
-    counts.bounded_precisions += int(np.count_nonzero(negative))
-    return np.where(negative, 0, precision)
+    counts.bounded_precisions += int(xp.count_nonzero(negative))
+    return xp.where(negative, 0.0, precision)
 
 
 class SiteBox(NamedTuple):
@@ -142,39 +143,43 @@ def bound_site(
     .. [1] J. M. Hernandez-Lobato, D. Hernandez-Lobato, A. Suarez, "Expectation propagation in linear regression
        models with spike-and-slab priors", Machine Learning 99:437-487, 2015. doi:10.1007/s10994-014-5475-7
     """
-    least = np.maximum(box.least_precision, -(1 + _ROUNDING) * cavity_precision)
-    most = np.maximum(box.most_precision, least)
+    xp = array_namespace(mean)
+    least = xp.clip(-(1 + _ROUNDING) * cavity_precision, min=box.least_precision)
+    most = xp.clip(least, min=box.most_precision)
     with np.errstate(divide="ignore", over="ignore"):
         total = 1 / variance
     free = total - cavity_precision
-    precision = np.clip(free, least, most)
-    total = np.where(precision == free, total, cavity_precision + precision)
+    precision = xp.clip(free, least, most)
+    total = xp.where(precision == free, total, cavity_precision + precision)
     free_shift = mean * total - cavity_shift
-    shift = np.clip(free_shift, -box.most_shift, box.most_shift)
-    outside = np.abs(free_shift) > box.most_shift
-    if outside.any():
+    shift = xp.clip(free_shift, -box.most_shift, box.most_shift)
+    outside = xp.abs(free_shift) > box.most_shift
+    if xp.any(outside):
         # The KL is convex: a shift whose bound is passed at the best precision stays at that bound when both are free.
         refit = _closest_precision(mean, variance, cavity_shift + shift) - cavity_precision
-        free = np.where(outside, refit, free)
-        precision = np.clip(free, least, most)
-    missed = np.abs(free - precision) > _ROUNDING * np.abs(cavity_precision)
-    counts.bounded_precisions += int(np.count_nonzero(missed))
-    counts.bounded_shifts += int(np.count_nonzero(outside))
+        free = xp.where(outside, refit, free)
+        precision = xp.clip(free, least, most)
+    missed = xp.abs(free - precision) > _ROUNDING * xp.abs(cavity_precision)
+    counts.bounded_precisions += int(xp.count_nonzero(missed))
+    counts.bounded_shifts += int(xp.count_nonzero(outside))
     return precision, shift
 
 
 def _closest_precision(mean: Array, variance: Array, shift: Array) -> Array:
     """Precision of the Gaussian of a given shift that is closest in KL to a density with the given moments."""
+    xp = array_namespace(mean)
     second_moment = variance + mean * mean
     with np.errstate(divide="ignore", over="ignore"):
-        return (1 + np.hypot(1, 2 * shift * np.sqrt(second_moment))) / (2 * second_moment)
+        length = 2 * shift * xp.sqrt(second_moment)
+        return (1 + xp.hypot(xp.ones_like(length), length)) / (2 * second_moment)
 
 
 def bound_log_ratio(log_ratio: Array, counts: UpdateCounts) -> Array:
     """Log-ratios clipped to ``[-LOG_RATIO_BOUND, LOG_RATIO_BOUND]``."""
-    outside = np.abs(log_ratio) > LOG_RATIO_BOUND
-    counts.bounded_log_ratios += int(np.count_nonzero(outside))
-    return np.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+    xp = array_namespace(log_ratio)
+    outside = xp.abs(log_ratio) > LOG_RATIO_BOUND
+    counts.bounded_log_ratios += int(xp.count_nonzero(outside))
+    return xp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def damp(old: Array, new: Array, step: float) -> Array:

@@ -8,12 +8,11 @@ State is kept in float64 whatever the data's dtype.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
-from typing import NamedTuple, Self
+from functools import cached_property, reduce
+from typing import Any, NamedTuple, Self
 
-import numpy as np
-
-from sk_epsnn.numerics import Array
+from sk_epsnn._arrays import Array, HoldsArrays, array_namespace, device
+from sk_epsnn.numerics import plus_diagonal
 
 #: No level is less probable than the most probable one by more than this, in nats: no weight is ever fixed.
 LOG_ODDS_BOUND = 30.0
@@ -32,8 +31,12 @@ class WeightMoments(NamedTuple):
     variance: Array
     covariance: Array | None
 
+    def with_mean(self, mean: Array) -> WeightMoments:
+        """The same covariances about another mean."""
+        return self._replace(mean=array_namespace(mean).astype(mean, self.mean.dtype))
 
-class Weights(ABC):
+
+class Weights(HoldsArrays, ABC):
     """A density over the weights of one layer, independent across output units.
 
     Attributes
@@ -72,7 +75,7 @@ class Weights(ABC):
         """Whether the natural parameters belong to a density."""
 
     @abstractmethod
-    def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
+    def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """Mean and ``temperature`` times the covariance."""
 
     @abstractmethod
@@ -157,7 +160,7 @@ class GaussianWeights(Weights):
     def kl_mean_part(self, base: Self) -> float:
         """See `Weights.kl_mean_part`: ``(m - m0)^T P0 (m - m0) / 2``."""
         delta = self.mean - base.mean
-        return 0.5 * float((delta * base.times(delta)).sum())
+        return 0.5 * float(array_namespace(delta).sum(delta * base.times(delta)))
 
     def mean_cost(self, cavity: Self, site: Array, temperature: float) -> Array:
         """See `Weights.mean_cost`: ``P_c (m - m_c)``."""
@@ -195,7 +198,7 @@ class IndependentWeights(GaussianWeights):
     @property
     def is_proper(self) -> bool:
         """See `Weights.is_proper`."""
-        return bool((self.precision > 0).all())
+        return bool(array_namespace(self.precision).all(self.precision > 0))
 
     def times(self, vectors: Array) -> Array:
         """Elementwise product."""
@@ -209,14 +212,16 @@ class IndependentWeights(GaussianWeights):
         """See `GaussianWeights.times_factor`."""
         return self.from_natural(self.precision + precision, self.shift + shift)
 
-    def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
+    def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """See `Weights.moments`."""
-        return WeightMoments(self.mean.astype(dtype), (temperature / self.precision).astype(dtype), None)
+        xp = array_namespace(self.mean)
+        return WeightMoments(xp.astype(self.mean, dtype), xp.astype(temperature / self.precision, dtype), None)
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`."""
+        xp = array_namespace(self.precision)
         ratio = base.precision / self.precision
-        return 0.5 * float((ratio - np.log(ratio) - 1).sum())
+        return 0.5 * float(xp.sum(ratio - xp.log(ratio) - 1))
 
 
 class JointWeights(GaussianWeights):
@@ -225,24 +230,26 @@ class JointWeights(GaussianWeights):
     @classmethod
     def from_natural(cls, precision: Array, shift: Array) -> Self:
         """See `GaussianWeights.from_natural`."""
-        return cls(precision, np.linalg.solve(precision, shift[:, :, None])[:, :, 0])
+        return cls(precision, array_namespace(precision).linalg.solve(precision, shift[:, :, None])[:, :, 0])
 
     @property
     def is_proper(self) -> bool:
         """See `Weights.is_proper`."""
-        return bool((np.linalg.eigvalsh(self.precision) > 0).all())
+        xp = array_namespace(self.precision)
+        return bool(xp.all(xp.linalg.eigvalsh(self.precision) > 0))
 
     # The matrices of a posterior are asked for several times in every sweep; nothing changes them in place.
 
     @cached_property
     def covariance(self) -> Array:
         """Inverse of the precision, shape (n_out, n_in, n_in)."""
-        return np.linalg.inv(self.precision)
+        return array_namespace(self.precision).linalg.inv(self.precision)
 
     @cached_property
     def _log_det(self) -> float:
         """Log-determinant of the precision, summed over the units."""
-        return float(np.linalg.slogdet(self.precision)[1].sum())
+        xp = array_namespace(self.precision)
+        return float(xp.sum(xp.linalg.slogdet(self.precision)[1]))
 
     def __getstate__(self) -> dict[str, Array]:
         return {"precision": self.precision, "mean": self.mean}
@@ -253,26 +260,24 @@ class JointWeights(GaussianWeights):
 
     def marginals(self) -> tuple[Array, Array]:
         """See `GaussianWeights.marginals`."""
-        precision = 1 / np.diagonal(self.covariance, axis1=1, axis2=2)
+        precision = 1 / array_namespace(self.covariance).linalg.diagonal(self.covariance)
         return precision, precision * self.mean
 
     def times_factor(self, precision: Array, shift: Array) -> Self:
         """See `GaussianWeights.times_factor`."""
-        matrices = self.precision.copy()
-        diagonal = np.arange(matrices.shape[1])
-        matrices[:, diagonal, diagonal] += precision
-        return self.from_natural(matrices, self.shift + shift)
+        return self.from_natural(plus_diagonal(self.precision, precision), self.shift + shift)
 
-    def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
+    def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """See `Weights.moments`."""
-        covariance = temperature * self.covariance
-        variance = np.diagonal(covariance, axis1=1, axis2=2)
-        return WeightMoments(self.mean.astype(dtype), variance.astype(dtype), covariance.astype(dtype))
+        xp = array_namespace(self.mean)
+        covariance = xp.astype(temperature * self.covariance, dtype)
+        return WeightMoments(xp.astype(self.mean, dtype), xp.linalg.diagonal(covariance), covariance)
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`."""
-        trace = float((base.precision * self.covariance).sum())
-        return 0.5 * (trace - base._log_det + self._log_det - self.mean.size)
+        trace = float(array_namespace(self.covariance).sum(base.precision * self.covariance))
+        n_out, n_in = self.mean.shape
+        return 0.5 * (trace - base._log_det + self._log_det - n_out * n_in)
 
 
 class LevelWeights(Weights):
@@ -285,9 +290,9 @@ class LevelWeights(Weights):
     ----------
     precision, shift : array of shape (n_out, n_in)
         Natural parameters; 0 and 0 give the level probabilities of the prior.
-    levels : array of shape (n_levels,)
+    levels : tuple of float
         Ascending.
-    log_probabilities : array of shape (n_levels,)
+    log_probabilities : tuple of float
         Logarithms of the prior probabilities ``p0_k``.
     constant : bool
         Whether the last column is a bias; a bias is Gaussian.
@@ -295,15 +300,22 @@ class LevelWeights(Weights):
 
     variance_follows_mean = True
 
-    def __init__(self, precision: Array, shift: Array, levels: Array, log_probabilities: Array, constant: bool):
+    def __init__(
+        self,
+        precision: Array,
+        shift: Array,
+        levels: tuple[float, ...],
+        log_probabilities: tuple[float, ...],
+        constant: bool,
+    ):
         self.levels, self.log_probabilities, self.constant = levels, log_probabilities, constant
         self.precision, self.shift = precision, shift
         if len(levels) == 2:
             # The square of a weight of two levels is linear in the weight: one natural parameter says it all.
-            n = self.n_discrete
-            self.precision, self.shift = precision.copy(), shift.copy()
-            self.shift[:, :n] -= 0.5 * levels.sum() * precision[:, :n]
-            self.precision[:, :n] = 0
+            n, xp = self.n_discrete, array_namespace(precision)
+            self.precision, self.shift = xp.asarray(precision, copy=True), xp.asarray(shift, copy=True)
+            self.shift[:, :n] -= 0.5 * sum(levels) * precision[:, :n]
+            self.precision[:, :n] = 0.0
         self.log_normaliser, self.mean, self.variance, self.slope = self._statistics()
 
     @property
@@ -313,37 +325,39 @@ class LevelWeights(Weights):
 
     def _log_weights(self) -> list[Array]:
         """Unnormalised log-probabilities of each level, each of shape (n_out, n_discrete), within the bound."""
-        n = self.n_discrete
+        n, xp = self.n_discrete, array_namespace(self.precision)
         logs = [
             p + a * self.shift[:, :n] - (0.5 * a * a) * self.precision[:, :n]
             for a, p in zip(self.levels, self.log_probabilities, strict=True)
         ]
-        least = np.maximum.reduce(logs) - LOG_ODDS_BOUND
-        return [np.maximum(log, least) for log in logs]
+        least = reduce(xp.maximum, logs) - LOG_ODDS_BOUND
+        return [xp.maximum(log, least) for log in logs]
 
     def _statistics(self) -> tuple[Array, Array, Array, Array]:
         """Log-normaliser, mean, variance, and ``Cov(w, w**2) / Var(w)``."""
+        xp = array_namespace(self.precision)
         logs = self._log_weights()
-        top = np.maximum.reduce(logs)
-        probabilities = [np.exp(log - top) for log in logs]
+        top = reduce(xp.maximum, logs)
+        probabilities = [xp.exp(log - top) for log in logs]
         total = sum(probabilities)
         mean = sum(a * p for a, p in zip(self.levels, probabilities, strict=True)) / total
         deviations = [(a - mean, p / total) for a, p in zip(self.levels, probabilities, strict=True)]
         variance = sum(p * d * d for d, p in deviations)
         third = sum(p * d * d * d for d, p in deviations)
         # The log-odds are bounded, hence no variance is 0.
-        result = [top + np.log(total), mean, variance, 2 * mean + third / variance]
+        result = [top + xp.log(total), mean, variance, 2 * mean + third / variance]
         if self.constant:
             precision, shift = self.precision[:, -1:], self.shift[:, -1:]
             bias = shift / precision
-            parts = [0.5 * (shift * bias - np.log(precision)), bias, 1 / precision, 2 * bias]
-            result = [np.hstack([a, b]) for a, b in zip(result, parts, strict=True)]
+            parts = [0.5 * (shift * bias - xp.log(precision)), bias, 1 / precision, 2 * bias]
+            result = [xp.concat([a, b], axis=1) for a, b in zip(result, parts, strict=True)]
         return result[0], result[1], result[2], result[3]
 
     def probabilities(self) -> Array:
         """Posterior probabilities of the levels, shape (n_out, n_discrete, n_levels)."""
-        logs = np.stack(self._log_weights(), axis=2)
-        return np.exp(logs - self.log_normaliser[:, : self.n_discrete, None])
+        xp = array_namespace(self.precision)
+        logs = xp.stack(self._log_weights(), axis=2)
+        return xp.exp(logs - self.log_normaliser[:, : self.n_discrete, None])
 
     def with_natural(self, precision: Array, shift: Array) -> Self:
         """See `Weights.with_natural`."""
@@ -352,17 +366,18 @@ class LevelWeights(Weights):
     @property
     def is_proper(self) -> bool:
         """See `Weights.is_proper`; any numbers will do but for a bias."""
-        return bool((self.precision[:, self.n_discrete :] > 0).all())
+        return bool(array_namespace(self.precision).all(self.precision[:, self.n_discrete :] > 0))
 
-    def moments(self, temperature: float, dtype: np.dtype) -> WeightMoments:
+    def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """See `Weights.moments`."""
-        return WeightMoments(self.mean.astype(dtype), (temperature * self.variance).astype(dtype), None)
+        xp = array_namespace(self.mean)
+        return WeightMoments(xp.astype(self.mean, dtype), xp.astype(temperature * self.variance, dtype), None)
 
     def kl_mean_part(self, base: Self) -> float:
         """See `Weights.kl_mean_part`: here all of KL."""
         square = self.variance + self.mean * self.mean
         linear = (self.shift - base.shift) * self.mean - 0.5 * (self.precision - base.precision) * square
-        return float((linear - self.log_normaliser + base.log_normaliser).sum())
+        return float(array_namespace(linear).sum(linear - self.log_normaliser + base.log_normaliser))
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`: nothing, the whole of KL moves with the mean."""
@@ -379,11 +394,12 @@ class LevelWeights(Weights):
 
     def moved(self, delta: Array) -> Self:
         """See `Weights.moved`; no step is longer than `LOG_ODDS_STEP`."""
+        xp = array_namespace(self.variance)
         change = delta / self.variance
         n, width = self.n_discrete, self.levels[-1] - self.levels[0]
         # Between more than two levels a sharp density needs more to move by half a level.
-        limit = LOG_ODDS_STEP / width + 0.5 * np.abs(self.precision[:, :n]) * width / (len(self.levels) - 1)
-        change[:, :n] = np.clip(change[:, :n], -limit, limit)
+        limit = LOG_ODDS_STEP / width + 0.5 * xp.abs(self.precision[:, :n]) * width / (len(self.levels) - 1)
+        change[:, :n] = xp.clip(change[:, :n], -limit, limit)
         return self.with_natural(self.precision, self.shift + change)
 
     def with_site(self, cavity: Self, site: Array, temperature: float, step: float) -> Self:
@@ -397,5 +413,8 @@ class LevelWeights(Weights):
 
     def mode(self) -> Array:
         """See `Weights.mode`; the mean of a bias."""
-        most = self.levels[np.argmax(np.stack(self._log_weights()), axis=0)]
-        return np.hstack([most, self.mean[:, -1:]]) if self.constant else most
+        xp = array_namespace(self.mean)
+        best = xp.argmax(xp.stack(self._log_weights()), axis=0)
+        levels = xp.asarray(self.levels, dtype=xp.float64, device=device(self.mean))
+        most = xp.reshape(xp.take(levels, xp.reshape(best, (-1,))), best.shape)
+        return xp.concat([most, self.mean[:, -1:]], axis=1) if self.constant else most

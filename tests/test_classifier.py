@@ -79,7 +79,7 @@ def test_probability_is_conditioned_on_exactly_one_spike(blobs, name, n_classes)
     y = blobs.y if n_classes == 3 else blobs.y > 0
     model = EPSNNClassifier(output_activation=name, threshold_noise=0.0).fit(blobs.X, y)
     X = blobs.X_test[:5]
-    spread = model._spread(X)
+    spread = model._spread(X, "predict")
     fires = {"sigmoid": expit, "heaviside": lambda u: float(u >= 0)}[name]
 
     def unit(mean, sd):
@@ -98,7 +98,7 @@ def test_probability_is_conditioned_on_exactly_one_spike(blobs, name, n_classes)
 def test_mean_potential_of_one_layer_is_linear(blobs):
     model = EPSNNClassifier().fit(blobs.X, blobs.y)
     potential = blobs.X_test @ model.coefs_[0] + model.intercepts_[0]
-    np.testing.assert_allclose(model._spread(blobs.X_test).mean, potential, rtol=1e-9)
+    np.testing.assert_allclose(model._spread(blobs.X_test, "predict").mean, potential, rtol=1e-9)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -132,7 +132,7 @@ def test_epistemic_part_is_the_mutual_information(blobs):
     """Binary, one layer: H(E p) - E H(p) over u ~ N(mean, variance) by quadrature."""
     model = EPSNNClassifier().fit(blobs.X[:30], blobs.y[:30] > 0)
     X = blobs.X_test[:5]
-    spread = model._spread(X)
+    spread = model._spread(X, "predict")
 
     def entropy(p):
         return -xlogy(p, p) - xlogy(1 - p, 1 - p)

@@ -18,7 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_epsnn._compat import Interval, StrOptions, check_sample_weight
+from sk_epsnn._arrays import Array, array_namespace, converted, device, like, to_numpy
+from sk_epsnn._compat import Interval, StrOptions, check_same_namespace, check_sample_weight, dispatched_namespace
 from sk_epsnn._version import __version__
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis
@@ -40,14 +41,12 @@ from sk_epsnn.estimators._settings import (
 from sk_epsnn.estimators._training import PREDICT_ROWS, Rows, absorb_apart
 from sk_epsnn.mixing import observed
 from sk_epsnn.network import Spread
-from sk_epsnn.numerics import Array
 from sk_epsnn.priors import PRIORS, GaussianPrior, WeightPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule
 from sk_epsnn.weights import LevelWeights, WeightMoments
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4
-_INPUT_CHECKS: dict[str, Any] = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -133,15 +132,31 @@ class BaseEPSNN(BaseEstimator):
 
     # ------------------------------------------------------------------ training
 
-    def _validate_X(self, X: Any, *, reset: bool) -> Any:
-        X = validate_data(self, X, **_INPUT_CHECKS, reset=reset)
+    def _validate_X(self, X: Any) -> Any:
+        """Inputs to predict from, in the library that the fitted arrays are of."""
+        X = validate_data(self, X, **_input_checks(X), reset=False)
+        self._check_library(X)
         refuse_huge("X", X.data if sparse.issparse(X) else X)
         return X
 
-    def _validate_X_y(self, X: Any, y: Any, *, reset: bool) -> Any:
-        X, y = validate_data(self, X, y, **_INPUT_CHECKS, reset=reset, multi_output=True)
+    def _validate_X_y(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+        """Inputs, and targets or labels as an array of NumPy, to train on."""
+        X, y = validate_data(self, X, y, **_input_checks(X), reset=reset, multi_output=True)
+        if not reset:
+            self._check_library(X)
         refuse_huge("X", X.data if sparse.issparse(X) else X)
-        return X, y
+        return X, to_numpy(y)
+
+    def _check_library(self, X: Any) -> None:
+        """Refuse arrays of another library, or on another device, than those that the estimator was fitted on."""
+        fitted, given = (array_namespace(array) for array in (self._basis.offset, X))
+        if fitted is not given or (fitted is not np and device(self._basis.offset) != device(X)):
+            raise ValueError(
+                f"This {type(self).__name__} holds arrays of {fitted.__name__} and cannot work with those of "
+                f"{given.__name__} on {'the CPU' if given is np else device(X)}. Give it arrays like those it was "
+                "fitted on, with sklearn.set_config(array_api_dispatch=True) if they are not NumPy's, or move it with "
+                "sklearn.utils._array_api.move_estimator_to."
+            )
 
     @property
     def _continuing(self) -> bool:
@@ -250,9 +265,10 @@ class BaseEPSNN(BaseEstimator):
         if grid is not None:
             gain = resolve(self.readout_gain, automatic_gain(layout, basis))
             layout = replace(layout, readout_gain=gain)
-        self._basis: InputBasis = basis
         network = build_network(layout, basis, prior, hidden, self._output(), self.fit_intercept, rng)
-        self._model = Model(network, noise=self._first_noise())
+        # The set-up is small and is worked out in NumPy; training happens where the inputs are.
+        self._basis: InputBasis = _moved(basis, X)
+        self._model = Model(_moved(network, X), noise=self._first_noise())
         self._readout_gain = layout.readout_gain
         self.n_iter_, self.converged_ = 0, False
         self.history_: dict[str, list[float]] = {"energy": [], "step": []}
@@ -366,7 +382,10 @@ class BaseEPSNN(BaseEstimator):
             )
 
     def _sample_weight(self, sample_weight: Any, X: Any) -> Array:
-        return check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        """Weights of the rows, as an array of NumPy."""
+        given = to_numpy(sample_weight) if hasattr(sample_weight, "__dlpack__") else sample_weight
+        rows = np.empty((X.shape[0], 0))
+        return check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
@@ -384,18 +403,25 @@ class BaseEPSNN(BaseEstimator):
 
     # ------------------------------------------------------------------ prediction
 
-    def _spread(self, X: Any) -> Spread:
-        """Mean and split variance of the output potentials, in the network's units."""
+    def _spread(self, X: Any, method: str) -> Spread:
+        """Mean and split variance of the output potentials, in the network's units, for a method of that name."""
         check_is_fitted(self)
-        X = self._validate_X(X, reset=False)
+        check_same_namespace(X, self, attribute="_offset", method=method)
+        X = self._validate_X(X)
         weights = self._model.network.moments(X.dtype)
 
         def predict(rows: slice) -> Spread:
-            return self._model.network.predict_spread(observed(self._basis.transform(X[rows])), weights)
+            return self._model.network.predict_spread(observed(self._basis.transform(X[rows, :])), weights)
 
         chunks = list(gen_batches(X.shape[0], PREDICT_ROWS))
         parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(predict)(rows) for rows in chunks)
-        return Spread(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        xp = array_namespace(parts[0].mean)
+        return Spread(*(xp.concat(column) for column in zip(*parts, strict=True)))
+
+    @property
+    def _offset(self) -> Array:
+        """A fitted array, which says in what library and where all of them are."""
+        return self._basis.offset
 
     # ------------------------------------------------------------------ fitted attributes
 
@@ -409,7 +435,7 @@ class BaseEPSNN(BaseEstimator):
 
     def _target_scale(self) -> tuple[Array, Array]:
         """Location and scale of the targets, shape (n_out,)."""
-        return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
+        return like(np.zeros(self.n_outputs_), self._offset), like(np.ones(self.n_outputs_), self._offset)
 
     def _input_space(self, moments: list[WeightMoments]) -> list[tuple[Array, Array, Array, Array]]:
         """Weights, biases and their variances per layer, in the space of the inputs and targets."""
@@ -420,7 +446,8 @@ class BaseEPSNN(BaseEstimator):
             elif self.fit_intercept:
                 parts = mean[:, :-1], mean[:, -1], variance[:, :-1], variance[:, -1]
             else:
-                parts = mean, np.zeros(len(mean)), variance, np.zeros(len(mean))
+                none = array_namespace(mean).zeros_like(mean[:, 0])
+                parts = mean, none, variance, none
             result.append(parts)
         location, scale = self._target_scale()
         coef, intercept, coef_variance, intercept_variance = result[-1]
@@ -435,11 +462,13 @@ class BaseEPSNN(BaseEstimator):
 
     def _posterior_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
         """Posterior means and variances, see `_input_space`."""
-        return self._input_space(self._fitted_model(attribute).network.moments(np.dtype(np.float64)))
+        network = self._fitted_model(attribute).network
+        return self._input_space(network.moments(array_namespace(self._offset).float64))
 
     def _mode_space(self, attribute: str) -> list[tuple[Array, Array, Array, Array]]:
         """Most probable weights, see `_input_space`."""
-        return self._input_space(self._fitted_model(attribute).network.frozen().moments(np.dtype(np.float64)))
+        network = self._fitted_model(attribute).network.frozen()
+        return self._input_space(network.moments(array_namespace(self._offset).float64))
 
     @property
     def temperature_(self) -> np.ndarray:
@@ -479,7 +508,7 @@ class BaseEPSNN(BaseEstimator):
     @property
     def levels_(self) -> np.ndarray:
         """Levels of discrete weights, ascending, shape (n_levels,)."""
-        return self._level_posteriors("levels_")[-1].levels / self._readout_gain
+        return np.array(self._level_posteriors("levels_")[-1].levels) / self._readout_gain
 
     @property
     def readout_gain_(self) -> np.ndarray:
@@ -490,7 +519,8 @@ class BaseEPSNN(BaseEstimator):
     @property
     def coefs_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
-        return [q.probabilities().transpose(1, 0, 2) for q in self._level_posteriors("coefs_probabilities_")]
+        xp = array_namespace(self._offset)
+        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in self._level_posteriors("coefs_probabilities_")]
 
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:
@@ -540,7 +570,7 @@ class BaseEPSNN(BaseEstimator):
             Named tuple ``(mean, variance)`` of arrays of shape (n_samples, n_outputs), in the units in which the
             output neurons compare potentials with 0; for a regressor, of the standardised targets.
         """
-        spread = self._spread(X)
+        spread = self._spread(X, "predict_potentials")
         return PotentialMoments(spread.mean, spread.epistemic + spread.aleatoric)
 
     @property
@@ -553,7 +583,13 @@ class BaseEPSNN(BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
+
+    def __sklearn_array_api_convert__(self, converter):
+        moved = copy(self)
+        vars(moved).update({name: converted(value, converter) for name, value in vars(self).items()})
+        return moved
 
     def __getstate__(self):
         return {**super().__getstate__(), "_sk_epsnn_version": __version__}
@@ -573,8 +609,20 @@ class BaseEPSNN(BaseEstimator):
 
 def _holds_spikes(X: Any) -> bool:
     """Whether every entry is 0 or 1."""
-    values = X.data if sparse.issparse(X) else X
-    return all(np.array_equal(part * part, part) for part in (values[rows] for rows in gen_batches(len(values), 4096)))
+    values, xp = X.data if sparse.issparse(X) else X, array_namespace(X)
+    parts = (values[rows, ...] for rows in gen_batches(values.shape[0], 4096))
+    return all(bool(xp.all(part * part == part)) for part in parts)
+
+
+def _input_checks(X: Any) -> dict[str, Any]:
+    """How inputs are validated: in the library that they are of, where scikit-learn's dispatch allows it."""
+    xp, _ = dispatched_namespace(X)
+    return {"accept_sparse": "csr", "dtype": [xp.float64, xp.float32]}
+
+
+def _moved(thing: Any, X: Any) -> Any:
+    """A structure of NumPy arrays, with these in the library and on the device of the inputs."""
+    return thing if array_namespace(X) is np else converted(thing, lambda array: like(array, X))
 
 
 def _with_weight(X: Any, target: Array, sample_weight: Array) -> Rows:
@@ -589,10 +637,11 @@ def _with_weight(X: Any, target: Array, sample_weight: Array) -> Rows:
 
 def refuse_huge(name: str, values: Array) -> None:
     """Refuse finite values whose squares would overflow."""
-    if values.size == 0:
+    if 0 in values.shape:
         return
-    largest = max(float(values.max()), -float(values.min()))
-    limit = float(np.finfo(values.dtype).max) ** 0.45
+    xp = array_namespace(values)
+    largest = max(float(xp.max(values)), -float(xp.min(values)))
+    limit = float(xp.finfo(values.dtype).max) ** 0.45
     if largest > limit:
         raise ValueError(
             f"{name} holds values up to {largest:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+from sk_epsnn._arrays import Array
 from sk_epsnn.activations import HiddenActivation, Output
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.mixing import find_lattice
 from sk_epsnn.network import Layer, Network, PriorRule
-from sk_epsnn.numerics import Array
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import LevelWeights
 
@@ -154,7 +154,8 @@ def _discrete_layer(
         precision[:, -1] = 1 / (layout.bias_share * spread if given is None else given)
     if not last:
         start = _start_strength(layout) / np.sqrt(grid.variance) * _even_normals(shape, basis, index, rng)
-    begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, constant)
+    levels, log_probabilities = tuple(grid.levels.tolist()), tuple(grid.log_probabilities.tolist())
+    begin = LevelWeights(precision, start, levels, log_probabilities, constant)
     if constant and not last:
         center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, 0.5), 0)
         start[:, -1] = -precision[:, -1] * (begin.mean @ center)

@@ -7,13 +7,14 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.special import log_expit, ndtri, xlogy
+from scipy.special import ndtri, xlogy
 from scipy.stats import qmc
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight, gen_batches
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
+from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
@@ -25,7 +26,7 @@ from sk_epsnn.estimators._settings import (
     resolve,
 )
 from sk_epsnn.network import Spread
-from sk_epsnn.numerics import Array, gauss_hermite
+from sk_epsnn.numerics import gauss_hermite
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
 _NODES = 64
@@ -285,12 +286,12 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
             check_classification_targets(y)
             sample_weight = self._sample_weight(sample_weight, X)
             classes = np.unique(y)
-            if self._continuing and not np.array_equal(classes, self.classes_):
+            if self._continuing and not np.array_equal(classes, self._labels):
                 raise ValueError(
-                    f"warm_start needs the classes of the previous fit, {self.classes_}, but y has {classes}; "
+                    f"warm_start needs the classes of the previous fit, {self._labels}, but y has {classes}; "
                     "set warm_start=False to start anew."
                 )
-            self._set_classes(classes)
+            self._set_classes(classes, X)
             sample_weight = self._with_class_weight(sample_weight, y)
             self._fit_epochs(X, self._encode(y), sample_weight)
         return self
@@ -327,11 +328,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                     "class_weight='balanced' needs all labels at once and cannot be used with partial_fit; compute "
                     "the weights with sklearn.utils.compute_class_weight and pass them as a dict."
                 )
-            self._check_stream_classes(classes, first)
-            unknown = np.setdiff1d(y, self.classes_)
+            self._check_stream_classes(classes, X, first)
+            unknown = np.setdiff1d(y, self._labels)
             if len(unknown):
                 raise ValueError(
-                    f"y holds labels {unknown} that are not in classes {self.classes_}; name every label in the "
+                    f"y holds labels {unknown} that are not in classes {self._labels}; name every label in the "
                     "first call: partial_fit(X, y, classes=...)."
                 )
             sample_weight = self._with_class_weight(sample_weight, y)
@@ -349,8 +350,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         -------
         y : ndarray of shape (n_samples,)
         """
-        log_probability = self.predict_log_proba(X)
-        return self.classes_[log_probability.argmax(1)]
+        log_probability = self._log_proba(X, "predict")
+        best = array_namespace(log_probability).argmax(log_probability, axis=1)
+        if isinstance(self.classes_, np.ndarray):
+            return self.classes_[to_numpy(best)]
+        return array_namespace(self.classes_).take(self.classes_, best)
 
     def predict_proba(self, X):
         """Class probabilities, given that exactly one output neuron fires.
@@ -367,7 +371,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         probability : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        return np.exp(self.predict_log_proba(X))
+        log_probability = self._log_proba(X, "predict_proba")
+        return array_namespace(log_probability).exp(log_probability)
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, in nats.
@@ -380,8 +385,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         -------
         log_probability : ndarray of shape (n_samples, n_classes)
         """
-        spread = self._spread(X)
-        return self._log_probability(spread.mean, spread.epistemic + spread.aleatoric)
+        return self._log_proba(X, "predict_log_proba")
 
     def predict_uncertainty(self, X):
         """Entropy of the prediction and how much of it is due to not knowing the weights.
@@ -396,11 +400,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
             Named tuple ``(total, aleatoric, epistemic)`` of arrays of shape (n_samples,), in nats: the entropy of
             `predict_proba`, the expected entropy if the weights were known, and their mutual information.
         """
-        check_is_fitted(self)
-        spread = self._spread(X)
+        spread = self._spread(X, "predict_uncertainty")
         total_log = self._log_probability(spread.mean, spread.epistemic + spread.aleatoric)
         total = _entropy(total_log)
-        epistemic = np.minimum(self._mutual_information(spread), total)
+        epistemic = array_namespace(total).minimum(self._mutual_information(spread), total)
         return Uncertainty(total, total - epistemic, epistemic)
 
     # ------------------------------------------------------------------ internals
@@ -413,21 +416,28 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
             return HeavisideOutput(resolve(self.threshold_noise, THRESHOLD_NOISE))
         return SPIKING_OUTPUTS[self.output_activation]()
 
-    def _set_classes(self, classes: np.ndarray) -> None:
+    @property
+    def _labels(self) -> np.ndarray:
+        """The classes, as an array of NumPy."""
+        return to_numpy(self.classes_)
+
+    def _set_classes(self, classes: np.ndarray, X: Any) -> None:
+        """Set ``classes_``, in the library of the inputs if they are numbers."""
         if len(classes) < 2:
             raise ValueError(
                 f"A classifier needs samples of at least 2 classes, but the data has only one class: {classes[0]!r}."
             )
-        self.classes_ = classes
+        self.classes_ = like(classes, X) if np.issubdtype(classes.dtype, np.number) else classes
 
-    def _check_stream_classes(self, classes: Any, first: bool) -> None:
+    def _check_stream_classes(self, classes: Any, X: Any, first: bool) -> None:
+        classes = to_numpy(classes) if hasattr(classes, "__dlpack__") else classes
         if first:
             if classes is None:
                 raise ValueError("classes must be passed in the first call of partial_fit: all labels that may occur.")
-            self._set_classes(unique_labels(classes))
-        elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
+            self._set_classes(unique_labels(classes), X)
+        elif classes is not None and not np.array_equal(unique_labels(classes), self._labels):
             raise ValueError(
-                f"classes={classes!r} differs from the classes of the first call, {self.classes_}; the set of labels "
+                f"classes={classes!r} differs from the classes of the first call, {self._labels}; the set of labels "
                 "cannot change in a stream."
             )
 
@@ -436,7 +446,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         if self.class_weight is None:
             return sample_weight
         kept = sample_weight > 0
-        classes = np.unique(y[kept]) if isinstance(self.class_weight, str) else self.classes_
+        classes = np.unique(y[kept]) if isinstance(self.class_weight, str) else self._labels
         weights = compute_class_weight(self.class_weight, classes=classes, y=y[kept], sample_weight=sample_weight[kept])
         if not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise ValueError(
@@ -448,14 +458,19 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
     def _encode(self, y: np.ndarray) -> Array:
         """Targets -1 and +1, one output unit per class, or a single one for two classes."""
-        index = np.searchsorted(self.classes_, y)
-        if len(self.classes_) == 2:
+        index, n_classes = np.searchsorted(self._labels, y), len(self._labels)
+        if n_classes == 2:
             return np.where(index == 1, 1.0, -1.0)[:, None]
-        return np.where(index[:, None] == np.arange(len(self.classes_)), 1.0, -1.0)
+        return np.where(index[:, None] == np.arange(n_classes), 1.0, -1.0)
 
     def _unit_log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of each output unit's predictive probability."""
         return self._model.network.output.log_odds(mean, variance)
+
+    def _log_proba(self, X: Any, method: str) -> Array:
+        """`predict_log_proba` for a method of that name."""
+        spread = self._spread(X, method)
+        return self._log_probability(spread.mean, spread.epistemic + spread.aleatoric)
 
     def _log_probability(self, mean: Array, variance: Array) -> Array:
         return _one_fires(self._unit_log_odds(mean, self._proper(variance)))
@@ -466,61 +481,71 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Log-odds are almost linear in the potential: between its mean and sqrt(3) standard deviations to either side
         they are the quadratic through these three points, the nodes of a Gauss-Hermite rule.
         """
-        far = _OUTER_NODE * np.sqrt(spread.epistemic)
+        xp = array_namespace(spread.mean)
+        far = _OUTER_NODE * xp.sqrt(spread.epistemic)
         low, middle, high = (
             # Beyond the bound a class is certain or impossible.
-            np.clip(self._unit_log_odds(spread.mean + shift, self._proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
-            for shift in (-far, np.zeros_like(far), far)
+            xp.clip(self._unit_log_odds(spread.mean + shift, self._proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
+            for shift in (-far, xp.zeros_like(far), far)
         )
         slope, curvature = (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
         parts = [
-            _information(*(part[rows] for part in (middle, slope, curvature)))
-            for rows in gen_batches(len(middle), _INFORMATION_ROWS)
+            _information(*(part[rows, :] for part in (middle, slope, curvature)))
+            for rows in gen_batches(middle.shape[0], _INFORMATION_ROWS)
         ]
-        return np.concatenate(parts)
+        return xp.concat(parts)
 
     @staticmethod
     def _proper(variance: Array) -> Array:
         """Variances that may be divided by."""
-        return np.maximum(variance, np.finfo(variance.dtype).tiny)
+        xp = array_namespace(variance)
+        return xp.clip(variance, min=float(xp.finfo(variance.dtype).smallest_normal))
 
 
-def _one_fires(log_odds: Array, axis: int = 1) -> Array:
+def _one_fires(log_odds: Array) -> Array:
     """Log probabilities of the classes given that exactly one unit fires; a single unit stands for two classes."""
-    if log_odds.shape[axis] == 1:
-        result = np.concatenate([log_expit(-log_odds), log_expit(log_odds)], axis)
+    xp = array_namespace(log_odds)
+    if log_odds.shape[1] == 1:
+        both = xp.concat([log_odds, -log_odds], axis=1)
+        result = -xp.logaddexp(both, xp.zeros_like(both))
     else:
-        below = log_odds - log_odds.max(axis, keepdims=True)
-        result = below - np.log(np.exp(below).sum(axis, keepdims=True))
+        below = log_odds - xp.max(log_odds, axis=1, keepdims=True)
+        result = below - xp.log(xp.sum(xp.exp(below), axis=1, keepdims=True))
     # What rounds to a probability of 1 is certain here too.
-    return np.where(result > -2 * np.finfo(result.dtype).epsneg, 0, result)
+    return xp.where(result > -float(xp.finfo(result.dtype).eps), 0.0, result)
 
 
 def _information(middle: Array, slope: Array, curvature: Array) -> Array:
     """Mutual information of the class with standard normal x, log-odds ``middle + slope x + curvature x^2``."""
-    nodes, weights = _normal_rule(middle.shape[1])
-    # Sums over the classes are faster along the first axis.
-    middle, slope, curvature = (np.ascontiguousarray(part.T) for part in (middle, slope, curvature))
-    if len(middle) == 1:  # a single unit stands for two classes
-        middle, slope, curvature = (np.concatenate([np.zeros_like(part), part]) for part in (middle, slope, curvature))
+    xp, n_units = array_namespace(middle), middle.shape[1]
+    nodes, weights = _normal_rule(n_units)
+    nodes = xp.astype(like(nodes, middle), middle.dtype)
+    # Sums over the classes are faster along the first axis; a single unit stands for two classes.
+    middle, slope, curvature = (
+        xp.stack([part[:, k] for k in range(n_units)] if n_units > 1 else [xp.zeros_like(part[:, 0]), part[:, 0]])
+        for part in (middle, slope, curvature)
+    )
     mean_probability, mean_entropy = 0.0, 0.0
-    for node, weight in zip(nodes.astype(middle.dtype)[:, :, None], weights.astype(middle.dtype), strict=True):
+    for k, weight in enumerate(weights.tolist()):
+        node = nodes[k, :, None]
         log_odds = middle + node * (slope + node * curvature)
-        log_odds -= log_odds.max(0)
-        share = np.exp(log_odds)
-        total = share.sum(0)
+        log_odds -= xp.max(log_odds, axis=0)
+        share = xp.exp(log_odds)
+        total = xp.sum(share, axis=0)
         # The entropy is log(total) - sum(share * log_odds) / total.
-        mean_entropy = mean_entropy + weight * (np.log(total) - (share * log_odds).sum(0) / total)
+        mean_entropy = mean_entropy + weight * (xp.log(total) - xp.sum(share * log_odds, axis=0) / total)
         share *= weight / total
         mean_probability = mean_probability + share
-    return np.maximum(-xlogy(mean_probability, mean_probability).sum(0) - mean_entropy, 0)
+    entropy = -xp.sum(xlogy(mean_probability, mean_probability), axis=0)
+    return xp.clip(entropy - mean_entropy, min=0.0)
 
 
 def _entropy(log_probability: Array) -> Array:
     """Entropy in nats of each row of log probabilities."""
-    probability = np.exp(log_probability)
-    finite = np.where(probability > 0, log_probability, 0)
-    return -(probability * finite).sum(1)
+    xp = array_namespace(log_probability)
+    probability = xp.exp(log_probability)
+    finite = xp.where(probability > 0, log_probability, 0.0)
+    return -xp.sum(probability * finite, axis=1)
 
 
 @lru_cache(maxsize=8)

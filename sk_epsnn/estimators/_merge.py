@@ -8,6 +8,7 @@ from copy import copy
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sk_epsnn._arrays import to_numpy
 from sk_epsnn.estimators._base import BaseEPSNN
 
 
@@ -104,7 +105,8 @@ def _start(estimator: BaseEPSNN) -> list[np.ndarray]:
 
 
 def _same(first: Sequence, second: Sequence) -> bool:
-    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    pairs = zip(first, second, strict=True)
+    return len(first) == len(second) and all(np.array_equal(to_numpy(a), to_numpy(b)) for a, b in pairs)
 
 
 __all__ = ["merge"]

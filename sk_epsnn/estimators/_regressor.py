@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
+from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
 from sk_epsnn._compat import Interval, StrOptions, fit_context
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
@@ -23,7 +24,6 @@ from sk_epsnn.estimators._settings import (
 )
 from sk_epsnn.estimators._training import Rows
 from sk_epsnn.inference import Batch
-from sk_epsnn.numerics import Array
 from sk_epsnn.sep import NoiseEvidence, judge
 
 #: Prior of a learned noise: this many pseudo-observations ...
@@ -292,7 +292,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             X, y, sample_weight = _with_weight(X, y, self._sample_weight(sample_weight, X))
             if not self._continuing:
                 seen = slice(None) if self.shuffle else self._batches(len(y))[0]
-                self._set_target(y, seen, sample_weight)
+                self._set_target(y[seen], sample_weight[seen], X)
             judged = self._n_held_out(len(y)) > 0
             if self._continuing and judged:
                 self._model = replace(self._model, noise=None)
@@ -328,7 +328,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             X, y = self._validate_X_y(X, y, reset=first)
             sample_weight = self._sample_weight(sample_weight, X)
             if first:
-                self._set_target(y, slice(None), sample_weight)
+                self._set_target(y, sample_weight, X)
             self._absorb_stream(X, self._encode(y), sample_weight, first)
         return self
 
@@ -347,10 +347,10 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         y_std : ndarray like ``y_mean``
             In units of y; only if ``return_std``.
         """
-        mean, epistemic, aleatoric = self._moments(X)
+        mean, epistemic, aleatoric = self._moments(X, "predict")
         if not return_std:
             return mean
-        return mean, np.sqrt(epistemic + aleatoric)
+        return mean, array_namespace(mean).sqrt(epistemic + aleatoric)
 
     def predict_uncertainty(self, X):
         """Predictive variance and its parts.
@@ -365,22 +365,21 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             Named tuple ``(total, aleatoric, epistemic)`` of variances in squared units of y, each of shape
             (n_samples,) or (n_samples, n_outputs). Aleatoric is observation noise plus the noise of the spikes.
         """
-        _, epistemic, aleatoric = self._moments(X)
+        _, epistemic, aleatoric = self._moments(X, "predict_uncertainty")
         return Uncertainty(epistemic + aleatoric, aleatoric, epistemic)
 
     @property
     def noise_variance_(self):
         """Variance of the observation noise in squared units of y: float, or array of shape (n_outputs,)."""
         variance = self._fitted_model("noise_variance_").network.output.noise_variance * self._y_scale**2
-        return float(variance[0]) if self._single_output else variance
+        return float(variance[0]) if self._single_output else to_numpy(variance)
 
     # ------------------------------------------------------------------ internals
 
-    def _moments(self, X) -> tuple[Array, Array, Array]:
-        """Mean, epistemic and aleatoric variance in units of y."""
-        check_is_fitted(self)
-        spread = self._spread(X)
-        dtype = spread.mean.dtype
+    def _moments(self, X, method: str) -> tuple[Array, Array, Array]:
+        """Mean, epistemic and aleatoric variance in units of y, for a method of that name."""
+        spread = self._spread(X, method)
+        dtype, xp = spread.mean.dtype, array_namespace(spread.mean)
         scale = self._y_scale
         noise = self._model.network.output.noise_variance
         parts = (
@@ -388,7 +387,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             spread.epistemic * scale**2,
             (spread.aleatoric + noise) * scale**2,
         )
-        mean, epistemic, aleatoric = ((p[:, 0] if self._single_output else p).astype(dtype) for p in parts)
+        mean, epistemic, aleatoric = (xp.astype(p[:, 0] if self._single_output else p, dtype) for p in parts)
         return mean, epistemic, aleatoric
 
     def _auto_settings(self, n_layers: int) -> AutoSettings:
@@ -450,7 +449,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         for _ in range(min(self.max_iter, _PASSES_PER_STEP) if self._heating() else self.max_iter):
             before, energy = energy, self._epoch(shards, rng)
             variance, score = judge(self._model.network, held_out, self._noise_prior(_JUDGED_PRIOR_MASS))
-            ratio = variance / self._model.network.output.noise_variance
+            ratio = to_numpy(variance / self._model.network.output.noise_variance)
             network = replace(self._model.network, output=GaussianOutput(variance))
             self._model = replace(self._model, network=network)
             if abs(energy - before) < self.tol and np.abs(np.log(ratio)).max() < self.tol:
@@ -464,33 +463,34 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         refuse_huge("y", y)
         return X, y
 
-    def _set_target(self, y: np.ndarray, rows: slice, sample_weight: Array) -> None:
+    def _set_target(self, y: np.ndarray, sample_weight: np.ndarray, X: Any) -> None:
         """Location and scale of the targets; a prior given as a number is meant for targets as they are."""
         self._single_output = y.ndim == 1
-        columns = y.reshape(len(y), -1)[rows]
-        weight = sample_weight[rows]
+        columns = y.reshape(len(y), -1)
         n_outputs = columns.shape[1]
-        self._y_location, self._y_scale = np.zeros(n_outputs), np.ones(n_outputs)
+        location, scale = np.zeros(n_outputs), np.ones(n_outputs)
         if isinstance(self.prior_variance, str):
-            location = np.average(columns, axis=0, weights=weight)
-            scale = np.sqrt(np.average((columns - location) ** 2, axis=0, weights=weight))
+            mean = np.average(columns, axis=0, weights=sample_weight)
+            spread = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=sample_weight))
             # A constant target, or a first batch of one row, has no scale of its own.
-            fallback = np.where(location != 0, np.abs(location), 1.0)
-            self._y_scale = np.where(scale > 1e-12 * fallback, scale, fallback)
+            fallback = np.where(mean != 0, np.abs(mean), 1.0)
+            scale = np.where(spread > 1e-12 * fallback, spread, fallback)
             if self.fit_intercept:
-                self._y_location = location
+                location = mean
+        self._y_location, self._y_scale = like(location, X), like(scale, X)
 
     def _target_scale(self) -> tuple[Array, Array]:
         return self._y_location, self._y_scale
 
     def _encode(self, y: np.ndarray) -> Array:
         columns = y.reshape(len(y), -1)
-        if columns.shape[1] != len(self._y_scale):
+        location, scale = to_numpy(self._y_location), to_numpy(self._y_scale)
+        if columns.shape[1] != len(scale):
             raise ValueError(
-                f"y has {columns.shape[1]} outputs, but the model was fitted with {len(self._y_scale)}; "
+                f"y has {columns.shape[1]} outputs, but the model was fitted with {len(scale)}; "
                 "fit a new estimator for other targets."
             )
-        return (columns - self._y_location) / self._y_scale
+        return (columns - location) / scale
 
     def _output(self) -> Output:
         if isinstance(self.noise_variance, str):
@@ -501,4 +501,4 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return self._noise_prior(_NOISE_PRIOR_MASS) if isinstance(self.noise_variance, str) else None
 
     def _noise_prior(self, mass: float) -> NoiseEvidence:
-        return NoiseEvidence(mass, mass * _NOISE_START, 0.0, np.zeros(len(self._y_scale)))
+        return NoiseEvidence(mass, mass * _NOISE_START, 0.0, array_namespace(self._y_scale).zeros_like(self._y_scale))

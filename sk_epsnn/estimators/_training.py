@@ -11,11 +11,11 @@ from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from sk_epsnn._arrays import Array, array_namespace, like, take
 from sk_epsnn._compat import one_blas_thread
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.inference import SHORTEST_STEP, Batch
 from sk_epsnn.mixing import observed
-from sk_epsnn.numerics import Array
 from sk_epsnn.sep import Change, Model, Schedule, absorb
 
 #: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
@@ -23,11 +23,14 @@ PREDICT_ROWS = 1024
 
 
 class Rows(NamedTuple):
-    """Inputs, encoded targets of shape (n_samples, n_out) and weights of shape (n_samples,) that belong together."""
+    """Inputs, encoded targets of shape (n_samples, n_out) and weights of shape (n_samples,) that belong together.
+
+    Only the inputs may be of another library than NumPy; batches follow them.
+    """
 
     X: Array | sparse.csr_array
-    target: Array
-    sample_weight: Array
+    target: np.ndarray
+    sample_weight: np.ndarray
 
     @property
     def n_samples(self) -> int:
@@ -41,12 +44,13 @@ class Rows(NamedTuple):
 
     def take(self, chosen: Any) -> Rows:
         """Some of the rows, by a slice, indices or a mask."""
-        return Rows(*(part[chosen] for part in self))
+        return Rows(*(take(part, chosen) for part in self))
 
     def batch(self, basis: InputBasis) -> Batch:
         """The rows as the network sees them, in the dtype of the inputs."""
-        dtype = self.X.dtype
-        return Batch(observed(basis.transform(self.X)), self.target.astype(dtype), self.sample_weight.astype(dtype))
+        dtype, xp = self.X.dtype, array_namespace(self.X)
+        target, sample_weight = (xp.astype(like(part, self.X), dtype) for part in (self.target, self.sample_weight))
+        return Batch(observed(basis.transform(self.X)), target, sample_weight)
 
 
 class Course(NamedTuple):
