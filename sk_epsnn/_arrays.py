@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
+from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,6 +41,19 @@ def like(values: Array, reference: Array) -> Array:
     return values if xp is np else xp.asarray(np.ascontiguousarray(values), device=device(reference))
 
 
+def special(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A function of `scipy.special` for arrays anywhere: SciPy knows PyTorch and CuPy, others go through NumPy."""
+
+    @wraps(function)
+    def anywhere(*arrays: Array) -> Array:
+        xp = array_namespace(arrays[0])
+        if xp is np or xp.__name__.endswith(("torch", "cupy")):
+            return function(*arrays)
+        return like(function(*(to_numpy(array) for array in arrays)), arrays[0])
+
+    return anywhere
+
+
 def take(array: Array, chosen: Any) -> Array:
     """Some of the rows, by a slice, by indices or by a mask (of NumPy)."""
     xp = array_namespace(array)
@@ -67,4 +81,4 @@ def converted(thing: Any, convert: Callable[[Array], Array]) -> Any:
     return thing
 
 
-__all__ = ["Array", "HoldsArrays", "array_namespace", "converted", "device", "like", "take", "to_numpy"]
+__all__ = ["Array", "HoldsArrays", "array_namespace", "converted", "device", "like", "special", "take", "to_numpy"]

@@ -23,7 +23,6 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
 
 from sk_epsnn._arrays import Array, HoldsArrays, array_namespace
 from sk_epsnn.numerics import (
@@ -32,6 +31,8 @@ from sk_epsnn.numerics import (
     expected_softplus,
     hazard,
     log_expected_sigmoid,
+    log_ndtr,
+    ndtr,
     normal_grid,
     normal_pdf,
 )

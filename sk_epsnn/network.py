@@ -14,12 +14,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from scipy.special import expit, logit
-
 from sk_epsnn import mixing
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
 from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
 from sk_epsnn.mixing import Inputs, Lattice
+from sk_epsnn.numerics import expit, logit
 from sk_epsnn.priors import WeightPrior, refresh_site
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_log_ratio
 from sk_epsnn.weights import IndependentWeights, WeightMoments, Weights

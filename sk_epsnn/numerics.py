@@ -10,9 +10,13 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import log_ndtr, logsumexp, ndtr
+from scipy import special as scipy_special
+from scipy.special import logsumexp
 
-from sk_epsnn._arrays import Array, array_namespace, device
+from sk_epsnn._arrays import Array, array_namespace, device, special
+
+expit, logit, xlogy = special(scipy_special.expit), special(scipy_special.logit), special(scipy_special.xlogy)
+ndtr, log_ndtr = special(scipy_special.ndtr), special(scipy_special.log_ndtr)
 
 SQRT_2PI = float(np.sqrt(2 * np.pi))
 #: A standard normal variable leaves this range with probability 2e-9.

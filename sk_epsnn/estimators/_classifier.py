@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri, xlogy
+from scipy.special import ndtri
 from scipy.stats import qmc
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight, gen_batches
@@ -26,7 +26,7 @@ from sk_epsnn.estimators._settings import (
     resolve,
 )
 from sk_epsnn.network import Spread
-from sk_epsnn.numerics import gauss_hermite
+from sk_epsnn.numerics import gauss_hermite, xlogy
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
 _NODES = 64
