@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.utils._array_api import move_estimator_to
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor, merge
-from sk_epsnn._arrays import array_namespace, converted, like, take, to_numpy
+from sk_epsnn._arrays import array_namespace, converted, device, like, take, to_numpy
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("SCIPY_ARRAY_API") != "1",
@@ -39,9 +39,25 @@ REGRESSORS = {
 }
 
 
-@pytest.fixture(params=["array_api_strict", "torch"], scope="module")
+class Library:
+    """A library of arrays, with one of its devices."""
+
+    def __init__(self, name, device):
+        self.namespace = pytest.importorskip(name, reason=f"{name} is not installed")
+        self.float32 = self.namespace.float32
+        self.device = device
+        if device == "cuda" and not self.namespace.cuda.is_available():
+            pytest.skip(f"{name} finds no GPU")
+
+    def asarray(self, values):
+        on = {} if self.device is None else {"device": self.device}
+        return self.namespace.asarray(values, **on)
+
+
+@pytest.fixture(params=["array_api_strict", "torch", "torch cuda", "cupy"], scope="module")
 def xp(request):
-    return pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    name, *on = request.param.split()
+    return Library(name, on[0] if on else None)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +120,7 @@ def test_float32_stays_where_it_is(xp, digits, dispatch):
     probability = EPSNNClassifier(random_state=0).fit(X, xp.asarray(y)).predict_proba(X)
     assert array_namespace(probability) is array_namespace(X)
     assert probability.dtype == xp.float32
+    assert device(probability) == device(X)
 
 
 def test_stream_weights_and_merge(xp, digits, dispatch):
@@ -134,7 +151,7 @@ def test_names_of_classes_stay_in_numpy(xp, digits, dispatch):
 def test_estimator_moves_to_another_library(xp, digits, dispatch):
     X, y = digits
     plain = EPSNNClassifier(hidden_layer_sizes=10, random_state=0, max_iter=2).fit(X, y)
-    moved = move_estimator_to(plain, array_namespace(xp.asarray(X)), None)
+    moved = move_estimator_to(plain, array_namespace(xp.asarray(X)), device(xp.asarray(X)))
     assert_same(moved.predict_proba(xp.asarray(X)), plain.predict_proba(X), rtol=1e-6, atol=1e-10)
     back = move_estimator_to(moved, np, None)
     np.testing.assert_array_equal(back.predict_proba(X), plain.predict_proba(X))
