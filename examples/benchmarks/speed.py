@@ -408,7 +408,7 @@ def arrays(seeds: list[int]) -> list[Row]:
     with TemporaryDirectory() as folder:
         file = str(Path(folder) / "arrays.npz")
         np.savez(file, X=X, y=y, X_test=X_test)
-        for hidden in ((), HIDDEN, (1000,)):
+        for hidden in ((), HIDDEN):
             command = [sys.executable, "-c", ARRAYS, file, *map(str, hidden)]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
             run = json.loads(done.stdout)
