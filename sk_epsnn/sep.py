@@ -165,6 +165,16 @@ class Model:
         layers = [replace(mine, posterior=mine.posterior.recentred(theirs.posterior)) for mine, theirs in pairs]
         return replace(self, network=replace(self.network, layers=layers))
 
+    def faded(self, factor: float) -> Model:
+        """The model when all evidence so far counts only to the power of ``factor``, between 0 and 1; 1 is itself."""
+        if factor == 1 or self.mass == 0:
+            return self
+        layers = [
+            replace(layer, posterior=layer.posterior.power_blend(layer.prior, factor)) for layer in self.network.layers
+        ]
+        noise = self.noise and self.noise.cavity(factor)
+        return replace(self, network=replace(self.network, layers=layers), mass=factor * self.mass, noise=noise)
+
     def since(self, start: Model) -> Change:
         """What was learned since an earlier state of this model."""
         return Change(

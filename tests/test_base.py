@@ -12,6 +12,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -180,6 +181,53 @@ def test_stream_learns(kind, data):
     for rows in np.array_split(np.arange(len(data.y)), 6):
         scores.append(model.partial_fit(data.X[rows], data.y[rows], **first_call(kind)).score(data.X_test, data.y_test))
     assert scores[-1] > 0.7 and scores[-1] >= scores[0] - 0.05
+
+
+def digits_permuted_in_mid_stream(forgetting, hidden):
+    """Test accuracies after each of 12 batches; from the eighth on the labels are permuted."""
+    X, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    order, permutation = rng.permutation(len(X)), rng.permutation(10)
+    model = EPSNNClassifier(hidden, forgetting=forgetting, random_state=0)
+    scores = []
+    for batch, chosen in enumerate(np.split(order[:1200], 12)):
+        labels = y if batch < 7 else permutation[y]
+        model.partial_fit(X[chosen], labels[chosen], classes=np.arange(10))
+        scores.append(model.score(X[order[1200:]], labels[order[1200:]]))
+    return scores
+
+
+@pytest.mark.parametrize("hidden", [(), (40,)], ids=["one layer", "hidden layer"])
+def test_what_is_forgotten_makes_room_for_drift(hidden):
+    scores = digits_permuted_in_mid_stream(0.5, hidden)
+    assert scores[11] > scores[6] - 0.02
+    assert scores[6] > 0.91
+
+
+def test_without_forgetting_a_single_layer_does_not_recover():
+    assert digits_permuted_in_mid_stream(1.0, ())[11] < 0.7
+
+
+@KIND
+@HIDDEN
+def test_forgetting_one_changes_nothing(kind, hidden, data):
+    models = [kind(hidden, random_state=0), kind(hidden, random_state=0, forgetting=1)]
+    for model in models:
+        for rows in np.array_split(np.arange(len(data.y)), 3):
+            model.partial_fit(data.X[rows], data.y[rows], **first_call(kind))
+    assert_same_posterior(*models, data.X_test, rtol=0)
+
+
+@KIND
+def test_forgetting_loses_certainty(kind, data):
+    """What is forgotten widens the posterior."""
+    variances = []
+    for forgetting in (1.0, 0.5):
+        model = kind(forgetting=forgetting, random_state=0)
+        for rows in np.array_split(np.arange(len(data.y)), 3):
+            model.partial_fit(data.X[rows], data.y[rows], **first_call(kind))
+        variances.append(model.coefs_variance_[0].mean())
+    assert variances[1] > 1.05 * variances[0]
 
 
 @KIND

@@ -89,6 +89,30 @@ def test_stream_counts_repeated_rows_as_new():
     np.testing.assert_allclose(model.network.layers[0].posterior.mean[0], mean, rtol=1e-7)
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_faded_evidence_counts_by_its_power(joint):
+    """Two batches with the first faded are the prior times the first likelihood to a power times the second."""
+    x, y = rows(60, 3 if joint else 1)
+    model, _ = absorb(gaussian_model(x.shape[1], joint), batch_of(x, y, slice(40)), NEWTON, np.inf)
+    model, _ = absorb(model.faded(0.3), batch_of(x, y, slice(40, 60)), NEWTON, np.inf)
+    w = np.repeat([0.3, 1.0], [40, 20])[:, None]
+    precision = np.eye(x.shape[1]) / 1.5 + (w * x).T @ x / NOISE
+    q = model.network.layers[0].posterior
+    np.testing.assert_allclose(q.precision[0].ravel(), precision.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(q.mean[0], np.linalg.solve(precision, (w * x).T @ y / NOISE)[:, 0], rtol=1e-7)
+    assert model.mass == 0.3 * 40 + 20
+
+
+def test_fading_reaches_the_noise_and_by_1_changes_nothing():
+    noise = NoiseEvidence(1.0, 1.0, 0.0, np.zeros(1))
+    x, y = rows(50, 2)
+    model, _ = absorb(gaussian_model(2, noise=noise), batch_of(x, y), NEWTON, np.inf)
+    assert model.faded(1.0) is model
+    faded = model.faded(0.5)
+    assert (faded.noise.mass, faded.noise.squares) == (0.5 * model.noise.mass, 0.5 * model.noise.squares)
+    assert faded.noise.prior_mass == 1.0
+
+
 def test_both_schedules_stream():
     rng = np.random.default_rng(2)
     x = rng.standard_normal((400, 4))

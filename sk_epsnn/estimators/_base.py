@@ -105,6 +105,7 @@ class BaseEPSNN(BaseEstimator):
         "temperature": [StrOptions({"auto"}), _POSITIVE, "array-like"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "shuffle": ["boolean"],
+        "forgetting": [Interval(Real, 0, 1, closed="right")],
         "warm_start": ["boolean"],
         "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
         "random_state": ["random_state"],
@@ -215,6 +216,7 @@ class BaseEPSNN(BaseEstimator):
         refused = self._n_refused()
         if first:
             self._set_up(rows, check_random_state(self.random_state))
+        self._model = self._model.faded(self.forgetting)
         self._end_of_epoch(self._absorb([rows], [[slice(None)]], np.inf) / rows.mass)
         self._warn_if_refused(refused)
 

@@ -121,6 +121,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     shuffle : bool, default=True
         Shuffle the rows before each pass. With False the rows are treated as a stream: the set-up (centre, axes,
         scale) comes from the first batch, as in `partial_fit`, instead of from all rows.
+    forgetting : float in (0, 1], default=1.0
+        For streams that drift: before each `partial_fit` what was learned so far is taken to this power, so that a call
+        k calls ago counts by ``forgetting ** k``. With 1 nothing is forgotten. `fit` takes no notice of it.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into ``sample_weight``. "balanced" cannot be used with `partial_fit`.
     warm_start : bool, default=False
@@ -228,6 +231,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         temperature="auto",
         tol=1e-2,
         shuffle=True,
+        forgetting=1.0,
         class_weight=None,
         warm_start=False,
         n_jobs=None,
@@ -257,6 +261,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.temperature = temperature
         self.tol = tol
         self.shuffle = shuffle
+        self.forgetting = forgetting
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.n_jobs = n_jobs

@@ -129,6 +129,9 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     shuffle : bool, default=True
         Shuffle the rows before each pass. With False the rows are treated as a stream: the set-up (centre, axes,
         scale) comes from the first batch, as in `partial_fit`, instead of from all rows.
+    forgetting : float in (0, 1], default=1.0
+        For streams that drift: before each `partial_fit` what was learned so far is taken to this power, so that a call
+        k calls ago counts by ``forgetting ** k``. With 1 nothing is forgotten. `fit` takes no notice of it.
     warm_start : bool, default=False
         Continue from the last fit instead of starting anew. The old evidence is taken to come from the same data, so
         further passes do not count it twice.
@@ -237,6 +240,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         temperature="auto",
         tol=1e-3,
         shuffle=True,
+        forgetting=1.0,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -265,6 +269,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         self.temperature = temperature
         self.tol = tol
         self.shuffle = shuffle
+        self.forgetting = forgetting
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
