@@ -1,8 +1,9 @@
-"""The one place where private scikit-learn names are imported."""
+"""The one place where private or experimental scikit-learn names are imported."""
 
 from contextlib import AbstractContextManager
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.externals.array_api_compat import array_namespace as standard_namespace
 from sklearn.externals.array_api_compat import device
 from sklearn.utils._array_api import _convert_to_numpy as array_to_numpy
@@ -13,6 +14,7 @@ from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 __all__ = [
+    "CallbackSupportMixin",
     "Interval",
     "StrOptions",
     "array_to_numpy",
@@ -23,6 +25,7 @@ __all__ = [
     "fit_context",
     "one_blas_thread",
     "standard_namespace",
+    "with_callbacks",
 ]
 
 

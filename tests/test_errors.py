@@ -202,6 +202,8 @@ BAD_PARAMETERS = [
     ("max_iter", 0, r"int in the range \[1, inf\)"),
     ("damping", 0.0, r"float in the range \(0.0, 1.0\]"),
     ("damping", 1.5, r"float in the range \(0.0, 1.0\]"),
+    ("forgetting", 0.0, r"float in the range \(0.0, 1.0\]"),
+    ("forgetting", 1.5, r"float in the range \(0.0, 1.0\]"),
     ("power", -0.1, r"float in the range \[?\(?0.0, 1.0\]"),
     ("power", 1.1, r"float in the range \[?\(?0.0, 1.0\]"),
     ("temperature", 0.0, r"float in the range \(0.0, inf\)"),

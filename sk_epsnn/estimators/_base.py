@@ -19,11 +19,19 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_epsnn._arrays import Array, array_namespace, converted, device, like, to_numpy
-from sk_epsnn._compat import Interval, StrOptions, check_same_namespace, check_sample_weight, dispatched_namespace
+from sk_epsnn._compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    check_same_namespace,
+    check_sample_weight,
+    dispatched_namespace,
+)
 from sk_epsnn._version import __version__
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.estimators._build import Grid, Layout, automatic_gain, build_network
+from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._settings import (
     JOINT_ENTRIES,
     JOINT_FAN_IN,
@@ -80,7 +88,7 @@ class PotentialMoments(NamedTuple):
     variance: np.ndarray
 
 
-class BaseEPSNN(BaseEstimator):
+class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
     """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -168,8 +176,8 @@ class BaseEPSNN(BaseEstimator):
         size = resolve(self.batch_size, automatic_batch_size(self._auto, n_samples))
         return list(gen_batches(n_samples, min(size, n_samples)))
 
-    def _fit_epochs(self, X: Any, target: Array, sample_weight: Array) -> None:
-        """Algorithm 3: epochs of shuffled batches, until the energy settles or there were enough."""
+    def _fit_epochs(self, X: Any, target: Array, sample_weight: Array, task: FitTask) -> None:
+        """Algorithm 3: epochs of shuffled batches, until the energy settles, a callback stops or there were enough."""
         rows = _with_weight(X, target, sample_weight)
         rng = check_random_state(self.random_state)
         refused = self._n_refused()
@@ -180,9 +188,9 @@ class BaseEPSNN(BaseEstimator):
             self._prepare(rows, rng)
         shards = self._shards(rows, rng)
         for _ in range(self._n_passes(rows.n_samples)):
-            if self._end_of_epoch(self._epoch(shards, rng)):
+            if task.run_pass(lambda: self._end_of_epoch(self._epoch(shards, rng))):
                 break
-        self._warn_if_refused(refused)
+        self._warn_if_refused(refused, stacklevel=6)  # past the loop, fit and its two decorators
 
     def _shards(self, rows: Rows, rng: np.random.RandomState) -> list[Rows]:
         """The rows in parts that are worked on at once, in each pass the same."""
@@ -218,7 +226,7 @@ class BaseEPSNN(BaseEstimator):
             self._set_up(rows, check_random_state(self.random_state))
         self._model = self._model.faded(self.forgetting)
         self._end_of_epoch(self._absorb([rows], [[slice(None)]], np.inf) / rows.mass)
-        self._warn_if_refused(refused)
+        self._warn_if_refused(refused, stacklevel=5)  # past the loop, partial_fit and its decorator
 
     def _absorb(self, shards: list[Rows], batches: list[list[Any]], total: float) -> float:
         """Absorb the batches of every shard; returns their energy in nats."""
@@ -372,7 +380,7 @@ class BaseEPSNN(BaseEstimator):
     def _n_refused(self) -> int:
         return self._model.counts.rejected_batches if hasattr(self, "_model") else 0
 
-    def _warn_if_refused(self, before: int) -> None:
+    def _warn_if_refused(self, before: int, stacklevel: int) -> None:
         """Warn of the updates refused in this call, ``before`` being the count at its start."""
         if self._n_refused() > before:
             warnings.warn(
@@ -380,7 +388,7 @@ class BaseEPSNN(BaseEstimator):
                 "refused; the posterior stayed as it was before each. Use schedule='newton', which needs no step "
                 "size, or a smaller damping.",
                 ConvergenceWarning,
-                stacklevel=5,  # past the loop, fit or partial_fit, and its decorator
+                stacklevel=stacklevel,
             )
 
     def _sample_weight(self, sample_weight: Any, X: Any) -> Array:

@@ -15,9 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
-from sk_epsnn._compat import Interval, StrOptions, fit_context
+from sk_epsnn._compat import Interval, StrOptions, fit_context, with_callbacks
 from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
+from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._settings import (
     DEEP_CLASSIFIER,
     SHALLOW_CLASSIFIER,
@@ -269,6 +270,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit the network to data, starting from the prior (or from the last fit, with ``warm_start``).
 
@@ -285,6 +287,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         -------
         self : object
         """
+        self._init_callback_context(max_subtasks=self.max_iter)
         with self._unchanged_on_error():
             X, y = self._validate_X_y(X, y, reset=not self._continuing)
             y = column_or_1d(y, warn=True)
@@ -297,8 +300,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                     "set warm_start=False to start anew."
                 )
             self._set_classes(classes, X)
+            task = FitTask(self, X, y, sample_weight)
             sample_weight = self._with_class_weight(sample_weight, y)
-            self._fit_epochs(X, self._encode(y), sample_weight)
+            self._fit_epochs(X, self._encode(y), sample_weight, task)
+            task.end()
         return self
 
     @fit_context(prefer_skip_nested_validation=True)

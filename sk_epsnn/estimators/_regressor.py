@@ -11,9 +11,10 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
-from sk_epsnn._compat import Interval, StrOptions, fit_context
+from sk_epsnn._compat import Interval, StrOptions, fit_context, with_callbacks
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
+from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._settings import (
     DEEP_REGRESSOR,
     FEW_INPUTS,
@@ -276,6 +277,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit the network to data, starting from the prior (or from the last fit, with ``warm_start``).
 
@@ -292,20 +294,23 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         -------
         self : object
         """
+        self._init_callback_context(max_subtasks=self.max_iter)
         with self._unchanged_on_error():
             X, y = self._validate_X_y(X, y, reset=not self._continuing)
             X, y, sample_weight = _with_weight(X, y, self._sample_weight(sample_weight, X))
+            task = FitTask(self, X, y, sample_weight)
             if not self._continuing:
                 seen = slice(None) if self.shuffle else self._batches(len(y))[0]
                 self._set_target(y[seen], sample_weight[seen], X)
             judged = self._n_held_out(len(y)) > 0
             if self._continuing and judged:
                 self._model = replace(self._model, noise=None)
-            self._fit_epochs(X, self._encode(y), sample_weight)
+            self._fit_epochs(X, self._encode(y), sample_weight, task)
             if judged:
                 # Known from now on, but for what a stream adds.
                 noise = self._first_noise().known(self._model.network.output.noise_variance, float(sample_weight.sum()))
                 self._model = replace(self._model, noise=noise)
+            task.end()
         return self
 
     @fit_context(prefer_skip_nested_validation=True)

@@ -1,0 +1,41 @@
+"""What scikit-learn's callbacks are told of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+class FitTask:
+    """A fit as callbacks see it: the whole of it and, below that, each pass over the rows.
+
+    Parameters
+    ----------
+    estimator : BaseEPSNN
+        Within its `fit`, the callbacks set up.
+    X, y, sample_weight : array-like
+        What it is fitted to. Scorers are told of weights only where some are not 1, since not all of them take any.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: np.ndarray):
+        metadata = None if (sample_weight == 1).all() else {"sample_weight": sample_weight}
+        self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self.context = estimator._callback_fit_ctx
+        self.context.call_on_fit_task_begin(**self.told)
+
+    def run_pass(self, work: Callable[[], bool]) -> bool:
+        """Do one pass, which says whether it was the last; a callback may say so too."""
+        below = self.context.subcontext(task_name="pass").call_on_fit_task_begin(**self.told)
+        settled = work()
+        return below.call_on_fit_task_end(**self.told, reconstruction_attributes=self._fitted) or settled
+
+    def end(self) -> None:
+        """Tell that the fit is over."""
+        self.context.call_on_fit_task_end(**self.told, reconstruction_attributes=self._fitted)
+
+    def _fitted(self) -> dict[str, Any]:
+        """Attributes that a copy of the estimator must not share with it; the rest is replaced, never changed."""
+        history = self.told["estimator"].history_
+        return {"history_": {name: list(values) for name, values in history.items()}}
