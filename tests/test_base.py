@@ -487,6 +487,16 @@ def test_loading_another_version_warns(kind, data, version):
     np.testing.assert_array_equal(values(loaded, data.X_test), values(fitted, data.X_test))
 
 
+def test_a_file_of_an_older_version_loads_with_a_warning():
+    """A classifier of two hidden neurons, five rows and what it said of them, pickled with its version set to 0.0.1."""
+    with pytest.warns(UserWarning, match="saved by sk_epsnn 0.0.1 and is loaded by"):
+        stored = pickle.loads((Path(__file__).parent / "fixtures" / "version_0.0.1.pickle").read_bytes())
+    model = stored["model"]
+    np.testing.assert_allclose(model.predict_proba(stored["X"]), stored["probability"], rtol=1e-6)
+    model.partial_fit(stored["X"], model.predict(stored["X"]))
+    assert "EPSNNClassifier" in repr(model)
+
+
 @KIND
 def test_average_ep_that_diverges_is_refused(kind):
     """Uncentred binary inputs, the paper's damping: a warning that says what to do, and no NaN."""

@@ -1,0 +1,94 @@
+"""Beside other libraries: files of skops, streams of river, threads that predict at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, PopulationEncoder, RateSpikeEncoder
+
+ESTIMATORS = {
+    "one layer": EPSNNClassifier(random_state=0),
+    "hidden layers": EPSNNClassifier((8, 6), activation=["heaviside", "sigmoid"], random_state=0),
+    "binary": EPSNNClassifier(8, weight_type="binary", random_state=0),
+    "spike and slab": EPSNNClassifier(prior="bernoulli_gaussian", random_state=np.random.RandomState(0)),
+    "threshold": EPSNNClassifier(output_activation="heaviside", random_state=0),
+    "pipeline": make_pipeline(MinMaxScaler(), RateSpikeEncoder(random_state=0), EPSNNClassifier(random_state=0)),
+    "regressor": EPSNNRegressor(8, random_state=0),
+    "encoded regressor": make_pipeline(PopulationEncoder(), EPSNNRegressor(random_state=0)),
+}
+EVERY = pytest.mark.parametrize("name", ESTIMATORS)
+
+
+def fitted(name):
+    model = ESTIMATORS[name]
+    X, y = load_diabetes(return_X_y=True) if "regressor" in name else load_digits(return_X_y=True)
+    return model.fit(X[:200], y[:200]), X[200:400]
+
+
+class Stranger:
+    """A type that nobody was told to trust."""
+
+
+@EVERY
+def test_skops_keeps_the_model(name):
+    io = pytest.importorskip("skops.io", reason="skops is not installed")
+    model, X = fitted(name)
+    file = io.dumps(model)
+    unknown = io.get_untrusted_types(data=file)
+    assert all(of.startswith("sk_epsnn.") for of in unknown)
+    loaded = io.loads(file, trusted=unknown)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_skops_refuses_what_is_not_trusted():
+    io = pytest.importorskip("skops.io", reason="skops is not installed")
+    model, _ = fitted("one layer")
+    known = io.get_untrusted_types(data=io.dumps(model))
+    model.note = Stranger()
+    try:
+        file = io.dumps(model)
+    finally:
+        del model.note
+    with pytest.raises(io.exceptions.UntrustedTypesFoundException, match="Stranger"):
+        io.loads(file, trusted=known)
+    with pytest.raises(io.exceptions.UntrustedTypesFoundException, match="EPSNNClassifier"):
+        io.loads(file)
+
+
+def test_river_learns_row_by_row_what_partial_fit_does():
+    river = pytest.importorskip("river.compat", reason="river is not installed")
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    classes = np.arange(10)
+    stream = river.convert_sklearn_to_river(EPSNNClassifier(random_state=0), classes=classes)
+    plain = EPSNNClassifier(random_state=0)
+    for row, label in zip(X[:100], y[:100], strict=True):
+        stream.learn_one(dict(enumerate(row)), label)
+        plain.partial_fit(row[None], [label], classes=classes)
+    told = stream.predict_proba_one(dict(enumerate(X[100])))
+    np.testing.assert_array_equal([told[label] for label in classes], plain.predict_proba(X[100:101])[0])
+
+
+def test_river_learns_batches_of_a_regression():
+    river = pytest.importorskip("river.compat", reason="river is not installed")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    stream = river.convert_sklearn_to_river(EPSNNRegressor(random_state=0))
+    for start in range(0, 300, 50):
+        stream.learn_many(X[start : start + 50], y[start : start + 50])
+    predicted = stream.predict_many(X[300:])
+    assert isinstance(predicted, pd.Series)
+    assert np.corrcoef(predicted, y[300:])[0, 1] > 0.6
+
+
+@EVERY
+def test_threads_predict_at_once(name):
+    model, X = fitted(name)
+    expected = model.predict(X)
+    with ThreadPoolExecutor(8) as pool:
+        for predicted in pool.map(lambda _: model.predict(X), range(24)):
+            np.testing.assert_array_equal(predicted, expected)
