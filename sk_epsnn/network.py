@@ -11,6 +11,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -190,13 +191,12 @@ class Network:
     power: float
     variance_floor: float = VARIANCE_FLOOR
 
-    def frozen(self) -> Network:
-        """The same network with every weight fixed at its most probable value."""
+    def frozen(self, weights: Sequence[Array] | None = None) -> Network:
+        """The same network with every weight known: one array per layer, or the most probable ones."""
         layers = []
-        for layer in self.layers:
-            mode = layer.posterior.mode()
-            certain = array_namespace(mode).full_like(mode, math.inf)
-            layers.append(replace(layer, posterior=IndependentWeights(certain, mode), rule=None))
+        for layer, known in zip(self.layers, weights or [layer.posterior.mode() for layer in self.layers], strict=True):
+            certain = array_namespace(known).full_like(known, math.inf)
+            layers.append(replace(layer, posterior=IndependentWeights(certain, known), rule=None))
         return replace(self, layers=layers, variance_floor=FROZEN_VARIANCE_FLOOR)
 
     def at_temperature(self, hidden: float) -> Network:

@@ -11,7 +11,9 @@ from abc import ABC, abstractmethod
 from functools import cached_property, reduce
 from typing import Any, NamedTuple, Self
 
-from sk_epsnn._arrays import Array, HoldsArrays, array_namespace, device
+import numpy as np
+
+from sk_epsnn._arrays import Array, HoldsArrays, array_namespace, device, like, to_numpy
 from sk_epsnn.numerics import plus_diagonal
 
 #: No level is less probable than the most probable one by more than this, in nats: no weight is ever fixed.
@@ -113,6 +115,15 @@ class Weights(HoldsArrays, ABC):
     @abstractmethod
     def mode(self) -> Array:
         """Most probable weights, shape (n_out, n_in)."""
+
+    def sample(self, temperature: float, rng: np.random.RandomState) -> Array:
+        """Weights drawn with ``temperature`` times the covariance, shape (n_out, n_in)."""
+        xp = array_namespace(self.mean)
+        mean, variance, covariance = self.moments(temperature, xp.float64)
+        noise = like(rng.standard_normal(tuple(mean.shape)), mean)
+        if covariance is None:
+            return mean + xp.sqrt(variance) * noise
+        return mean + (xp.linalg.cholesky(covariance) @ noise[:, :, None])[:, :, 0]
 
 
 class GaussianWeights(Weights):
@@ -418,3 +429,11 @@ class LevelWeights(Weights):
         levels = xp.asarray(self.levels, dtype=xp.float64, device=device(self.mean))
         most = xp.reshape(xp.take(levels, xp.reshape(best, (-1,))), best.shape)
         return xp.concat([most, self.mean[:, -1:]], axis=1) if self.constant else most
+
+    def sample(self, temperature: float, rng: np.random.RandomState) -> Array:
+        """See `Weights.sample`; levels are drawn by their probabilities, whatever the temperature."""
+        xp, drawn = array_namespace(self.mean), super().sample(temperature, rng)
+        below = np.cumsum(to_numpy(self.probabilities()), axis=2)[:, :, :-1]
+        index = (rng.random_sample((*below.shape[:2], 1)) > below).sum(axis=2)
+        levels = like(np.array(self.levels)[index], self.mean)
+        return xp.concat([levels, drawn[:, -1:]], axis=1) if self.constant else levels

@@ -551,20 +551,44 @@ class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
             )
         return posteriors
 
-    def freeze(self):
-        """Copy of this estimator whose weights are known: the most probable ones, as deployed on a chip.
+    def freeze(self, weights="mode", random_state=None):
+        """Copy of this estimator whose weights are known, as deployed on a chip.
 
         It predicts like any fitted estimator, without uncertainty about the weights; ``freeze().score(X, y)`` is
-        the accuracy to compare with that of the Bayesian average. Biases keep their posterior means.
+        the accuracy to compare with that of the Bayesian average.
+
+        Parameters
+        ----------
+        weights : {"mode", "mean", "sample"}, default="mode"
+            Which weights: the most probable ones, the posterior means, or a draw from the posterior at the temperature
+            of each layer (levels of discrete weights are drawn by their probabilities). Modes and samples of discrete
+            weights are levels, means lie between them; most probable biases are posterior means.
+        random_state : int, RandomState instance or None, default=None
+            For "sample".
 
         Returns
         -------
         frozen : object
             A new estimator of the same type; it cannot be trained further by `partial_fit`.
+
+        Raises
+        ------
+        ValueError
+            If ``weights`` is none of these.
         """
         check_is_fitted(self)
+        network, known = self._model.network, None
+        if weights == "mean":
+            known = [layer.posterior.mean for layer in network.layers]
+            # Potentials of means of levels are nowhere exactly 0 for a reason.
+            network = replace(network, layers=[replace(layer, lattice=None) for layer in network.layers])
+        elif weights == "sample":
+            rng = check_random_state(random_state)
+            known = [layer.posterior.sample(layer.temperature, rng) for layer in network.layers]
+        elif weights != "mode":
+            raise ValueError(f"weights must be 'mode', 'mean' or 'sample', got {weights!r}.")
         frozen = copy(self)
-        frozen._model = replace(self._model, network=self._model.network.frozen())
+        frozen._model = replace(self._model, network=network.frozen(known))
         return frozen
 
     def predict_potentials(self, X):
