@@ -3,7 +3,7 @@
 from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
-from sk_epsnn.export import to_nir
+from sk_epsnn.export import register_onnx_converters, to_nir
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "WeightPrior",
     "__version__",
     "merge",
+    "register_onnx_converters",
     "to_nir",
 ]

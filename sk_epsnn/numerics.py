@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from scipy import special as scipy_special
-from scipy.special import logsumexp
 
 from sk_epsnn._arrays import Array, array_namespace, device, special
 
@@ -23,7 +22,7 @@ SQRT_2PI = float(np.sqrt(2 * np.pi))
 NORMAL_RANGE = 6.0
 
 # Monahan and Stefanski (1992): sigma(u) = sum_k p_k Phi(s_k u) to 2.1e-9, the best scale mixture of 8 probits.
-_PROBIT_WEIGHTS = (
+PROBIT_WEIGHTS = (
     0.003246343272134,
     0.051517477033972,
     0.195077912673858,
@@ -33,7 +32,7 @@ _PROBIT_WEIGHTS = (
     0.027912418727972,
     0.001449567805354,
 )
-_PROBIT_SLOPES = (
+PROBIT_SLOPES = (
     1.365340806296348,
     1.059523971016916,
     0.830791313765644,
@@ -80,14 +79,15 @@ def expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]
     """``E sigma(u)`` for ``u ~ N(mean, variance)`` with its first two derivatives in the mean (error below 1e-8)."""
     xp = array_namespace(mean)
     value, first, second = xp.zeros_like(mean), xp.zeros_like(mean), xp.zeros_like(mean)
-    for p, s in zip(_PROBIT_WEIGHTS, _PROBIT_SLOPES, strict=True):
+    for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
         r = s / xp.sqrt(1 + s * s * variance)
         z = r * mean
         density = (p * r) * normal_pdf(z)
         value += p * ndtr(z)
         first += density
         second -= density * r * z
-    return value, first, second
+    # The weights sum to a little more than 1.
+    return xp.clip(value, max=1.0), first, second
 
 
 def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
@@ -110,7 +110,8 @@ def _log_probit_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Arr
     """Logarithm of the mixture behind `expected_sigmoid`, with its first two derivatives."""
     xp = array_namespace(mean)
     value, first, second = expected_sigmoid(mean, variance)
-    tiny = value < 1e3 * float(xp.finfo(value.dtype).smallest_normal)
+    # The derivatives underflow before the value does: they are smaller by up to the variance.
+    tiny = value < 1e3 * float(xp.finfo(value.dtype).smallest_normal) * (1 + variance)
     safe = xp.where(tiny, 1.0, value)
     slope = first / safe
     log_value, second = xp.log(safe), second / safe - slope * slope
@@ -122,16 +123,21 @@ def _log_probit_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Arr
 def _underflowing_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """The same where the value itself underflows: weights and ratios from logarithms, in float64."""
     xp, dtype = array_namespace(mean), mean.dtype
-    p, s = (xp.asarray(n, dtype=xp.float64, device=device(mean)) for n in (_PROBIT_WEIGHTS, _PROBIT_SLOPES))
+    p, s = (xp.asarray(n, dtype=xp.float64, device=device(mean)) for n in (PROBIT_WEIGHTS, PROBIT_SLOPES))
     r = s / xp.sqrt(1 + s * s * xp.astype(variance[:, None], xp.float64))
     z = r * xp.astype(mean[:, None], xp.float64)
     log_terms = xp.log(p) + log_ndtr(z)
-    log_value = logsumexp(log_terms, axis=1)
-    share = xp.exp(log_terms - log_value[:, None])
+    # Shares that sum to 1 however large the logarithms are, and a variance without cancellation.
+    top = xp.max(log_terms, axis=1, keepdims=True)
+    share = xp.exp(log_terms - top)
+    total = xp.sum(share, axis=1, keepdims=True)
+    share = share / total
+    log_value = (top + xp.log(total))[:, 0]
     ratio, curvature = hazard(z)
     slope = xp.sum(share * r * ratio, axis=1)
-    # The second derivative of each term is r^2 (ratio^2 - curvature) times the term.
-    second = xp.sum(share * r * r * (ratio * ratio - curvature), axis=1) - slope * slope
+    # The logarithm of each term has slope r ratio and curvature r^2 curvature.
+    spread = r * ratio - slope[:, None]
+    second = xp.sum(share * (spread * spread - r * r * curvature), axis=1)
     return xp.astype(log_value, dtype), xp.astype(slope, dtype), xp.astype(second, dtype)
 
 
@@ -139,7 +145,7 @@ def expected_softplus(mean: Array, variance: Array) -> Array:
     """``E log(1 + exp(u))`` for ``u ~ N(mean, variance)`` in closed form (error below 1e-8)."""
     xp = array_namespace(mean)
     value = xp.zeros_like(mean)
-    for p, s in zip(_PROBIT_WEIGHTS, _PROBIT_SLOPES, strict=True):
+    for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
         r = s / xp.sqrt(1 + s * s * variance)
         z = r * mean
         value += p * (mean * ndtr(z) + normal_pdf(z) / r)

@@ -31,7 +31,7 @@ ALLOWED = {
         *("_arrays", "_compat", "_version", "numerics", "basis", "weights", "sites", "network", "inference", "sep"),
         *("estimators", "plotting", *BLOCKS),
     },
-    "export": {"_arrays", "estimators"},
+    "export": {"_arrays", "estimators", "export", "network", "numerics", "weights"},
     "plotting": {"_compat", "numerics", "estimators"},
     "__init__": {"_version", "encoders", "estimators", "export", "plotting", "priors"},
 }

@@ -1,0 +1,111 @@
+"""Networks in ONNX: labels equal, probabilities and predictions to float32."""
+
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, register_onnx_converters
+
+skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+CLASSIFIERS = {
+    "one layer": {},
+    "in the inputs' axes": {"input_rotation": False, "spectral_exponent": 0},
+    "hidden": {"hidden_layer_sizes": 20},
+    "laplace": {"hidden_layer_sizes": 10, "prior": "laplace"},
+    "two hidden": {"hidden_layer_sizes": (10, 8), "activation": ["heaviside", "sigmoid"]},
+    "without intercept": {"hidden_layer_sizes": 10, "fit_intercept": False},
+    "binary": {"hidden_layer_sizes": 20, "weight_type": "binary"},
+    "lattice": {"hidden_layer_sizes": (10, 6), "weight_type": "binary", "fit_intercept": False},
+    "ternary lattice": {"hidden_layer_sizes": 10, "weight_type": "ternary", "fit_intercept": False},
+    "spike and slab": {"prior": "bernoulli_gaussian"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    register_onnx_converters()
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return (X > 7).astype(np.float32), y
+
+
+def run(model, X, **options):
+    """All outputs of the converted model."""
+    graph = skl2onnx.to_onnx(model, X[:1], **options)
+    return onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"X": X})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier(name, frozen, dtype, digits):
+    X, y = digits[0].astype(dtype), digits[1]
+    model = EPSNNClassifier(max_iter=2, random_state=0, **CLASSIFIERS[name]).fit(X[:600], y[:600])
+    model = model.freeze() if frozen else model
+    label, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_array_equal(label, model.predict(X))
+    assert probability.dtype == dtype
+    np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-5)
+
+
+def test_far_from_the_boundary(digits):
+    """Potentials of a hundred: probabilities of every unit that underflow where they are not taken in logarithms."""
+    X, y = digits
+    model = EPSNNClassifier(max_iter=1, random_state=0).fit(X[:600], y[:600]).freeze()
+    far = 20 * X
+    assert np.abs(model.predict_potentials(far).mean).max() > 50
+    label, probability = run(model, far, options={"zipmap": False})
+    np.testing.assert_array_equal(label, model.predict(far))
+    np.testing.assert_allclose(probability, model.predict_proba(far), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [15, 18])
+def test_older_operators(opset, digits):
+    X, y = digits
+    model = EPSNNClassifier(max_iter=1, random_state=0, **CLASSIFIERS["lattice"]).fit(X[:300], y[:300])
+    _, probability = run(model, X, options={"zipmap": False}, target_opset=opset)
+    np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [["good", "bad"], [7, 3]])
+def test_two_classes_and_a_pipeline(names):
+    X, y = load_breast_cancer(return_X_y=True)
+    X, y = X.astype(np.float32), np.array(names)[y]
+    model = make_pipeline(StandardScaler(), EPSNNClassifier(5, random_state=0)).fit(X[:300], y[:300])
+    label, probability = run(model, X, options={id(model): {"zipmap": False}})
+    np.testing.assert_array_equal(label, model.predict(X))
+    np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-5)
+    _, named = run(model, X[:5])
+    assert set(named[0]) == set(names)
+
+
+@pytest.mark.parametrize("hidden", [(), (10,)])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_regressor(hidden, n_outputs):
+    X, y = load_diabetes(return_X_y=True)
+    y = y if n_outputs == 1 else np.column_stack([y, 7 - 3 * y])
+    model = EPSNNRegressor(hidden, max_iter=2, random_state=0).fit(X, y)
+    (predicted,) = run(model, X.astype(np.float32))
+    np.testing.assert_allclose(predicted.reshape(y.shape), model.predict(X), rtol=1e-4)
+
+
+def test_refusals(digits, monkeypatch):
+    X, y = digits
+    threshold = EPSNNClassifier(output_activation="heaviside", max_iter=1).fit(X[:300], y[:300])
+    with pytest.raises(NotImplementedError, match="output_activation='sigmoid'"):
+        run(threshold, X)
+    floats = EPSNNClassifier(max_iter=1).fit(X[:300], y[:300] + 0.0)
+    with pytest.raises(NotImplementedError, match="integers or strings"):
+        run(floats, X)
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match=r"sk_epsnn\[onnx\]"):
+        register_onnx_converters()
