@@ -482,7 +482,7 @@ class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
 
     @property
     def temperature_(self) -> np.ndarray:
-        """Temperature of each layer of weights, shape (n_layers_ - 1,)."""
+        """Temperature of each layer of weights, shape (`n_layers_` - 1,)."""
         return np.array([layer.temperature for layer in self._fitted_model("temperature_").network.layers])
 
     @property

@@ -144,7 +144,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Labels, sorted.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had string column names.
     coefs_, intercepts_ : list of ndarray
         Posterior means of the weights, shapes (fan_in, n_units), and of the biases, shapes (n_units,), in the space
@@ -168,7 +168,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         one pass already gives a posterior.
     history_ : dict of lists
         "energy": energy per sample after each pass, in nats; "step": step length of each batch.
-    temperature_ : ndarray of shape (n_layers_ - 1,)
+    temperature_ : ndarray of shape (`n_layers_` - 1,)
         Temperature of each layer of weights.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.sites.UpdateCounts`).

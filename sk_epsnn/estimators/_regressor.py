@@ -150,7 +150,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Variance of the observation noise, in squared units of y.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had string column names.
     coefs_, intercepts_ : list of ndarray
         Posterior means of the weights, shapes (fan_in, n_units), and of the biases, shapes (n_units,), in the space
@@ -176,7 +176,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
         out: "temperature" and "held_out", the hidden temperatures that were tried and the log density of the held-out
         rows at each, in nats per row (of targets in units of their standard deviation).
-    temperature_ : ndarray of shape (n_layers_ - 1,)
+    temperature_ : ndarray of shape (`n_layers_` - 1,)
         Temperature of each layer of weights.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.sites.UpdateCounts`).

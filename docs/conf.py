@@ -1,0 +1,44 @@
+"""Sphinx configuration: `sphinx-build -W docs docs/_build/html`."""
+
+import sk_epsnn
+
+project = "sk_epsnn"
+author = copyright = "The sk_epsnn developers"
+version = release = sk_epsnn.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "images"]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sk_epsnn"
+html_show_sourcelink = False
+html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+
+# Headings can be linked to, as on the pages of a repository.
+myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = True
+numpydoc_show_inherited_class_members = True
+numpydoc_class_members_toctree = False
+
+# Docstrings inherited from scikit-learn refer to its own pages.
+suppress_warnings = ["ref.ref"]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "ignore_pattern": r"[\\/](paper|benchmarks)[\\/]",
+    "filename_pattern": r"[\\/]plot_",
+    "remove_config_comments": True,
+    "show_memory": False,
+    "abort_on_example_error": True,
+}
