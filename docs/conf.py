@@ -13,7 +13,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "images"]
+exclude_patterns = ["_build", "_templates", "images"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sk_epsnn"
@@ -26,12 +26,11 @@ myst_enable_extensions = ["dollarmath"]
 
 autosummary_generate = True
 autodoc_typehints = "none"
-numpydoc_show_class_members = True
-numpydoc_show_inherited_class_members = True
-numpydoc_class_members_toctree = False
+templates_path = ["_templates"]
+numpydoc_show_class_members = False
 
 # Docstrings inherited from scikit-learn refer to its own pages.
-suppress_warnings = ["ref.ref"]
+suppress_warnings = ["ref.ref", "ref.term"]
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
