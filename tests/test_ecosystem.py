@@ -4,7 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
@@ -92,3 +94,40 @@ def test_threads_predict_at_once(name):
     with ThreadPoolExecutor(8) as pool:
         for predicted in pool.map(lambda _: model.predict(X), range(24)):
             np.testing.assert_array_equal(predicted, expected)
+
+
+@pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
+def test_weights_are_routed_through_a_search_to_fit_and_score(kind):
+    """Rows of weight 0, with nonsense for targets, change nothing: fits and scores both got the weights."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:200] / 16, y[:200] % 3
+    rng = np.random.default_rng(0)
+    nonsense = np.concatenate([y, rng.permutation(y)])
+    weight = np.repeat([1.0, 0.0], 200)
+    folds = [(np.arange(100), np.arange(100, 200))]
+    with_nonsense = [(np.r_[train, 200:300], np.r_[test, 300:400]) for train, test in folds]
+    with config_context(enable_metadata_routing=True):
+        model = kind(random_state=0, shuffle=False, batch_size=1000)
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        grid = {"temperature": [0.2, 1.0]}
+        plain = GridSearchCV(model, grid, cv=folds).fit(X, y)
+        search = GridSearchCV(model, grid, cv=with_nonsense).fit(np.vstack([X, X]), nonsense, sample_weight=weight)
+    scores = [each.cv_results_["mean_test_score"] for each in (plain, search)]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
+
+
+@EVERY
+def test_html_shows_the_estimator(name):
+    html = ESTIMATORS[name]._repr_html_()
+    assert "EPSNN" in html and "temperature" in html
+
+
+def test_names_of_features_go_through_encoder_and_estimator():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    model = make_pipeline(PopulationEncoder(n_neurons=3), EPSNNRegressor(random_state=0)).set_output(transform="pandas")
+    model.fit(X, y)
+    np.testing.assert_array_equal(model[-1].feature_names_in_, model[0].get_feature_names_out())
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(X.rename(columns={"bmi": "other"}))
+    assert isinstance(model[0].transform(X), pd.DataFrame)
