@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sk_epsnn import mixing
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
 from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
@@ -22,7 +24,7 @@ from sk_epsnn.mixing import Inputs, Lattice
 from sk_epsnn.numerics import expit, logit
 from sk_epsnn.priors import WeightPrior, refresh_site
 from sk_epsnn.sites import Derivatives, UpdateCounts, bound_log_ratio
-from sk_epsnn.weights import IndependentWeights, WeightMoments, Weights
+from sk_epsnn.weights import GaussianWeights, IndependentWeights, WeightMoments, Weights
 
 #: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
 #: to unit size, so this is far below any variance that matters.
@@ -107,17 +109,19 @@ class Layer:
         posterior = prior.with_natural(prior.precision + evidence.precision, prior.shift + evidence.shift)
         return replace(self, posterior=posterior)
 
-    def _without_prior(self, site: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Precision and shift of each weight's density with the prior's site taken out: what the data say."""
-        precision, shift = self.posterior.marginals()
-        return precision - site[0], shift - site[1]
+    def _ruled(self) -> tuple[PriorRule, GaussianWeights, GaussianWeights]:
+        """The rule with the prior and the posterior, which are Gaussian where there is one."""
+        assert self.rule is not None
+        assert isinstance(self.prior, GaussianWeights) and isinstance(self.posterior, GaussianWeights)
+        return self.rule, self.prior, self.posterior
 
     def activation_probability(self) -> Array:
         """Posterior probability that each weight is not 0, shape (n_out, n_in) without the bias (spike and slab)."""
-        precision, shift = self._without_prior(self.prior.marginals())
-        precision, shift, unit = to_numpy(precision), to_numpy(shift), to_numpy(self.rule.unit)
-        active = like(self.rule.prior.activation_probability(precision * unit**2, shift * unit), self.prior.mean)
-        return active[:, :-1] if self.rule.constant else active
+        rule, prior, posterior = self._ruled()
+        precision, shift = _numpy(_without(posterior, prior.marginals()))
+        unit = to_numpy(rule.unit)
+        active = like(rule.prior.activation_probability(precision * unit**2, shift * unit), prior.mean)
+        return active[:, :-1] if rule.constant else active
 
     def with_refreshed_prior(self, counts: UpdateCounts) -> Layer:
         """Update the Gaussian site that stands for a non-conjugate prior, its own share taken out of the posterior.
@@ -126,16 +130,28 @@ class Layer:
         """
         if self.rule is None:
             return self
-        site = self.prior.marginals()
-        rest = [to_numpy(part) for part in self._without_prior(site)]
-        old = [to_numpy(part) for part in site]
-        new = refresh_site(self.rule.prior, to_numpy(self.rule.unit), *rest, *old, PRIOR_DAMPING, counts)
-        change = [a - b for a, b in zip(new, old, strict=True)]
-        if self.rule.constant:
+        rule, prior, posterior = self._ruled()
+        site = prior.marginals()
+        (rest_precision, rest_shift), (precision, shift) = _numpy(_without(posterior, site)), _numpy(site)
+        new = refresh_site(
+            rule.prior, to_numpy(rule.unit), rest_precision, rest_shift, precision, shift, PRIOR_DAMPING, counts
+        )
+        change = [new[0] - precision, new[1] - shift]
+        if rule.constant:
             for part in change:
                 part[:, -1] = 0
-        change = [like(part, self.prior.mean) for part in change]
-        return replace(self, prior=self.prior.times_factor(*change), posterior=self.posterior.times_factor(*change))
+        change = [like(part, prior.mean) for part in change]
+        return replace(self, prior=prior.times_factor(*change), posterior=posterior.times_factor(*change))
+
+
+def _without(posterior: GaussianWeights, site: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Precision and shift of each weight's density with the prior's site taken out: what the data say."""
+    precision, shift = posterior.marginals()
+    return precision - site[0], shift - site[1]
+
+
+def _numpy(parts: tuple[Array, Array]) -> tuple[np.ndarray, np.ndarray]:
+    return to_numpy(parts[0]), to_numpy(parts[1])
 
 
 class Potentials(NamedTuple):
@@ -277,7 +293,8 @@ class Network:
         log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
         """
         log_z, message = self.output.evidence(*up.potentials[-1][:2], target, self.power)
-        down, log_ratios = [message], []
+        down = [message]
+        log_ratios: list[Array] = []
         for index in range(len(weights) - 2, -1, -1):
             moments = up.spikes[index]
             ratio = mixing.log_ratio_below(down[0], weights[index + 1], moments.probability)

@@ -180,7 +180,7 @@ class Model:
         return Change(
             [a.evidence().minus(b.evidence()) for a, b in zip(self.network.layers, start.network.layers, strict=True)],
             self.mass - start.mass,
-            self.noise and self.noise.plus(start.noise, -1),
+            self.noise and start.noise and self.noise.plus(start.noise, -1),
             self.counts.since(start.counts),
             self.step,
         )
@@ -206,7 +206,7 @@ class Model:
             model = replace(
                 model,
                 mass=model.mass + change.mass,
-                noise=model.noise and model.noise.plus(change.noise),
+                noise=model.noise and change.noise and model.noise.plus(change.noise),
                 counts=model.counts.plus(change.counts),
             )
         layers = [layer.with_evidence(e) for layer, e in zip(self.network.layers, evidence, strict=True)]
