@@ -214,8 +214,10 @@ class SigmoidOutput(Output):
             r2 += weight * miss
         r1 /= total
         r2 /= total
-        spread = r1 - r2
-        derivatives = Derivatives(target * r1, spread - power * (r2 - r1 * r1), spread - power * r2)
+        # The loss is convex with curvatures of at most 1/4, hence gamma <= 1 / (4 + alpha S) (Cramer and Rao); a rule
+        # too coarse for a very wide Gaussian would break this and claim more precision than there is.
+        gamma = xp.clip(r1 - r2 - power * (r2 - r1 * r1), 0.0, 1 / (4 + power * variance))
+        derivatives = Derivatives(target * r1, gamma, gamma - power * r1 * r1)
         return xp.log(total) / power - reference, derivatives
 
 

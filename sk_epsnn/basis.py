@@ -85,8 +85,9 @@ class InputBasis:
             balanced = means.copy()
             balanced[:, -1] -= means[:, :-1] @ self.mean
             return balanced
-        # [x, 1] R a = 1 for every x: these weights realise a constant potential of 1.
-        a = self.offset * self.scale**2
+        # The constant lies along the offset: these weights realise a potential of 1 for every x.
+        size = float(self.offset @ self.offset)
+        a = self.offset / size if size > 0 else self.offset
         return means - np.outer(means @ (self.mean - self.offset), a)
 
     def prior_variances(
@@ -174,7 +175,7 @@ def fit_basis(
     center : bool or None
         Subtract the mean first; None does so only for inputs whose offset outweighs their spread. Otherwise, with
         ``constant``, the constant takes part in the rotation, which leaves an isotropic prior on weights and bias
-        exactly as it was.
+        exactly as it was. With None the constant is of the size of the inputs, so that their unit does not matter.
     constant : bool
         Whether potentials have a bias.
     rescale : bool, default=True
@@ -183,20 +184,23 @@ def fit_basis(
         Whether every entry is 0 or 1: such inputs stay as they are, and the sums are exact in their own dtype.
     """
     average, square = _column_moments(X, sample_weight, spikes)
+    follows = center is None
     if center is None:
         offset = float((average * average).sum())
         center = offset > OFFSET_LIMIT * float(square.sum() - offset)
     mean = average if center else np.zeros(X.shape[1])
     variance = np.maximum(square - mean * mean, 0)
-    scale = _power_of_two(float(np.sqrt(variance.mean()))) if rescale and not spikes else 1.0
+    size = 1.0 if spikes else _power_of_two(float(np.sqrt(variance.mean())))
+    scale = size if rescale else 1.0
     if not rotate:
         moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
         return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
     gram = _second_moment(X, sample_weight, mean, spikes)
     joint = constant and not center
     if joint:
-        column = average[:, None]
-        gram = np.block([[gram, column], [column.T, np.ones((1, 1))]])
+        unit = size if follows else 1.0
+        column = unit * average[:, None]
+        gram = np.block([[gram, column], [column.T, np.full((1, 1), unit * unit)]])
     moment, vectors = np.linalg.eigh(gram)
     moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
     # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
@@ -204,7 +208,8 @@ def fit_basis(
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
     moment, varies = _never_zero(moment, sample_weight.sum())
     if joint:
-        return InputBasis(vectors[:-1], vectors[-1], scale, False, moment, average @ vectors[:-1] + vectors[-1], varies)
+        axes, offset = vectors[:-1], unit * vectors[-1]
+        return InputBasis(axes, offset, scale, False, moment, average @ axes + offset, varies)
     return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors, varies)
 
 

@@ -338,16 +338,19 @@ class _Ascent:
         ``whole`` counts the KL of the covariances too, which a move of the means leaves alone.
         """
 
-        def energy(state: _Trial) -> float:
-            value = state.data_energy - _mean_kl(state.posteriors, self.cavities) - _own_sites(state.up, excess)
-            return value - _spread_kl(self.network, state.posteriors, self.cavities) if whole else value
+        def parts(state: _Trial) -> list[float]:
+            costs = [_mean_kl(state.posteriors, self.cavities), _own_sites(state.up, excess)]
+            if whole:
+                costs.append(_spread_kl(self.network, state.posteriors, self.cavities))
+            return [state.data_energy, *(-cost for cost in costs)]
 
-        start = energy(self.here)
-        # Energies this close cannot be told apart.
-        start -= float(array_namespace(self.batch.target).finfo(self.batch.target.dtype).eps) * abs(start)
+        here = parts(self.here)
+        # Energies this close cannot be told apart: every part is rounded, and so is the evidence of every row.
+        size = sum(abs(part) for part in here) + self.batch.mass
+        start = sum(here) - float(array_namespace(self.batch.target).finfo(self.batch.target.dtype).eps) * size
         while step >= SHORTEST_STEP:
             state = trial(step)
-            if energy(state) >= start:  # False for NaN
+            if sum(parts(state)) >= start:  # False for NaN
                 self.here = state
                 return step
             del state  # before the next trial takes its place

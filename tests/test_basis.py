@@ -107,7 +107,32 @@ def test_center_left_open_follows_the_offset(rotate, constant):
     size = np.sqrt(OFFSET_LIMIT * X.var(0).sum() / N_FEATURES)
     for factor, center in ((0.9, False), (1.1, True)):
         moved = X + factor * size
+        # Of a size at which the constant is 1 either way.
+        moved = moved / basis_of(moved, False, False, False).scale
         assert_same(basis_of(moved, rotate, None, constant), basis_of(moved, rotate, center, constant))
+
+
+@pytest.mark.parametrize("rotate, constant", list(product([False, True], repeat=2)))
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**-3, 2.0**30])
+def test_center_left_open_does_not_depend_on_the_unit(rotate, constant, unit):
+    """Neither the rows that the network sees nor anything that a prior is made from."""
+    X = inputs()
+    one, other = basis_of(X, rotate, None, constant), basis_of(unit * X, rotate, None, constant)
+    assert other.scale == unit * one.scale
+    np.testing.assert_allclose(other.transform(unit * X), one.transform(X), rtol=0, atol=1e-10)
+    for name in ("second_moment", "mean", "varies"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_balance_of_an_open_center(rotate, size):
+    """Every potential moves by the same amount, also where the constant is as large as the inputs."""
+    X = size * inputs(offset=2.0)
+    basis = basis_of(X, rotate, None, True)
+    before = np.random.default_rng(3).standard_normal((4, basis.n_axes))
+    moved = basis.transform(X) @ (basis.balance(before) - before).T
+    np.testing.assert_allclose(moved, moved[:1].repeat(N, 0), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("rotate, center", list(product([False, True], repeat=2)))
@@ -229,9 +254,10 @@ def test_signs_do_not_depend_on_the_order_of_the_rows(rotate, center, constant):
     assert_same(basis_of(X[order], rotate, center, constant), basis_of(X, rotate, center, constant))
     basis = basis_of(X, rotate, center, constant)
     if rotate:
-        vectors = (
-            basis.rotation if basis.constant or center or not constant else np.vstack([basis.rotation, basis.offset])
-        )
+        vectors = basis.rotation
+        if constant and not basis.constant:
+            # The offset is the constant times its share in each axis, and the shares make a unit vector.
+            vectors = np.vstack([vectors, basis.offset / np.linalg.norm(basis.offset) / basis.scale])
         largest = np.abs(vectors).argmax(0)
         assert (vectors[largest, np.arange(vectors.shape[1])] > 0).all()
 

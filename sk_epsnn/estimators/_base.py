@@ -252,7 +252,8 @@ class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
         # The principal axes and a spectrum in them are for weights that a rotation leaves Gaussian.
         rotatable = grid is None and prior.conjugate
         scaled = rotatable and variances[0] is None
-        exponent = resolve(self.spectral_exponent, auto.spectral_exponent if scaled else 0.0)
+        turned = scaled and X.shape[1] <= ROTATION_LIMIT
+        exponent = resolve(self.spectral_exponent, auto.spectral_exponent if turned else 0.0)
         spikes = _holds_spikes(X)
         basis = self._make_basis(rows, spikes, len(widths), exponent, rotatable, scaled)
         anchored = grid is not None or scaled
