@@ -83,9 +83,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
-        1 with hidden layers and 0 without (0 where ``prior_variance`` is a number, or with more than
-        2048 features). With hidden layers and an automatic
-        ``prior_variance`` half of the mean second moment is added to each first.
+        1 with hidden layers and 0 without (0 where ``prior_variance`` is a number, or with more than 2048 features).
+        With hidden layers and an automatic ``prior_variance`` half of the mean second moment is added to each first.
     input_rotation : "auto" or bool, default="auto"
         Train the first layer in the principal axes of the inputs, where independent weights are a better
         approximation. ``coefs_`` are always those of the raw inputs. "auto" is True with hidden layers or a spectral

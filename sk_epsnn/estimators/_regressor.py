@@ -79,7 +79,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     spectral_exponent : "auto" or float, default="auto"
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" is
-        0.15 with hidden layers and more than 31 features, else 0 (0 where ``prior_variance`` is a number).
+        0.15 with hidden layers and more than 31 features, else 0 (0 where ``prior_variance`` is a number, or with more
+        than 2048 features).
     input_rotation : "auto" or bool, default="auto"
         Train the first layer in the principal axes of the inputs, where independent weights are a better
         approximation. ``coefs_`` are always those of the raw inputs. "auto" is True with hidden layers or a spectral
