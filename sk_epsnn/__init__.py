@@ -4,10 +4,18 @@ from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
 from sk_epsnn.export import register_onnx_converters, to_nir
+from sk_epsnn.plotting import (
+    ConvergenceDisplay,
+    PredictionBandDisplay,
+    ReliabilityDisplay,
+    SpikeRasterDisplay,
+    WeightPosteriorDisplay,
+)
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
 
 __all__ = [
     "BernoulliGaussianPrior",
+    "ConvergenceDisplay",
     "EPSNNClassifier",
     "EPSNNRegressor",
     "GaussianMixturePrior",
@@ -15,8 +23,12 @@ __all__ = [
     "LaplacePrior",
     "PopulationEncoder",
     "PotentialMoments",
+    "PredictionBandDisplay",
     "RateSpikeEncoder",
+    "ReliabilityDisplay",
+    "SpikeRasterDisplay",
     "Uncertainty",
+    "WeightPosteriorDisplay",
     "WeightPrior",
     "__version__",
     "merge",

@@ -1,0 +1,71 @@
+"""What the displays share: axes to draw on, the last step of a pipeline, checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
+
+#: Size of the axes of one panel, in inches.
+_WIDTH, _HEIGHT = 5.5, 4.0
+
+
+def new_or_given(ax: Any) -> Any:
+    """The axes given, or those of a new figure."""
+    return panels(ax, 1)[0]
+
+
+def panels(ax: Any, n_panels: int) -> np.ndarray:
+    """Axes side by side: those given, a new figure's, or ones that share the place of the single axes given."""
+    try:
+        import matplotlib.pyplot as plt
+        from matplotlib.axes import Axes
+        from matplotlib.gridspec import GridSpecFromSubplotSpec
+    except ImportError as error:
+        raise ImportError('Pictures need matplotlib: pip install "sk_epsnn[plot]".') from error
+    if ax is None:
+        _, axes = plt.subplots(1, n_panels, figsize=(_WIDTH * n_panels, _HEIGHT), layout="constrained", squeeze=False)
+        return axes[0]
+    given = np.array(ax, dtype=object).ravel()
+    if not all(isinstance(axes, Axes) for axes in given) or len(given) not in (1, n_panels):
+        expected = "matplotlib axes" if n_panels == 1 else f"matplotlib axes or {n_panels} of them"
+        raise ValueError(f"ax must be None or {expected}, got {ax!r}.")
+    if len(given) == n_panels:
+        return given
+    (whole,) = given
+    if whole.get_subplotspec() is None:
+        raise ValueError(f"Axes that no grid placed cannot be divided; make {n_panels} with plt.subplots.")
+    whole.set_axis_off()
+    grid = GridSpecFromSubplotSpec(1, n_panels, subplot_spec=whole.get_subplotspec())
+    return np.array([whole.figure.add_subplot(grid[place]) for place in range(n_panels)], dtype=object)
+
+
+def last_step(estimator: Any) -> tuple[Any, list[Any]]:
+    """The model inside of searches and pipelines, and what transforms its inputs, in order."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return estimator, []
+    model, before = last_step(estimator[-1])
+    return model, [estimator[:-1], *before] if len(estimator) > 1 else before
+
+
+def network_of(estimator: Any, user: str) -> EPSNNClassifier | EPSNNRegressor:
+    """The fitted network inside of searches and pipelines."""
+    model, _ = last_step(estimator)
+    if not isinstance(model, EPSNNClassifier | EPSNNRegressor):
+        raise TypeError(
+            f"{user} needs an EPSNNClassifier or EPSNNRegressor, or a pipeline that ends in one, "
+            f"got {type(model).__name__}."
+        )
+    check_is_fitted(model)
+    return model
+
+
+def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a choice that does not exist."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
