@@ -23,7 +23,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from sk_epsnn import EPSNNClassifier, RateSpikeEncoder
+from sk_epsnn import EPSNNClassifier, RateSpikeEncoder, ReliabilityDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
@@ -36,25 +36,15 @@ model.fit(X_train, y_train)
 # %%
 # Accuracy and calibration
 # ------------------------
-# A classifier is calibrated if, of all predictions made with a confidence of 80 %, 80 % are right. The ECE is the mean
-# distance from that, over bins of the confidence.
-
-N_BINS = 10
+# A classifier is calibrated if, of all predictions made with a confidence of 80 %, 80 % are right. The reliability
+# diagram below shows bins of the confidence, and the ECE is the mean distance from the diagonal.
 
 probability = model.predict_proba(X_test)
-predicted = probability.argmax(1)
-confidence = probability.max(1)
-bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-count = np.bincount(bins, minlength=N_BINS)
-filled = count > 0
-mean_confidence = np.bincount(bins, confidence, minlength=N_BINS)[filled] / count[filled]
-share_right = np.bincount(bins, predicted == y_test, minlength=N_BINS)[filled] / count[filled]
-ece = np.average(np.abs(share_right - mean_confidence), weights=count[filled])
+predicted, confidence = probability.argmax(1), probability.max(1)
 
 print(f"{len(y_train)} training rows, {len(y_test)} test rows")
 print(f"accuracy {accuracy_score(y_test, predicted):.3f}")
 print(f"NLL      {log_loss(y_test, probability):.3f} nats")
-print(f"ECE      {ece:.3f} ({N_BINS} bins)")
 
 # %%
 # The most uncertain digits
@@ -96,25 +86,11 @@ for row, image_axis, bar_axis in zip(most_uncertain, axes[:, ::2].flat, axes[:, 
 for axis in axes[-1, 1::2]:
     axis.set_xlabel("digit (green: true class)")
 
-upper, lower = right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-right.suptitle(f"Reliability of {len(y_test)} test predictions, ECE {ece:.3f}")
-upper.plot([0, 1], [0, 1], "--", color="gray", label="perfect calibration")
-chance = np.sqrt(mean_confidence * (1 - mean_confidence) / count[filled])
-upper.fill_between(
-    mean_confidence,
-    np.clip(mean_confidence - chance, 0, 1),
-    np.clip(mean_confidence + chance, 0, 1),
-    color="gray",
-    alpha=0.25,
-    linewidth=0,
-    label="± 1 sd if calibrated",
-)
-upper.plot(mean_confidence, share_right, "o-", color="C0", clip_on=False, label="network")
-upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of right predictions")
-upper.legend(loc="lower right")
-lower.bar((np.arange(N_BINS) + 0.5) / N_BINS, count, width=0.9 / N_BINS, color="C0")
-lower.set(yscale="log", ylim=(0.5, None), ylabel="rows", xlabel="confidence (top probability)")
+right.suptitle(f"Reliability of {len(y_test)} test predictions")
+axis = right.subplots()
+reliability = ReliabilityDisplay.from_predictions(y_test, probability, n_bins=10, name="network", ax=axis)
+print(f"\nECE {reliability.ece:.3f} (10 bins)")
 
 output_path = Path(sys.argv[1] if len(sys.argv) > 1 else "plot_digits.png")
 figure.savefig(output_path, dpi=120)
-print(f"\nSaved {output_path}")
+print(f"Saved {output_path}")

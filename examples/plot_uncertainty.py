@@ -22,7 +22,14 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, PopulationEncoder, RateSpikeEncoder
+from sk_epsnn import (
+    EPSNNClassifier,
+    EPSNNRegressor,
+    PopulationEncoder,
+    PredictionBandDisplay,
+    RateSpikeEncoder,
+    ReliabilityDisplay,
+)
 
 X, y = load_digits(return_X_y=True)
 X = RateSpikeEncoder(feature_range=(0, 16), random_state=0).fit_transform(X)
@@ -54,23 +61,6 @@ for name, curve in curves.items():
     print(f"{name}: accuracy {curve[np.searchsorted(kept, 0.8)]:.3f} on the 80 % kept")
 
 # %%
-# Reliability
-# -----------
-# Of all predictions made with a confidence of 80 %, 80 % should be right. The expected calibration error (ECE) is the
-# mean distance from that, over bins of the confidence.
-
-N_BINS = 15
-
-confidence = probability.max(1)
-bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-count = np.bincount(bins, minlength=N_BINS)
-filled = count > 0
-mean_confidence = np.bincount(bins, confidence, minlength=N_BINS)[filled] / count[filled]
-share_right = np.bincount(bins, right, minlength=N_BINS)[filled] / count[filled]
-ece = np.average(np.abs(share_right - mean_confidence), weights=count[filled])
-print(f"ECE {ece:.3f} ({N_BINS} bins)")
-
-# %%
 # A regression with gaps
 # ----------------------
 # The total variance of a new observation is that of the noise plus the epistemic one, which comes from not knowing the
@@ -95,7 +85,7 @@ model = make_pipeline(encoder, EPSNNRegressor(hidden_layer_sizes=60, random_stat
 grid = np.linspace(-1, 5, 301)
 mean = model.predict(grid[:, None])
 variance = model[-1].predict_uncertainty(model[:-1].transform(grid[:, None]))
-epistemic_sd, total_sd = np.sqrt(variance.epistemic), np.sqrt(variance.total)
+epistemic_sd = np.sqrt(variance.epistemic)
 inside = np.any([(low <= grid) & (grid <= high) for low, high in GAPS], axis=0)
 print(f"sd of the noise: true {NOISE_SD:.3f}, learned {np.sqrt(model[-1].noise_variance_):.3f}")
 print(f"epistemic sd: {epistemic_sd[inside].mean():.3f} among the data, {epistemic_sd[~inside].mean():.3f} in the gaps")
@@ -103,8 +93,11 @@ covered = np.abs(truth(grid) - mean) <= 1.96 * epistemic_sd
 print(f"share of the curve within 1.96 epistemic sd: {covered[inside].mean():.2f} and {covered[~inside].mean():.2f}")
 
 # %%
-# Picture
-# -------
+# Pictures
+# --------
+# Of all predictions made with a confidence of 80 %, 80 % should be right. The expected calibration error (ECE) is the
+# mean distance from that, over bins of the confidence.
+#
 # Without a display, matplotlib chooses the Agg backend by itself.
 
 import matplotlib.pyplot as plt  # noqa: E402
@@ -118,24 +111,11 @@ left.set(xlabel="digits kept (%)", ylabel="accuracy on the digits kept (%)", tit
 left.set(xlim=(10, 100.5), ylim=(None, 100.3))
 left.legend(loc="lower left", bbox_to_anchor=(0, 0.08))
 
-middle.plot([0, 1], [0, 1], "--", color="gray", label="perfect calibration")
-chance = np.sqrt(mean_confidence * (1 - mean_confidence) / count[filled])
-low, high = (np.clip(mean_confidence + sign * chance, 0, 1) for sign in (-1, 1))
-middle.fill_between(mean_confidence, low, high, color="gray", alpha=0.25, linewidth=0, label="± 1 sd if calibrated")
-middle.plot(mean_confidence, share_right, color="C0", linewidth=1, clip_on=False)
-area = 8 + 150 * np.sqrt(count[filled] / count.max())
-middle.scatter(
-    mean_confidence, share_right, area, color="C0", clip_on=False, zorder=3, label="network, larger: more rows"
-)
-middle.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence (top probability)", ylabel="share of right predictions")
-middle.set(title=f"Reliability of the digits, ECE {ece:.3f}")
-middle.legend(loc="lower right", markerscale=0.6)
+reliability = ReliabilityDisplay.from_predictions(y_test, probability, name="network", ax=middle)
+middle.set_title("Reliability of the digits")
+print(f"ECE {reliability.ece:.3f} (15 bins)")
 
-for sd, alpha, name in [(total_sd, 0.2, "± 1.96 sd, total"), (epistemic_sd, 0.5, "± 1.96 sd, epistemic")]:
-    band = mean - 1.96 * sd, mean + 1.96 * sd
-    right_axis.fill_between(grid, *band, color="C0", alpha=alpha, linewidth=0, label=name)
-right_axis.plot(x_train, t_train, ".", color="C1", markersize=5, alpha=0.7, markeredgewidth=0, label="training data")
-right_axis.plot(grid, mean, color="C0", linewidth=1, label="predicted mean")
+PredictionBandDisplay.from_estimator(model, x_train[:, None], t_train, grid=grid, ax=right_axis)
 right_axis.plot(grid, truth(grid), color="black", linestyle="--", linewidth=1.2, label="truth")
 right_axis.set(xlabel="x (arbitrary units)", ylabel="y (arbitrary units)", title="Regression with two gaps")
 right_axis.legend(fontsize="small")

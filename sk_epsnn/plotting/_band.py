@@ -112,8 +112,10 @@ class PredictionBandDisplay:
             Which output, where there are several.
         grid : array-like of shape (n_points,), default=None
             Values of the feature; None is 200 of them over its range in X.
-        level, ax
-            See `plot`.
+        level : float, default=0.95
+            Probability of the bands, between 0 and 1.
+        ax : matplotlib axes, default=None
+            Where to draw; None makes a new figure.
 
         Returns
         -------
@@ -174,10 +176,24 @@ class PredictionBandDisplay:
 
         Parameters
         ----------
-        x, mean, std, epistemic_std, x_data, y_data, feature_name
-            See the class.
-        level, ax
-            See `plot`.
+        x : array-like of shape (n_points,)
+            Values of the feature.
+        mean : array-like of shape (n_points,)
+            Predictions.
+        std : array-like of shape (n_points,)
+            Standard deviations of new observations, noise included.
+        epistemic_std : array-like of shape (n_points,), default=None
+            Standard deviations that come from not knowing the weights.
+        x_data : array-like of shape (n_samples,), default=None
+            Values of the feature in the observations to draw as points.
+        y_data : array-like of shape (n_samples,), default=None
+            Targets of these observations.
+        feature_name : str, default="x"
+            Label of the horizontal axis.
+        level : float, default=0.95
+            Probability of the bands, between 0 and 1.
+        ax : matplotlib axes, default=None
+            Where to draw; None makes a new figure.
 
         Returns
         -------

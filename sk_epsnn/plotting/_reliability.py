@@ -91,10 +91,14 @@ class ReliabilityDisplay:
             Rows that the classifier was not trained on.
         y : array-like of shape (n_samples,)
             Their classes.
-        n_bins, strategy, ax
-            See `from_predictions`.
+        n_bins : int, default=15
+            Number of bins, at least 1.
+        strategy : {"uniform", "quantile"}, default="uniform"
+            Bins of equal width in [0, 1], or of equally many predictions.
         name : str, default=None
             Name in the legend; None is the name of the class.
+        ax : matplotlib axes, default=None
+            Where to draw; None makes a new figure.
 
         Returns
         -------

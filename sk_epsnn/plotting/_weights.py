@@ -92,7 +92,11 @@ class WeightPosteriorDisplay:
             Which layer of weights; -1 is the last.
         units : array-like of int, default=None
             Which neurons of the layer; None is all of them.
-        kind, image_shape, ax
+        kind : {"auto", "image", "bar"}, default="auto"
+            See `plot`.
+        image_shape : (height, width), default=None
+            See `plot`.
+        ax : matplotlib axes, or two of them, default=None
             See `plot`.
 
         Returns
