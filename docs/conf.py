@@ -15,9 +15,14 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_templates", "images"]
 
+# Blocks that name no language are formulas.
+highlight_language = "none"
+
 html_theme = "pydata_sphinx_theme"
 html_title = "sk_epsnn"
 html_show_sourcelink = False
+# Only the pages of examples and of the API have neighbours to list.
+html_sidebars = {"*": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 
 # Headings can be linked to, as on the pages of a repository.
@@ -39,5 +44,6 @@ sphinx_gallery_conf = {
     "filename_pattern": r"[\\/]plot_",
     "remove_config_comments": True,
     "show_memory": False,
+    "capture_repr": (),
     "abort_on_example_error": True,
 }

@@ -1,6 +1,7 @@
 """What the documentation shows is what the package holds and prints."""
 
 import contextlib
+import importlib
 import inspect
 import io
 import re
@@ -37,6 +38,19 @@ def test_readme_output_is_real():
 )
 def test_pages_show_the_real_source(page, shown):
     assert inspect.getsource(shown).rstrip() in text_of(page)
+
+
+def test_theory_names_what_exists():
+    """Every ``module.name`` of the page is in the code."""
+    modules = {path.stem for path in ROOT.glob("sk_epsnn/*.py")} | {"estimators"}
+    names = set(re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+)`", text_of("docs/theory.md")))
+    found = {name for name in names if name.split(".")[0] in modules}
+    assert len(found) > 40
+    for name in sorted(found):
+        place, *attributes = name.split(".")
+        thing = importlib.import_module(f"sk_epsnn.{place}")
+        for attribute in attributes:
+            thing = getattr(thing, attribute)
 
 
 def test_table_of_automatic_settings():
