@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_epsnn._compat import Interval, StrOptions, fit_context
+from sk_epsnn._rollback import unchanged_on_error
 
 __all__ = ["PopulationEncoder", "RateSpikeEncoder"]
 
@@ -126,13 +127,13 @@ class _RowEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X is sparse.
         """
         given = None if isinstance(self.feature_range, str) else _given_range(self.feature_range)
-        X = validate_data(self, X, dtype=_DTYPES)
-        low, high = (X.min(axis=0), X.max(axis=0)) if given is None else given
-        self.feature_min_ = np.full(X.shape[1], low, dtype=np.float64)
-        self.feature_max_ = np.full(X.shape[1], high, dtype=np.float64)
-        self._fit_code()
-        # Last, because `transform` takes its presence to mean that the fit has succeeded.
-        self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
+        with unchanged_on_error(self):
+            X = validate_data(self, X, dtype=_DTYPES)
+            low, high = (X.min(axis=0), X.max(axis=0)) if given is None else given
+            self.feature_min_ = np.full(X.shape[1], low, dtype=np.float64)
+            self.feature_max_ = np.full(X.shape[1], high, dtype=np.float64)
+            self._fit_code()
+            self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
         return self
 
     def _half_range(self) -> Float64s:

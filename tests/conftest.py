@@ -69,10 +69,10 @@ def _freeze(value):
     if isinstance(value, np.random.RandomState):
         return "RandomState", _freeze(value.get_state())
     if isinstance(value, dict):
-        return "dict", tuple((key, _freeze(value[key])) for key in sorted(value))
+        return "dict", tuple((key, _freeze(value[key])) for key in sorted(value, key=repr))
     if isinstance(value, list | tuple):
         return type(value).__name__, tuple(_freeze(item) for item in value)
-    if hasattr(value, "__dict__"):
+    if hasattr(value, "__dict__") and not isinstance(value, type):
         # What a pickle keeps: everything but what is computed from the rest when it is asked for.
         return type(value).__name__, _freeze(value.__getstate__())
     return type(value).__name__, repr(value)

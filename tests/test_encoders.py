@@ -615,3 +615,16 @@ def test_temporaries_are_small():
     tracemalloc.stop()
     # A whole-array float64 temporary would be 6.4 MB.
     assert peak < spikes.nbytes + 5e6
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize("bad", [{"width": [1.0, 2.0, 3.0]}, {"random_state": np.random.RandomState}])
+def test_a_failed_fit_leaves_the_object_unchanged(fitted, bad, freeze):
+    encoder = PopulationEncoder(5, random_state=0)
+    if fitted:
+        encoder.fit([[0.0], [1.0]])
+    encoder.set_params(**bad)
+    before = freeze(encoder)
+    with pytest.raises(ValueError, match="width must be|random_state"):
+        encoder.fit([[1.0, 2.0], [3.0, 4.0]])
+    assert freeze(encoder) == before

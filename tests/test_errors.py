@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, LaplacePrior
 from sk_epsnn.estimators import _training
 
 RNG = np.random.default_rng(0)
@@ -156,6 +156,7 @@ def test_bad_labels_in_a_first_batch(freeze):
     model = unfitted(EPSNNClassifier)
     assert_refused(model, "partial_fit", X, LABELS, "classes must be passed in the first call", freeze, classes=None)
     assert_refused(model, "partial_fit", X, LABELS * 0, "at least 2 classes", freeze, classes=[0])
+    assert_refused(model, "partial_fit", X, LABELS, "at least 2 classes, but the data has none", freeze, classes=[])
     for y in (LABELS + 1, LABELS.astype(str), TARGETS):
         assert_refused(model, "partial_fit", X, y, r"name every label in the first call.*classes=", freeze)
 
@@ -243,6 +244,15 @@ def test_bad_parameters(kind, method, name, bad, match, freeze):
         assert_refused(model, method, X, KINDS[kind], match, freeze)
 
 
+@KIND
+@pytest.mark.parametrize(
+    ("name", "bad"), [("prior", 4), ("n_sweeps", 0), ("damping", 2.0), ("forgetting", 0.0), ("schedule", "adam")]
+)
+def test_parameters_that_went_bad_in_a_stream(kind, name, bad, freeze):
+    model = fitted(kind).set_params(**{name: bad})
+    assert_refused(model, "partial_fit", X, KINDS[kind], f"The {name!r} parameter of {kind.__name__}", freeze)
+
+
 def test_every_parameter_has_a_bad_value():
     shared = {name for name, *_ in BAD_PARAMETERS}
     for kind in KINDS:
@@ -281,6 +291,33 @@ def test_priors_are_for_continuous_weights(kind, freeze):
 def test_bad_parameters_of_a_prior(kind, freeze):
     model = unfitted(kind, prior=BernoulliGaussianPrior(slab_variance=-1.0))
     assert_refused(model, "fit", X, KINDS[kind], "slab_variance", freeze)
+
+
+@KIND
+def test_a_name_has_no_parameters(kind, freeze):
+    model = unfitted(kind, prior="laplace")
+    before = freeze(vars(model))
+    with pytest.raises(ValueError, match=r"prior__scale needs a prior that has parameters.*this one is 'laplace'"):
+        model.set_params(damping=0.5, prior__scale=2.0)
+    assert freeze(vars(model)) == before
+    assert model.set_params(prior=LaplacePrior(), prior__scale=2.0).prior.scale == 2.0
+
+
+@KIND
+@METHOD
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"spectral_exponent": 1e300},
+        {"temperature": 1e300},
+        {"prior_variance": 1e-200},
+        {"weight_type": [1.0, -1e300]},
+        {"weight_type": "binary", "readout_gain": 1e-207},
+    ],
+    ids=str,
+)
+def test_priors_out_of_range(kind, method, option, freeze):
+    assert_refused(unfitted(kind, **option), method, X, KINDS[kind], "closer to 1", freeze)
 
 
 @KIND

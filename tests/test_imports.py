@@ -15,6 +15,7 @@ BLOCKS = {"mixing", "activations", "priors"}
 ALLOWED = {
     "_version": set(),
     "_compat": set(),
+    "_rollback": set(),
     "_arrays": {"_compat"},
     "numerics": {"_arrays"},
     "basis": {"_arrays", "numerics"},
@@ -26,10 +27,10 @@ ALLOWED = {
     "network": {"_arrays", "numerics", "weights", "sites", *BLOCKS},
     "inference": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network"},
     "sep": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network", "inference"},
-    "encoders": {"_compat"},
+    "encoders": {"_compat", "_rollback"},
     "estimators": {
-        *("_arrays", "_compat", "_version", "numerics", "basis", "weights", "sites", "network", "inference", "sep"),
-        *("estimators", *BLOCKS),
+        *("_arrays", "_compat", "_rollback", "_version", "numerics", "basis", "weights", "sites"),
+        *("network", "inference", "sep", "estimators", *BLOCKS),
     },
     "export": {"_arrays", "estimators", "export", "network", "numerics", "weights"},
     "plotting": {"_arrays", "encoders", "estimators", "plotting"},

@@ -27,6 +27,7 @@ from sk_epsnn._compat import (
     check_sample_weight,
     dispatched_namespace,
 )
+from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._version import __version__
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis
@@ -48,7 +49,7 @@ from sk_epsnn.estimators._settings import (
 )
 from sk_epsnn.estimators._training import PREDICT_ROWS, Rows, absorb_apart
 from sk_epsnn.mixing import observed
-from sk_epsnn.network import Spread
+from sk_epsnn.network import Network, Spread
 from sk_epsnn.priors import PRIORS, GaussianPrior, WeightPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule
 from sk_epsnn.weights import LevelWeights, WeightMoments
@@ -273,10 +274,13 @@ class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
             spiking_inputs=spikes,
             readout_gain=1.0,
         )
-        if grid is not None:
-            gain = resolve(self.readout_gain, automatic_gain(layout, basis))
-            layout = replace(layout, readout_gain=gain)
-        network = build_network(layout, basis, prior, hidden, self._output(), self.fit_intercept, rng)
+        # What overflows here is refused below.
+        with np.errstate(all="ignore"):
+            if grid is not None:
+                gain = resolve(self.readout_gain, automatic_gain(layout, basis))
+                layout = replace(layout, readout_gain=gain)
+            network = build_network(layout, basis, prior, hidden, self._output(), self.fit_intercept, rng)
+        _refuse_extreme(network, X.dtype)
         # The set-up is small and is worked out in NumPy; training happens where the inputs are.
         self._basis: InputBasis = _moved(basis, X)
         self._model = Model(_moved(network, X), noise=self._first_noise())
@@ -401,16 +405,11 @@ class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
         """Leave the estimator exactly as it was when anything goes wrong, Ctrl-C included."""
-        before = dict(vars(self))
-        history = {k: list(v) for k, v in getattr(self, "history_", {}).items()}
-        try:
+        with unchanged_on_error(self):
+            if hasattr(self, "history_"):
+                # Training appends to it.
+                self.history_ = {name: list(values) for name, values in self.history_.items()}
             yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            if "history_" in before:
-                self.history_ = history
-            raise
 
     # ------------------------------------------------------------------ prediction
 
@@ -615,6 +614,32 @@ class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ scikit-learn plumbing
 
+    def set_params(self, **params):
+        """Set the parameters of this estimator; ``prior__...`` are those of a prior that is an instance.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters and their values.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        prior = params.get("prior", self.prior)
+        inner = [name for name in params if name.startswith("prior__")]
+        if inner and not isinstance(prior, WeightPrior):
+            raise ValueError(
+                f"{inner[0]} needs a prior that has parameters, such as prior=sk_epsnn.BernoulliGaussianPrior(); "
+                f"this one is {prior!r}."
+            )
+        return super().set_params(**params)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -670,13 +695,31 @@ def _with_weight(X: Any, target: Array, sample_weight: Array) -> Rows:
     return rows.take(kept)
 
 
+def _refuse_extreme(network: Network, dtype: Any) -> None:
+    """Refuse priors whose moments would overflow, or be lost, when they are squared."""
+    dtype = np.dtype(str(dtype).split(".")[-1])
+    limit = _largest(np.finfo(dtype))
+    for mean, variance, _ in network.moments(dtype):
+        if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
+            raise ValueError(
+                f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring "
+                "prior_variance, prior_anchor, spectral_exponent, readout_gain, temperature or the levels in "
+                "weight_type closer to 1."
+            )
+
+
+def _largest(numbers: Any) -> float:
+    """Size below which squares stay within the numbers of a type, with room for sums of them."""
+    return float(numbers.max) ** 0.45
+
+
 def refuse_huge(name: str, values: Array) -> None:
     """Refuse finite values whose squares would overflow."""
     if 0 in values.shape:
         return
     xp = array_namespace(values)
     largest = max(float(xp.max(values)), -float(xp.min(values)))
-    limit = float(xp.finfo(values.dtype).max) ** 0.45
+    limit = _largest(xp.finfo(values.dtype))
     if largest > limit:
         raise ValueError(
             f"{name} holds values up to {largest:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "

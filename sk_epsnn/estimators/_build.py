@@ -151,7 +151,7 @@ def _discrete_layer(
     if constant:
         given = layout.prior_variances[index]
         spread = _potential_variance(grid, basis, index, shape[1] - 1)
-        precision[:, -1] = 1 / (layout.bias_share * spread if given is None else given)
+        precision[:, -1] = np.divide(1, layout.bias_share * spread if given is None else given)
     if not last:
         start = _start_strength(layout) / np.sqrt(grid.variance) * _even_normals(shape, basis, index, rng)
     levels, log_probabilities = tuple(grid.levels.tolist()), tuple(grid.log_probabilities.tolist())
@@ -181,7 +181,7 @@ def automatic_gain(layout: Layout, basis: InputBasis) -> float:
     """Factor on the last layer's discrete weights that gives output potentials their prior variance."""
     index = len(layout.widths) - 1
     n_inputs = layout.widths[-2] if index > 0 else 0
-    return float(np.sqrt(layout.output_variance / _potential_variance(layout.grid, basis, index, n_inputs)))
+    return float(np.sqrt(np.divide(layout.output_variance, _potential_variance(layout.grid, basis, index, n_inputs))))
 
 
 def _axis_variances(layout: Layout, basis: InputBasis, index: int, fan_in: int) -> Array:

@@ -330,6 +330,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         """
         first = not hasattr(self, "_model")
         with self._unchanged_on_error():
+            if not first:
+                self._validate_params()  # scikit-learn does so in the first call only
             X, y = self._validate_X_y(X, y, reset=first)
             y = column_or_1d(y, warn=True)
             sample_weight = self._sample_weight(sample_weight, X)
@@ -434,10 +436,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     def _set_classes(self, classes: np.ndarray, X: Any) -> None:
         """Set ``classes_``, in the library of the inputs if they are numbers."""
         if len(classes) < 2:
-            raise ValueError(
-                f"A classifier needs samples of at least 2 classes, but the data has only one class: "
-                f"{classes.tolist()[0]!r}."
-            )
+            found = f"only one class: {classes.tolist()[0]!r}" if len(classes) else "none"
+            raise ValueError(f"A classifier needs samples of at least 2 classes, but the data has {found}.")
         self.classes_ = like(classes, X) if np.issubdtype(classes.dtype, np.number) else classes
 
     def _check_stream_classes(self, classes: Any, X: Any, first: bool) -> None:

@@ -336,6 +336,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         """
         first = not hasattr(self, "_model")
         with self._unchanged_on_error():
+            if not first:
+                self._validate_params()  # scikit-learn does so in the first call only
             X, y = self._validate_X_y(X, y, reset=first)
             sample_weight = self._sample_weight(sample_weight, X)
             if first:
