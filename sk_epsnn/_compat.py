@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 __all__ = [
     "CallbackSupportMixin",
+    "DocumentationLinkMixin",
     "Interval",
     "StrOptions",
     "array_to_numpy",
@@ -27,6 +28,13 @@ __all__ = [
     "standard_namespace",
     "with_callbacks",
 ]
+
+
+class DocumentationLinkMixin:
+    """Base of the classes with a page of their own, to which scikit-learn's HTML representation links."""
+
+    _doc_link_module = "sk_epsnn"
+    _doc_link_template = "https://sk-epsnn.readthedocs.io/en/latest/generated/sk_epsnn.{estimator_name}.html"
 
 
 def one_blas_thread() -> AbstractContextManager:

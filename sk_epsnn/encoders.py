@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_epsnn._compat import Interval, StrOptions, fit_context
+from sk_epsnn._compat import DocumentationLinkMixin, Interval, StrOptions, fit_context
 from sk_epsnn._rollback import unchanged_on_error
 
 __all__ = ["PopulationEncoder", "RateSpikeEncoder"]
@@ -87,7 +87,7 @@ def _given_range(feature_range: ArrayLike) -> tuple[float, float]:
     return low, high
 
 
-class _RowEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class _RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin, BaseEstimator):
     """What the encoders share: the range of each feature, the loop over chunks of rows, spikes, names and tags."""
 
     _spiking = True  # whether `transform` gives spikes rather than rates

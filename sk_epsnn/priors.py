@@ -22,7 +22,7 @@ from scipy.special import erfcx, expit, log_ndtr, logit, logsumexp
 from sklearn.base import BaseEstimator
 
 from sk_epsnn._arrays import Array
-from sk_epsnn._compat import Interval
+from sk_epsnn._compat import DocumentationLinkMixin, Interval
 from sk_epsnn.sites import UpdateCounts, bound_site, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights
 
@@ -44,7 +44,7 @@ class Tilted(NamedTuple):
     variance: Array
 
 
-class WeightPrior(BaseEstimator):
+class WeightPrior(DocumentationLinkMixin, BaseEstimator):
     """Base class: the density p0 of one weight, measured in a unit that the layer sets.
 
     A subclass sets ``name`` and gives `tilted` and, unless every cavity will do, `proper`. Parameters are those of a

@@ -1,6 +1,7 @@
 """Beside other libraries: files of skops, streams of river, threads that predict at once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, PopulationEncoder, RateSpikeEncoder
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, LaplacePrior, PopulationEncoder, RateSpikeEncoder
 
 ESTIMATORS = {
     "one layer": EPSNNClassifier(random_state=0),
@@ -120,6 +121,19 @@ def test_weights_are_routed_through_a_search_to_fit_and_score(kind):
 def test_html_shows_the_estimator(name):
     html = ESTIMATORS[name]._repr_html_()
     assert "EPSNN" in html and "temperature" in html
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [EPSNNClassifier(), EPSNNRegressor(), PopulationEncoder(), RateSpikeEncoder(), LaplacePrior()],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_html_links_to_the_page_of_the_class(thing):
+    name = type(thing).__name__
+    page = f"https://sk-epsnn.readthedocs.io/en/latest/generated/sk_epsnn.{name}.html"
+    assert page in thing._repr_html_()
+    # The page is made from this line.
+    assert f"\n   {name}\n" in (Path(__file__).parents[1] / "docs" / "api.md").read_text()
 
 
 def test_names_of_features_go_through_encoder_and_estimator():

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sk_epsnn._arrays import Array, array_namespace, converted, device, like, to_numpy
 from sk_epsnn._compat import (
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     Interval,
     StrOptions,
     check_same_namespace,
@@ -89,7 +90,7 @@ class PotentialMoments(NamedTuple):
     variance: np.ndarray
 
 
-class BaseEPSNN(CallbackSupportMixin, BaseEstimator):
+class BaseEPSNN(CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
     """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
 
     _parameter_constraints: dict[str, list[Any]] = {
