@@ -32,7 +32,7 @@ ALLOWED = {
         *("_arrays", "_compat", "_rollback", "_version", "numerics", "basis", "weights", "sites"),
         *("network", "inference", "sep", "estimators", *BLOCKS),
     },
-    "export": {"_arrays", "estimators", "export", "network", "numerics", "weights"},
+    "export": {"_arrays", "encoders", "estimators", "export", "network", "numerics", "weights"},
     "plotting": {"_arrays", "encoders", "estimators", "plotting"},
     "__init__": {"_version", "encoders", "estimators", "export", "plotting", "priors"},
 }

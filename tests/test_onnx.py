@@ -8,7 +8,13 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, register_onnx_converters
+from sk_epsnn import (
+    EPSNNClassifier,
+    EPSNNRegressor,
+    PopulationEncoder,
+    RateSpikeEncoder,
+    register_onnx_converters,
+)
 
 skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -96,6 +102,30 @@ def test_regressor(hidden, n_outputs):
     model = EPSNNRegressor(hidden, max_iter=2, random_state=0).fit(X, y)
     (predicted,) = run(model, X.astype(np.float32))
     np.testing.assert_allclose(predicted.reshape(y.shape), model.predict(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tuning", ["raised_cosine", "gaussian"])
+def test_population_code(tuning, dtype):
+    X, y = load_diabetes(return_X_y=True)
+    X = np.ascontiguousarray(X[:, :4], dtype=dtype)
+    X[:, 3] = 7  # a constant feature
+    encoder = PopulationEncoder(12, tuning=tuning, width=[0.05, 0.1, 0.2, 1.0], output="rates").fit(X[:300])
+    X[300:] *= 2  # beyond the range seen
+    (rates,) = run(encoder, X)
+    assert rates.dtype == dtype
+    np.testing.assert_allclose(rates, encoder.transform(X), rtol=0, atol=1e-5)
+    model = make_pipeline(encoder, EPSNNRegressor(8, max_iter=2, random_state=0)).fit(X[:300], y[:300])
+    (predicted,) = run(model, X)
+    np.testing.assert_allclose(predicted[:, 0], model.predict(X), rtol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", [PopulationEncoder(3), RateSpikeEncoder()])
+def test_spikes_are_refused(encoder, digits):
+    X, y = digits
+    model = make_pipeline(encoder, EPSNNClassifier(max_iter=1)).fit(X[:100, :5], y[:100])
+    with pytest.raises(NotImplementedError, match="convert the estimator alone, or train it on rates"):
+        run(model, X[:, :5])
 
 
 def test_refusals(digits, monkeypatch):

@@ -1,4 +1,4 @@
-"""Converters of the estimators to ONNX, for skl2onnx."""
+"""Converters to ONNX, for skl2onnx."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn._arrays import to_numpy
+from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.numerics import PROBIT_SLOPES, PROBIT_WEIGHTS
@@ -17,7 +18,7 @@ _FLOAT, _DOUBLE = 1, 11
 
 
 def register_onnx_converters() -> None:
-    """Let skl2onnx convert `EPSNNClassifier` and `EPSNNRegressor`, in pipelines too.
+    """Let skl2onnx convert `EPSNNClassifier`, `EPSNNRegressor` and the rates of `PopulationEncoder`, in pipelines too.
 
     After this call ``skl2onnx.to_onnx(model, X[:1])`` gives a graph that computes in float32 what the estimator
     predicts: labels and probabilities of a classifier, means of a regressor.
@@ -30,7 +31,8 @@ def register_onnx_converters() -> None:
     Notes
     -----
     Probabilities agree to about 1e-5. The conversion of a classifier with ``output_activation="heaviside"`` raises
-    `NotImplementedError`. The encoders have no converter: convert what comes after them.
+    `NotImplementedError`, and so does that of an encoder that gives spikes, whose random numbers ONNX cannot compute:
+    convert what comes after it.
 
     Examples
     --------
@@ -55,6 +57,8 @@ def register_onnx_converters() -> None:
     update_registered_converter(
         EPSNNRegressor, "SkEpsnnRegressor", calculate_linear_regressor_output_shapes, _convert_regressor
     )
+    update_registered_converter(PopulationEncoder, "SkEpsnnPopulation", _shape_of_rates, _convert_population)
+    update_registered_converter(RateSpikeEncoder, "SkEpsnnRate", _shape_of_rates, _refuse_spikes)
 
 
 class _Nodes:
@@ -121,6 +125,34 @@ def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     mean, _ = _potentials(add, model, operator.inputs[0].full_name)
     location, scale = (to_numpy(part) for part in model._target_scale())
     _give(add, add("Add", add("Mul", mean, scale), location), operator.outputs[0])
+
+
+def _shape_of_rates(operator: Any) -> None:
+    columns = len(operator.raw_operator.get_feature_names_out())
+    operator.outputs[0].type = type(operator.inputs[0].type)([None, columns])
+
+
+def _convert_population(scope: Any, operator: Any, container: Any) -> None:
+    encoder = operator.raw_operator
+    if encoder.output == "spikes":
+        _refuse_spikes(scope, operator, container)
+    add = _Nodes(scope, container)
+    X = add("Cast", operator.inputs[0].full_name, to=_FLOAT)
+    X = add("Min", add("Max", X, encoder.feature_min_), encoder.feature_max_)
+    distance = add("Abs", add("Sub", add("Unsqueeze", X, [2]), encoder.centers_))
+    distance = add("Div", distance, encoder.widths_[:, np.newaxis])
+    if encoder.tuning == "raised_cosine":
+        rates = add("Mul", add("Add", add("Cos", add("Mul", add("Min", distance, 1.0), np.pi)), 1.0), 0.5)
+    else:
+        rates = add("Exp", add("Mul", add("Mul", distance, distance), -0.5))
+    _give(add, add("Reshape", rates, [-1, encoder.centers_.size]), operator.outputs[0])
+
+
+def _refuse_spikes(scope: Any, operator: Any, container: Any) -> None:
+    raise NotImplementedError(
+        "The random numbers of spikes cannot be computed in ONNX: convert the estimator alone, or train it on rates, "
+        "PopulationEncoder(output='rates')."
+    )
 
 
 def _give(add: _Nodes, values: str, output: Any) -> None:
