@@ -34,6 +34,8 @@ _GAUSSIAN_CUTOFF = 40.0
 _CHUNK_ELEMENTS = 2**16
 # Smallest normal number: a range or a width below it is as good as zero, and dividing by it would overflow.
 _TINY = float(np.finfo(np.float64).tiny)
+# Neurons of a feature, or steps.
+_COUNT = Interval(Integral, 1, 2**31 - 1, closed="both")
 # Anything else becomes float64, the first of them.
 _DTYPES = (np.float64, np.float32)
 # Increment, shifts and multipliers of splitmix64 (Steele, Lea and Flood, OOPSLA 2014); the top 53 bits fill a double.
@@ -301,7 +303,7 @@ class PopulationEncoder(_RowEncoder):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_neurons": [Interval(Integral, 1, None, closed="left")],
+        "n_neurons": [_COUNT],
         "tuning": [StrOptions({"raised_cosine", "gaussian"})],
         "width": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither"), "array-like"],
         "feature_range": [StrOptions({"auto"}), "array-like"],
@@ -429,7 +431,7 @@ class RateSpikeEncoder(_RowEncoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "feature_range": [StrOptions({"auto"}), "array-like"],
-        "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "n_steps": [_COUNT],
         "random_state": ["random_state"],
     }
 

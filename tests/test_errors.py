@@ -175,6 +175,7 @@ BAD_PARAMETERS = [
     ("hidden_layer_sizes", 0, r"int in the range \[1, inf\)"),
     ("hidden_layer_sizes", (3, 0), "must hold positive integers"),
     ("hidden_layer_sizes", (2.5,), "must hold positive integers"),
+    ("hidden_layer_sizes", (2**70,), r"integers below 2\*\*31"),
     ("hidden_layer_sizes", ("a",), "must hold positive integers"),
     ("activation", "relu", "must be a str among .*heaviside"),
     ("weight_type", "quaternary", "must be a str among .*continuous"),

@@ -355,8 +355,8 @@ class BaseEPSNN(CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
     def _hidden_widths(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
-        if any(not isinstance(w, Integral) or isinstance(w, bool) or w < 1 for w in widths):
-            raise ValueError(f"hidden_layer_sizes must hold positive integers, got {sizes!r}.")
+        if any(not isinstance(w, Integral) or isinstance(w, bool) or not 1 <= w < 2**31 for w in widths):
+            raise ValueError(f"hidden_layer_sizes must hold positive integers below 2**31, got {sizes!r}.")
         return [int(w) for w in widths]
 
     def _temperatures(self, n_layers: int) -> list[float]:
