@@ -62,9 +62,10 @@ def hazard(z: Array) -> tuple[Array, Array]:
     """
     xp = array_namespace(z)
     x = xp.astype(z, xp.float64)
-    ratio = xp.exp(-0.5 * x * x - log_ndtr(x)) / SQRT_2PI
-    curvature = ratio * (ratio + x)
     tail = x < -20
+    near = xp.where(tail, 0.0, x)
+    ratio = xp.exp(-0.5 * near * near - log_ndtr(near)) / SQRT_2PI
+    curvature = ratio * (ratio + near)
     if xp.any(tail):
         t = xp.where(tail, -x, 20.0)
         i2 = 1 / (t * t)

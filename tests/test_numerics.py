@@ -45,6 +45,14 @@ def test_hazard(z):
     np.testing.assert_allclose([ratio[1], curvature[1]], oracles.hazard(1.0), rtol=1e-13)
 
 
+def test_hazard_does_not_overflow():
+    """Squares of 1e11 lose all digits of the difference that the naive formula exponentiates."""
+    z = -np.logspace(9, 13, 400)
+    ratio, curvature = hazard(z)
+    np.testing.assert_allclose(ratio, -z, rtol=1e-12)
+    assert (curvature < 1).all()
+
+
 @pytest.mark.parametrize("z", [-1e4, -1e3, -300.0, -50.0, -25.0, -20.001])
 def test_hazard_keeps_what_is_left_of_the_variance(z):
     """The tilted variance is ``1 - c``, about ``1/z**2``: the naive product has no digit of it at -1e3."""
