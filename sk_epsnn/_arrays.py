@@ -54,6 +54,11 @@ def special(function: Callable[..., Array]) -> Callable[..., Array]:
     return anywhere
 
 
+def is_singular(error: Exception) -> bool:
+    """Whether it is the error of a library that a matrix has no inverse."""
+    return type(error).__name__.endswith("LinAlgError")
+
+
 def take(array: Array, chosen: Any) -> Array:
     """Some of the rows, by a slice, by indices or by a mask (of NumPy)."""
     xp = array_namespace(array)

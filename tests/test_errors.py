@@ -110,6 +110,14 @@ def test_bad_sample_weights(kind, method, start, bad, match, freeze):
     assert_refused(start(kind), method, X, KINDS[kind], match, freeze, sample_weight=bad)
 
 
+@KIND
+@METHOD
+@pytest.mark.parametrize("start", [unfitted, fitted])
+def test_weights_beyond_the_arithmetic(kind, method, start, freeze):
+    match = "These rows say more about the weights than float64 arithmetic can keep"
+    assert_refused(start(kind), method, X[:2], KINDS[kind][:2], match, freeze, sample_weight=np.full(2, 1e25))
+
+
 # ---------------------------------------------------------------------- targets
 
 BAD_TARGETS = {

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_epsnn._arrays import Array, array_namespace, converted, device, like, to_numpy
+from sk_epsnn._arrays import Array, array_namespace, converted, device, is_singular, like, to_numpy
 from sk_epsnn._compat import (
     CallbackSupportMixin,
     DocumentationLinkMixin,
@@ -57,6 +57,10 @@ from sk_epsnn.weights import LevelWeights, WeightMoments
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4
+_TOO_PRECISE = (
+    "These rows say more about the weights than float64 arithmetic can keep: some precisions are too large beside the "
+    "prior's. Give smaller values of sample_weight, or a larger noise_variance or prior_variance."
+)
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
@@ -238,7 +242,15 @@ class BaseEPSNN(CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
             damping=self.damping,
             tol=min(_SWEEP_TOL, 0.1 * self.tol),
         )
-        course = absorb_apart(self._model, self._basis, shards, batches, schedule, total, self.n_jobs)
+        try:
+            course = absorb_apart(self._model, self._basis, shards, batches, schedule, total, self.n_jobs)
+        except Exception as error:
+            if not is_singular(error):
+                raise
+            raise ValueError(_TOO_PRECISE) from error
+        xp = array_namespace(self._offset)
+        if not all(bool(xp.all(weights.variance > 0)) for weights in course.model.network.moments(xp.float64)):
+            raise ValueError(_TOO_PRECISE)
         self._model = course.model
         self.history_["step"].extend(course.steps)
         return course.energy
