@@ -98,8 +98,8 @@ def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Ar
     ``N(M + S, S)``, where the mixture of probits is accurate again.
     """
     xp = array_namespace(mean)
-    tail = mean < -0.5 * variance
-    log_value, slope, second = _log_probit_mixture(xp.where(tail, -(mean + variance), mean), variance)
+    tail, inner = _from_the_left_tail(mean, variance)
+    log_value, slope, second = _log_probit_mixture(inner, variance)
     return (
         xp.where(tail, mean + 0.5 * variance + log_value, log_value),
         xp.where(tail, 1 - slope, slope),
@@ -107,12 +107,36 @@ def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Ar
     )
 
 
+def log_expected_sigmoid_value(mean: Array, variance: Array) -> Array:
+    """The value of `log_expected_sigmoid` alone, in half of the time."""
+    xp = array_namespace(mean)
+    tail, inner = _from_the_left_tail(mean, variance)
+    value = xp.zeros_like(inner)
+    for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
+        value += p * ndtr(s / xp.sqrt(1 + s * s * variance) * inner)
+    tiny = _underflows(value, variance)
+    log_value = xp.log(xp.clip(xp.where(tiny, 1.0, value), max=1.0))
+    if xp.any(tiny):
+        log_value[tiny] = _underflowing_mixture(inner[tiny], variance[tiny])[0]
+    return xp.where(tail, mean + 0.5 * variance + log_value, log_value)
+
+
+def _from_the_left_tail(mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Where the left tail is, and means with that of ``sigma(-u)`` there, see `log_expected_sigmoid`."""
+    tail = mean < -0.5 * variance
+    return tail, array_namespace(mean).where(tail, -(mean + variance), mean)
+
+
+def _underflows(value: Array, variance: Array) -> Array:
+    """Where a mixture or its derivatives, which are smaller by up to the variance, underflow."""
+    return value < 1e3 * float(array_namespace(value).finfo(value.dtype).smallest_normal) * (1 + variance)
+
+
 def _log_probit_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """Logarithm of the mixture behind `expected_sigmoid`, with its first two derivatives."""
     xp = array_namespace(mean)
     value, first, second = expected_sigmoid(mean, variance)
-    # The derivatives underflow before the value does: they are smaller by up to the variance.
-    tiny = value < 1e3 * float(xp.finfo(value.dtype).smallest_normal) * (1 + variance)
+    tiny = _underflows(value, variance)
     safe = xp.where(tiny, 1.0, value)
     slope = first / safe
     log_value, second = xp.log(safe), second / safe - slope * slope

@@ -12,6 +12,7 @@ from sk_epsnn.numerics import (
     gauss_hermite,
     hazard,
     log_expected_sigmoid,
+    log_expected_sigmoid_value,
     normal_grid,
     normal_pdf,
 )
@@ -106,6 +107,16 @@ def test_log_expected_sigmoid():
         np.testing.assert_allclose(value[k], exact.log_z, rtol=0, atol=1e-7, err_msg=f"{m} {s}")
         np.testing.assert_allclose(slope[k], exact.g, rtol=0, atol=1e-7, err_msg=f"{m} {s}")
         np.testing.assert_allclose(second[k], -exact.gamma, rtol=0, atol=3e-7, err_msg=f"{m} {s}")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_expected_sigmoid_value_is_that_with_derivatives(dtype):
+    mean, variance = columns(dtype)
+    far = np.array([-1e4, -300.0, -40.0, 40.0, 300.0], dtype)
+    for m, s in ((mean, variance), (far, np.ones_like(far)), (far, 1e4 * np.ones_like(far))):
+        value = log_expected_sigmoid_value(m, s)
+        assert value.dtype == dtype
+        np.testing.assert_array_equal(value, log_expected_sigmoid(m, s)[0])
 
 
 def test_log_expected_sigmoid_is_continuous_where_the_tail_begins():
