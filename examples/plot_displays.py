@@ -12,7 +12,7 @@ and what the predictions are worth. All have ``from_estimator``, and take pipeli
 # Every pixel of the digits that come with scikit-learn becomes ten spikes. The raster shows the first 30 test digits;
 # ten neighbouring neurons belong to one pixel.
 
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
@@ -51,8 +51,6 @@ WeightPosteriorDisplay.from_estimator(linear, image_shape=(8, 8))
 
 # %%
 # With few features there is a bar for each of them. A spike-and-slab prior sets some close to 0.
-
-from sklearn.datasets import load_diabetes  # noqa: E402
 
 diabetes = load_diabetes(as_frame=True)
 regressor = EPSNNRegressor(prior="bernoulli_gaussian").fit(diabetes.data, diabetes.target)

@@ -35,6 +35,11 @@ def to_numpy(array: Array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array_to_numpy(array, standard_namespace(array))
 
 
+def argument_to_numpy(value: Any) -> Any:
+    """An argument as an array of NumPy if it is an array of any library; lists and the like stay as they are."""
+    return to_numpy(value) if hasattr(value, "__dlpack__") else value
+
+
 def like(values: Array, reference: Array) -> Array:
     """An array as one of the library and device of another, in its own dtype; sparse ones go with NumPy."""
     values, xp = to_numpy(values), array_namespace(reference)

@@ -108,7 +108,7 @@ def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Ar
 
 
 def log_expected_sigmoid_value(mean: Array, variance: Array) -> Array:
-    """The value of `log_expected_sigmoid` alone, in half of the time."""
+    """The value of `log_expected_sigmoid` alone, bit for bit, without the work for its derivatives."""
     xp = array_namespace(mean)
     tail, inner = _from_the_left_tail(mean, variance)
     value = xp.zeros_like(inner)

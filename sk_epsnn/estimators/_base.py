@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_epsnn._arrays import Array, array_namespace, converted, device, is_singular, like, to_numpy
+from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, converted, device, is_singular, like, to_numpy
 from sk_epsnn._compat import (
     CallbackSupportMixin,
     DocumentationLinkMixin,
@@ -411,7 +411,7 @@ class BaseEPSNN(CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
 
     def _sample_weight(self, sample_weight: Any, X: Any) -> Array:
         """Weights of the rows, as an array of NumPy."""
-        given = to_numpy(sample_weight) if hasattr(sample_weight, "__dlpack__") else sample_weight
+        given = argument_to_numpy(sample_weight)
         rows = np.empty((X.shape[0], 0))
         return check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
 

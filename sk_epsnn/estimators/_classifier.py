@@ -14,7 +14,7 @@ from sklearn.utils import compute_class_weight, gen_batches
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
-from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
+from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
 from sk_epsnn._compat import Interval, StrOptions, fit_context, with_callbacks
 from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
@@ -441,7 +441,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.classes_ = like(classes, X) if np.issubdtype(classes.dtype, np.number) else classes
 
     def _check_stream_classes(self, classes: Any, X: Any, first: bool) -> None:
-        classes = to_numpy(classes) if hasattr(classes, "__dlpack__") else classes
+        classes = argument_to_numpy(classes)
         if first:
             if classes is None:
                 raise ValueError("classes must be passed in the first call of partial_fit: all labels that may occur.")

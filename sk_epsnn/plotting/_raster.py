@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from sk_epsnn._arrays import to_numpy
+from sk_epsnn._arrays import argument_to_numpy
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.plotting._common import new_or_given
 
@@ -47,8 +47,7 @@ class SpikeRasterDisplay:
     """
 
     def __init__(self, activity: Any) -> None:
-        given = to_numpy(activity) if hasattr(activity, "__dlpack__") else activity
-        self.activity = check_array(given, accept_sparse="csr", input_name="activity")
+        self.activity = check_array(argument_to_numpy(activity), accept_sparse="csr", input_name="activity")
         if sparse.issparse(self.activity):
             self.activity = self.activity.toarray()
         if self.activity.min() < 0 or self.activity.max() > 1:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from sk_epsnn._arrays import to_numpy
+from sk_epsnn._arrays import argument_to_numpy, to_numpy
 from sk_epsnn.plotting._common import last_step, new_or_given, one_of
 
 _DIAGONAL = "perfect calibration"
@@ -170,7 +170,7 @@ class ReliabilityDisplay:
         if not isinstance(n_bins, int | np.integer) or n_bins < 1:
             raise ValueError(f"n_bins must be a positive integer, got {n_bins!r}.")
         probability = _probabilities(y_proba)
-        y_true = column_or_1d(to_numpy(y_true) if hasattr(y_true, "__dlpack__") else y_true)
+        y_true = column_or_1d(argument_to_numpy(y_true))
         check_consistent_length(y_true, probability)
         names = np.unique(y_true) if classes is None else np.asarray(classes)
         if names.shape != (probability.shape[1],):
@@ -233,8 +233,7 @@ class ReliabilityDisplay:
 
 
 def _probabilities(y_proba: ArrayLike) -> np.ndarray:
-    given = to_numpy(y_proba) if hasattr(y_proba, "__dlpack__") else y_proba
-    probability = check_array(given, dtype=[np.float64, np.float32], input_name="y_proba")
+    probability = check_array(argument_to_numpy(y_proba), dtype=[np.float64, np.float32], input_name="y_proba")
     if probability.shape[1] < 2:
         raise ValueError("y_proba needs a column for each class, as predict_proba gives them; got one column.")
     if probability.min() < 0 or probability.max() > 1 + 1e-5:

@@ -113,7 +113,7 @@ class WeightPosteriorDisplay:
             If the estimator is not fitted.
         """
         model = network_of(estimator, cls.__name__)
-        n_layers = len(model.coefs_)
+        n_layers = model.n_layers_ - 1
         if not isinstance(layer, Integral) or not -n_layers <= layer < n_layers:
             raise ValueError(f"layer must be an integer from {-n_layers} to {n_layers - 1}, got {layer!r}.")
         mean, variance = to_numpy(model.coefs_[layer]), to_numpy(model.coefs_variance_[layer])
@@ -185,8 +185,7 @@ class WeightPosteriorDisplay:
             errors = None if spread is None else spread[:, unit]
             axes.bar(place, values[:, unit], width, yerr=errors, capsize=min(3, 20 * width), label=str(name))
         axes.axhline(0, color="black", linewidth=0.8)
-        longest = max(len(str(name)) for name in self.input_names)
-        axes.set_xticks(np.arange(fan_in), self.input_names, rotation=90 if longest > 3 else 0)
+        axes.set_xticks(np.arange(fan_in), self.input_names, rotation=_rotation(self.input_names))
         axes.set_xlabel("input")
         if n_units > 1 and spread is not None:
             axes.legend(title="neuron", fontsize="small")
@@ -221,8 +220,12 @@ def _names(parameter: str, names: ArrayLike | None, n_names: int) -> np.ndarray:
 def _ticks(axis: Any, names: np.ndarray) -> None:
     """Name every row or column where there is room; elsewhere the axis counts them."""
     if len(names) <= 20:
-        rotation = 90 if axis.axis_name == "x" and max(len(str(name)) for name in names) > 3 else 0
-        axis.set_ticks(np.arange(len(names)), names, rotation=rotation)
+        axis.set_ticks(np.arange(len(names)), names, rotation=_rotation(names) if axis.axis_name == "x" else 0)
+
+
+def _rotation(names: np.ndarray) -> int:
+    """Degrees by which names below an axis are turned: long ones stand upright."""
+    return 90 if max(len(str(name)) for name in names) > 3 else 0
 
 
 def _mosaic(values: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
