@@ -345,6 +345,13 @@ def test_raster_of_an_encoder_and_of_transformers(digits):
     np.testing.assert_array_equal(SpikeRasterDisplay.from_estimator(chain, digits.X[:5]).activity, expected)
 
 
+def test_raster_of_what_a_search_has_chosen(blobs):
+    pipeline = make_pipeline(PopulationEncoder(random_state=0), EPSNNClassifier())
+    search = GridSearchCV(pipeline, {"populationencoder__n_neurons": [4, 6]}, cv=2).fit(blobs.X, blobs.y)
+    expected = search.best_estimator_[0].transform(blobs.X)
+    np.testing.assert_array_equal(SpikeRasterDisplay.from_estimator(search, blobs.X).activity, expected)
+
+
 def test_raster_of_sparse_spikes():
     spikes = np.eye(4)
     assert len(SpikeRasterDisplay.from_predictions(sparse.csr_array(spikes)).ax_.collections[0].get_offsets()) == 4

@@ -44,9 +44,14 @@ def panels(ax: Any, n_panels: int) -> np.ndarray:
     return np.array([whole.figure.add_subplot(grid[place]) for place in range(n_panels)], dtype=object)
 
 
+def chosen(estimator: Any) -> Any:
+    """The estimator that a search has chosen; any other is itself."""
+    return getattr(estimator, "best_estimator_", estimator)
+
+
 def last_step(estimator: Any) -> tuple[Any, list[Any]]:
     """The model inside of searches and pipelines, and what transforms its inputs, in order."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    estimator = chosen(estimator)
     if not isinstance(estimator, Pipeline):
         return estimator, []
     model, before = last_step(estimator[-1])

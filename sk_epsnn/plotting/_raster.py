@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 
 from sk_epsnn._arrays import argument_to_numpy
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
-from sk_epsnn.plotting._common import new_or_given
+from sk_epsnn.plotting._common import chosen, new_or_given
 
 
 class SpikeRasterDisplay:
@@ -60,7 +60,8 @@ class SpikeRasterDisplay:
         Parameters
         ----------
         estimator : PopulationEncoder, RateSpikeEncoder or any transformer
-            Fitted; of a pipeline that contains an encoder, the steps up to the last encoder are used.
+            Fitted; of a pipeline that contains an encoder, or a search over one, the steps up to the last encoder are
+            used.
         X : array-like of shape (n_samples, n_features)
             Rows in the order in which they shall be drawn.
         ax : matplotlib axes, default=None
@@ -77,6 +78,7 @@ class SpikeRasterDisplay:
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """
+        estimator = chosen(estimator)
         if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
             encoders = [isinstance(step, PopulationEncoder | RateSpikeEncoder) for _, step in estimator.steps]
             if not any(encoders):
