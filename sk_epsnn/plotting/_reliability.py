@@ -228,7 +228,7 @@ class ReliabilityDisplay:
         area = _LEAST_AREA + _MORE_AREA * np.sqrt(self.count / self.count.max())
         self.ax_.scatter(self.confidence, self.accuracy, area, color=self.line_.get_color(), clip_on=False, zorder=3)
         self.ax_.set(xlabel="confidence", ylabel="share of right predictions", xlim=(0, 1), ylim=(0, 1))
-        self.ax_.legend(loc="upper left")
+        self.ax_.legend()
         return self
 
 
