@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 
-from sk_epsnn._compat import array_to_numpy, device, standard_namespace
+from sk_epsnn._sklearn import array_to_numpy, device, standard_namespace
 
 #: An array of any library; annotations stay with the mathematics.
 Array: TypeAlias = Any

@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_epsnn._compat import DocumentationLinkMixin, Interval, StrOptions, fit_context
 from sk_epsnn._rollback import unchanged_on_error
+from sk_epsnn._sklearn import DocumentationLinkMixin, Interval, StrOptions, fit_context
 
 __all__ = ["PopulationEncoder", "RateSpikeEncoder"]
 

@@ -22,7 +22,7 @@ from scipy.special import erfcx, expit, log_ndtr, logit, logsumexp
 from sklearn.base import BaseEstimator
 
 from sk_epsnn._arrays import Array
-from sk_epsnn._compat import DocumentationLinkMixin, Interval
+from sk_epsnn._sklearn import DocumentationLinkMixin, Interval
 from sk_epsnn.sites import UpdateCounts, bound_site, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights
 

@@ -14,22 +14,22 @@ THIRD_PARTY = {"numpy", "scipy", "sklearn", "joblib"}
 BLOCKS = {"mixing", "activations", "priors"}
 ALLOWED = {
     "_version": set(),
-    "_compat": set(),
+    "_sklearn": set(),
     "_rollback": set(),
-    "_arrays": {"_compat"},
+    "_arrays": {"_sklearn"},
     "numerics": {"_arrays"},
     "basis": {"_arrays", "numerics"},
     "weights": {"_arrays", "numerics"},
     "sites": {"_arrays", "numerics", "weights"},
     "mixing": {"_arrays", "numerics", "weights", "sites"},
     "activations": {"_arrays", "numerics", "weights", "sites"},
-    "priors": {"_arrays", "_compat", "numerics", "weights", "sites"},
+    "priors": {"_arrays", "_sklearn", "numerics", "weights", "sites"},
     "network": {"_arrays", "numerics", "weights", "sites", *BLOCKS},
     "inference": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network"},
     "sep": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network", "inference"},
-    "encoders": {"_compat", "_rollback"},
+    "encoders": {"_sklearn", "_rollback"},
     "estimators": {
-        *("_arrays", "_compat", "_rollback", "_version", "numerics", "basis", "weights", "sites"),
+        *("_arrays", "_sklearn", "_rollback", "_version", "numerics", "basis", "weights", "sites"),
         *("network", "inference", "sep", "estimators", *BLOCKS),
     },
     "export": {"_arrays", "encoders", "estimators", "export", "network", "numerics", "weights"},
@@ -124,4 +124,4 @@ def test_encoders_need_only_numpy_and_sklearn():
 @EVERY
 def test_private_names_of_sklearn_stay_in_one_file(module):
     private = {n for n in imported(module, lazy=True) if n.startswith("sklearn.") and "._" in n}
-    assert not private or module == "_compat.py"
+    assert not private or module == "_sklearn.py"

@@ -19,7 +19,8 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, converted, device, is_singular, like, to_numpy
-from sk_epsnn._compat import (
+from sk_epsnn._rollback import unchanged_on_error
+from sk_epsnn._sklearn import (
     CallbackSupportMixin,
     DocumentationLinkMixin,
     Interval,
@@ -28,7 +29,6 @@ from sk_epsnn._compat import (
     check_sample_weight,
     dispatched_namespace,
 )
-from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._version import __version__
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
-from sk_epsnn._compat import Interval, StrOptions, fit_context, with_callbacks
+from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
 from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
 from sk_epsnn.estimators._callbacks import FitTask

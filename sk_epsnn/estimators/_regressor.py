@@ -11,7 +11,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
-from sk_epsnn._compat import Interval, StrOptions, fit_context, with_callbacks
+from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
 from sk_epsnn.estimators._callbacks import FitTask

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, array_namespace, like, take
-from sk_epsnn._compat import one_blas_thread
+from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.inference import SHORTEST_STEP, Batch
 from sk_epsnn.mixing import observed
