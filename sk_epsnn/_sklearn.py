@@ -1,7 +1,9 @@
 """The one place where private or experimental scikit-learn names are imported."""
 
 from contextlib import AbstractContextManager
+from typing import Any
 
+from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.externals.array_api_compat import array_namespace as standard_namespace
@@ -17,6 +19,7 @@ __all__ = [
     "CallbackSupportMixin",
     "DocumentationLinkMixin",
     "Interval",
+    "Option",
     "StrOptions",
     "array_to_numpy",
     "check_same_namespace",
@@ -40,3 +43,23 @@ class DocumentationLinkMixin:
 def one_blas_thread() -> AbstractContextManager:
     """Context in which matrix products of this process use one thread."""
     return _get_threadpool_controller().limit(limits=1, user_api="blas")
+
+
+class Option(DocumentationLinkMixin, BaseEstimator):
+    """Base of objects that hold the options of one part of an estimator, as a kernel does for a Gaussian process.
+
+    Parameters are those of a scikit-learn estimator: keyword arguments stored as they are, which `clone` copies and a
+    grid search reaches; they are validated by `check` when the object is used.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {}
+
+    def check(self) -> None:
+        """Validate the parameters.
+
+        Raises
+        ------
+        ValueError
+            Names the parameter, its range and the value.
+        """
+        self._validate_params()
