@@ -1,9 +1,12 @@
 """Bayesian spiking neural networks trained by Expectation Propagation, as scikit-learn estimators."""
 
 from sk_epsnn._version import __version__
+from sk_epsnn.activations import HeavisideOutput
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.ep.options import AverageEP, Newton
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
 from sk_epsnn.export import register_onnx_converters, to_nir
+from sk_epsnn.levels import Levels
 from sk_epsnn.plotting import (
     ConvergenceDisplay,
     PredictionBandDisplay,
@@ -14,13 +17,17 @@ from sk_epsnn.plotting import (
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
 
 __all__ = [
+    "AverageEP",
     "BernoulliGaussianPrior",
     "ConvergenceDisplay",
     "EPSNNClassifier",
     "EPSNNRegressor",
     "GaussianMixturePrior",
     "GaussianPrior",
+    "HeavisideOutput",
     "LaplacePrior",
+    "Levels",
+    "Newton",
     "PopulationEncoder",
     "PotentialMoments",
     "PredictionBandDisplay",

@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn._arrays import Array, array_namespace, like
 from sk_epsnn.activations import GaussianOutput
+from sk_epsnn.basis import InputBasis
 from sk_epsnn.inference import Batch, BatchResult, average_ep, divergence, log_evidence, newton
+from sk_epsnn.mixing import observed
 from sk_epsnn.network import Evidence, Network
 from sk_epsnn.sites import UpdateCounts
+from sk_epsnn.training import Rows
 from sk_epsnn.weights import Weights
 
 
@@ -142,6 +145,10 @@ class Model:
         When the noise variance of a Gaussian output is learned.
     counts : UpdateCounts
         Rejected and bounded updates so far.
+    basis : InputBasis
+        Coordinates of the inputs.
+    gain : float
+        Factor between levels and the last layer's discrete weights; 1 for continuous ones.
     """
 
     network: Network
@@ -149,6 +156,18 @@ class Model:
     step: float = 1.0
     noise: NoiseEvidence | None = None
     counts: UpdateCounts = field(default_factory=UpdateCounts)
+    basis: InputBasis | None = None
+    gain: float = 1.0
+
+    def batch(self, rows: Rows) -> Batch:
+        """Rows as the network sees them, in the dtype of the inputs."""
+        dtype, xp = rows.X.dtype, array_namespace(rows.X)
+        target, sample_weight = (xp.astype(like(part, rows.X), dtype) for part in (rows.target, rows.sample_weight))
+        return Batch(observed(self.basis.transform(rows.X)), target, sample_weight)
+
+    def at_temperature(self, hidden: float) -> Model:
+        """The same model with the temperature of its hidden layers changed."""
+        return replace(self, network=self.network.at_temperature(hidden))
 
     def log_evidence(self, batch: Batch) -> float:
         """Summed log evidence of rows, in nats."""
@@ -255,7 +274,8 @@ def absorb(model: Model, batch: Batch, schedule: Schedule, total_mass: float) ->
         power = 1.0 if exponent == 1 else judge.power
         noise = _learn_noise(judge, noise.cavity(exponent), batch, power)
         network = replace(network, output=GaussianOutput(noise.variance))
-    return Model(network, exponent * model.mass + mass, result.step, noise, counts), result
+    mass = exponent * model.mass + mass
+    return replace(model, network=network, mass=mass, step=result.step, noise=noise, counts=counts), result
 
 
 def judge(network: Network, held_out: Batch, prior: NoiseEvidence) -> tuple[Array, float]:

@@ -21,11 +21,16 @@ from sklearn.datasets import load_diabetes, load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sk_epsnn import (
+    AverageEP,
     BernoulliGaussianPrior,
     EPSNNClassifier,
     EPSNNRegressor,
     GaussianMixturePrior,
+    GaussianPrior,
+    HeavisideOutput,
     LaplacePrior,
+    Levels,
+    Newton,
     PopulationEncoder,
     merge,
 )
@@ -110,27 +115,33 @@ def _three_hidden():
 
 def _binary_hidden():
     X, y = _spikes(400)
-    model = EPSNNClassifier(25, weight_type="binary", fit_intercept=False, max_iter=4, random_state=0)
+    model = EPSNNClassifier(25, weights="binary", fit_intercept=False, max_iter=4, random_state=0)
     return model.fit(X[:300], y[:300]), X[300:]
 
 
 def _ternary_heaviside():
     X, y = _spikes(400)
     model = EPSNNClassifier(
-        weight_type="ternary", level_probabilities=[0.2, 0.6, 0.2], output_activation="heaviside", random_state=0
+        weights=Levels((-1, 0, 1), probabilities=[0.2, 0.6, 0.2]), output_activation="heaviside", random_state=0
     )
     return model.fit(X[:300], y[:300]), X[300:]
 
 
 def _levels_gain():
     X, y = _diabetes(300)
-    model = EPSNNRegressor(12, weight_type=[-1.0, -0.3, 0.3, 1.0], readout_gain=1.0, max_iter=4, random_state=0)
+    model = EPSNNRegressor(12, weights=Levels([-1.0, -0.3, 0.3, 1.0], gain=1.0), max_iter=4, random_state=0)
     return model.fit(X[:200], y[:200]), X[200:]
 
 
 def _number_prior():
     X, y = _spikes(400)
-    model = EPSNNClassifier(20, prior_variance=1.0, temperature=0.5, power=1.0, max_iter=4, random_state=0)
+    model = EPSNNClassifier(
+        20,
+        prior=GaussianPrior(variance=1.0),
+        inference=Newton(temperature=0.5, power=1.0),
+        max_iter=4,
+        random_state=0,
+    )
     return model.fit(X[:300], y[:300]), X[300:]
 
 
@@ -138,12 +149,9 @@ def _options():
     X, y = _digits(400)
     model = EPSNNClassifier(
         20,
-        prior_anchor=0.2,
-        spectral_exponent=0.5,
-        n_sweeps=4,
-        temperature=[0.4, 0.6],
-        output_activation="heaviside",
-        threshold_noise=0.5,
+        prior=GaussianPrior(anchor=0.2, spectral_exponent=0.5),
+        inference=Newton(n_sweeps=4, temperature=[0.4, 0.6]),
+        output_activation=HeavisideOutput(noise_variance=0.5),
         shuffle=False,
         batch_size=150,
         max_iter=3,
@@ -171,13 +179,13 @@ def _mixture():
 
 def _average_ep():
     X, y = _digits(400)
-    model = EPSNNClassifier(schedule="average_ep", damping=0.1, max_iter=3, random_state=0)
+    model = EPSNNClassifier(inference=AverageEP(damping=0.1), max_iter=3, random_state=0)
     return model.fit(X[:300], y[:300]), X[300:]
 
 
 def _average_ep_hidden():
     X, y = _spikes(400)
-    model = EPSNNClassifier(15, schedule="average_ep", damping=0.05, n_sweeps=10, max_iter=2, random_state=0)
+    model = EPSNNClassifier(15, inference=AverageEP(damping=0.05, n_sweeps=10), max_iter=2, random_state=0)
     return model.fit(X[:300], y[:300]), X[300:]
 
 
@@ -200,7 +208,7 @@ def _heated():
 
 def _noise_in_training():
     x, y = _wave(200)
-    model = EPSNNRegressor((10, 8), validation_fraction=0, noise_variance="auto", max_iter=3, random_state=0)
+    model = EPSNNRegressor((10, 8), inference=Newton(validation_fraction=0), max_iter=3, random_state=0)
     return model.fit(x[:120], y[:120]), x[120:]
 
 
@@ -217,7 +225,13 @@ def _sparse():
 
 def _no_rotation():
     X, y = _digits(400)
-    model = EPSNNClassifier(20, input_rotation=False, spectral_exponent=0.0, fit_intercept=False, max_iter=3)
+    model = EPSNNClassifier(
+        20,
+        prior=GaussianPrior(spectral_exponent=0.0),
+        inference=Newton(rotate_inputs=False),
+        fit_intercept=False,
+        max_iter=3,
+    )
     return model.set_params(random_state=3).fit(X[:300], y[:300]), X[300:]
 
 
@@ -266,7 +280,7 @@ def _merged():
 
 def _frozen():
     X, y = _spikes(400)
-    model = EPSNNClassifier(12, weight_type="binary", max_iter=3, random_state=0).fit(X[:300], y[:300])
+    model = EPSNNClassifier(12, weights="binary", max_iter=3, random_state=0).fit(X[:300], y[:300])
     return model.freeze("sample", random_state=0), X[300:]
 
 

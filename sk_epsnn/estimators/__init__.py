@@ -1,8 +1,8 @@
 """The estimators."""
 
-from sk_epsnn.estimators._base import PotentialMoments, Uncertainty
 from sk_epsnn.estimators._classifier import EPSNNClassifier
 from sk_epsnn.estimators._merge import merge
 from sk_epsnn.estimators._regressor import EPSNNRegressor
+from sk_epsnn.estimators._uncertainty import PotentialMoments, Uncertainty
 
 __all__ = ["EPSNNClassifier", "EPSNNRegressor", "PotentialMoments", "Uncertainty", "merge"]

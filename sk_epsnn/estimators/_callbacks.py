@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sk_epsnn.training import Progress
+
 
 class FitTask:
     """A fit as callbacks see it: the whole of it and, below that, each pass over the rows.
@@ -21,21 +23,22 @@ class FitTask:
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: np.ndarray):
         metadata = None if (sample_weight == 1).all() else {"sample_weight": sample_weight}
+        self.estimator = estimator
         self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context = estimator._callback_fit_ctx
         self.context.call_on_fit_task_begin(**self.told)
 
-    def run_pass(self, work: Callable[[], bool]) -> bool:
-        """Do one pass, which says whether it was the last; a callback may say so too."""
+    def run_pass(self, work: Callable[[], Progress]) -> bool:
+        """Do one pass, let the estimator have it, and say whether it was the last; a callback may say so too."""
         below = self.context.subcontext(task_name="pass").call_on_fit_task_begin(**self.told)
-        settled = work()
-        return below.call_on_fit_task_end(**self.told, reconstruction_attributes=self._fitted) or settled
+        self.estimator._progress = work()
+        stop = below.call_on_fit_task_end(**self.told, reconstruction_attributes=self._fitted)
+        return stop or self.estimator._progress.converged
 
     def end(self) -> None:
         """Tell that the fit is over."""
         self.context.call_on_fit_task_end(**self.told, reconstruction_attributes=self._fitted)
 
     def _fitted(self) -> dict[str, Any]:
-        """Attributes that a copy of the estimator must not share with it; the rest is replaced, never changed."""
-        history = self.told["estimator"].history_
-        return {"history_": {name: list(values) for name, values in history.items()}}
+        """Attributes that make a copy of the estimator what it is now; they are replaced, never changed."""
+        return {"_progress": self.estimator._progress}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -58,19 +59,19 @@ def merge(base, estimators):
         raise ValueError("merge needs at least one estimator that was trained from base; the list is empty.")
     for index, other in enumerate(estimators):
         _check_copy(base, other, f"estimators[{index}]")
+    start = base._progress
     try:
-        model = base._model.plus([other._model.since(base._model) for other in estimators])
+        state = start.state.plus([other._progress.state.since(start.state) for other in estimators])
     except ValueError as error:
         raise ValueError(
             f"{error} Let every estimator start as copy.deepcopy(base) and see its own rows by partial_fit."
         ) from error
+    progress = replace(start, state=state, n_passes=sum((o.n_iter_ - base.n_iter_ for o in estimators), base.n_iter_))
+    for other in estimators:
+        added = {name: values[len(start.history[name]) :] for name, values in other._progress.history.items()}
+        progress = progress.noted(**added)
     merged = copy(base)
-    merged._model = model
-    merged.n_iter_ = base.n_iter_ + sum(other.n_iter_ - base.n_iter_ for other in estimators)
-    merged.history_ = {name: list(values) for name, values in base.history_.items()}
-    for name, values in merged.history_.items():
-        for other in estimators:
-            values.extend(other.history_[name][len(base.history_[name]) :])
+    merged._progress = progress
     return merged
 
 
@@ -79,21 +80,22 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
     if type(other) is not type(base):
         raise ValueError(f"{name} is a {type(other).__name__}, but base is a {type(base).__name__}.")
     check_is_fitted(other)
-    if base._model.network.is_frozen or other._model.network.is_frozen:
+    if any(model._progress.state.network.is_frozen for model in (base, other)):
         raise ValueError("Frozen weights hold no evidence to merge; use the estimators before freeze().")
     if not _same(_start(base), _start(other)):
         raise ValueError(
             f"{name} does not come from base: classes, scale, basis or prior differ. Let every estimator start as "
             "copy.deepcopy(base) and train it by partial_fit."
         )
-    if other._model.mass < base._model.mass:
+    if other._progress.state.mass < base._progress.state.mass:
         raise ValueError(f"{name} holds less evidence than base; swap them, or train it from base by partial_fit.")
 
 
 def _start(estimator: BaseEPSNN) -> list[np.ndarray]:
     """Everything that is decided before training, as arrays."""
-    basis, network = estimator._basis, estimator._model.network
-    arrays = [getattr(estimator, "classes_", np.empty(0)), *estimator._target_scale(), basis.offset]
+    state = estimator._progress.state
+    basis, network = state.basis, state.network
+    arrays = [getattr(estimator, "classes_", np.empty(0)), *estimator._target_location_and_scale(), basis.offset]
     arrays.append(np.array([basis.scale, basis.constant]))
     if basis.rotation is not None:
         arrays.append(basis.rotation)

@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
-from sk_epsnn.estimators._settings import is_discrete
 
 #: NIR's threshold neuron fires above its threshold, ours at 0 or above: 0 must lie above it, and no other double does.
 _JUST_BELOW_ZERO = -float(np.finfo(np.float64).smallest_normal)
@@ -61,7 +60,7 @@ def to_nir(estimator: EPSNNClassifier | EPSNNRegressor) -> Any:
     >>> from sklearn.datasets import load_digits
     >>> from sk_epsnn import EPSNNClassifier, to_nir
     >>> X, y = load_digits(return_X_y=True)
-    >>> clf = EPSNNClassifier(20, weight_type="binary", random_state=0).fit(X > 7, y)
+    >>> clf = EPSNNClassifier(20, weights="binary", random_state=0).fit(X > 7, y)
     >>> list(to_nir(clf.freeze()).nodes)  # doctest: +SKIP
     ['input', 'affine', 'threshold', 'affine_1', 'scale', 'output']
     """
@@ -72,7 +71,8 @@ def to_nir(estimator: EPSNNClassifier | EPSNNRegressor) -> Any:
             "the last step, and feed it what the steps before give."
         )
     check_is_fitted(estimator)
-    hidden = estimator._model.network.hidden
+    network = estimator._progress.state.network
+    hidden = network.hidden
     if random := sorted({neuron.name for neuron in hidden if neuron.name != "heaviside"}):
         raise ValueError(
             f"Hidden neurons with activation {random} fire at random, which NIR has no neuron for; train the network "
@@ -80,8 +80,8 @@ def to_nir(estimator: EPSNNClassifier | EPSNNRegressor) -> Any:
         )
     weights = [np.ascontiguousarray(to_numpy(coef).T) for coef in estimator.coefs_]
     biases = [to_numpy(intercept) for intercept in estimator.intercepts_]
-    fires = [True] * len(hidden) + [getattr(estimator, "output_activation", None) == "heaviside"]
-    gain = to_numpy(estimator.readout_gain_) if is_discrete(estimator.weight_type) else None
+    fires = [True] * len(hidden) + [network.output.name == "heaviside"]
+    gain = to_numpy(estimator.readout_gain_) if estimator._plan.trainer.design.grid is not None else None
     if gain is not None:
         weights[-1], biases[-1] = weights[-1] / gain[:, None], biases[-1] / gain
     nodes = [nir.Input(input_type={"input": np.array([weights[0].shape[1]])})]

@@ -98,7 +98,7 @@ class _Nodes:
 
 def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
-    if model._model.network.output.name != "sigmoid":
+    if model._progress.state.network.output.name != "sigmoid":
         raise NotImplementedError(
             "Only classifiers with output_activation='sigmoid' can be converted to ONNX; use to_nir for thresholds."
         )
@@ -123,7 +123,7 @@ def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
     add = _Nodes(scope, container)
     mean, _ = _potentials(add, model, operator.inputs[0].full_name)
-    location, scale = (to_numpy(part) for part in model._target_scale())
+    location, scale = (to_numpy(part) for part in model._target_location_and_scale())
     _give(add, add("Add", add("Mul", mean, scale), location), operator.outputs[0])
 
 
@@ -163,7 +163,7 @@ def _give(add: _Nodes, values: str, output: Any) -> None:
 
 def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
-    network: Network = model._model.network
+    network: Network = model._progress.state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in network.moments(float)]
     values, spikes = _transform(add, model, inputs), None
     for index, (layer, weights) in enumerate(zip(network.layers, moments, strict=True)):
@@ -178,7 +178,7 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
 
 def _transform(add: _Nodes, model: Any, inputs: str) -> str:
     """Inputs in the coordinates of the first layer, see `InputBasis.transform`."""
-    basis, X = model._basis, add("Cast", inputs, to=_FLOAT)
+    basis, X = model._progress.state.basis, add("Cast", inputs, to=_FLOAT)
     turned = add("Div", X, basis.scale) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
     moved = add("Add", turned, to_numpy(basis.offset))
     return _with_one(add, moved) if basis.constant else moved

@@ -1,0 +1,1 @@
+"""Expectation Propagation: a trainer of dense and other layered networks."""

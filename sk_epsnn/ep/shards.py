@@ -1,0 +1,72 @@
+"""Parts of the rows that are learned from apart; what they have learned is added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from joblib import Parallel, delayed
+from sklearn.utils import gen_batches
+
+from sk_epsnn._sklearn import one_blas_thread
+from sk_epsnn.inference import SHORTEST_STEP
+from sk_epsnn.sep import Change, Model
+from sk_epsnn.training import PREDICT_ROWS, Report, Rows, Trainer, absorb_in_turn
+
+
+def absorb_apart(
+    trainer: Trainer,
+    model: Model,
+    shards: Sequence[Rows],
+    batches: Sequence[Sequence[Any]],
+    total_mass: float,
+    n_jobs: int | None,
+) -> tuple[Model, Report]:
+    """Absorb the batches of every shard from the same start, and add up what the shards have learned.
+
+    Several shards move towards the same thing where independent weights cannot say that the others have moved there
+    too, so their sum may go too far: it is taken by the longest of 1, 1/2, 1/4, ... whose means are no worse for all
+    rows than those of the start, and the means stay if none is. Sums are taken in the order of the shards, and every
+    shard has one BLAS thread: the result does not depend on where they are worked on.
+    """
+    if model.mass > 0:
+        # What is known comes from these rows, however many of them: every batch takes its share out.
+        model = replace(model, mass=total_mass)
+    run = Parallel(n_jobs=n_jobs, prefer="threads")
+
+    def energy(candidate: Model) -> float:
+        parts = run(delayed(_log_evidence)(candidate, rows) for rows in shards)
+        return sum(parts) - candidate.divergence()
+
+    with one_blas_thread(), run:
+        parts = run(
+            delayed(_change)(trainer, model, rows, chosen, total_mass)
+            for rows, chosen in zip(shards, batches, strict=True)
+        )
+        changes, steps = zip(*parts, strict=True)
+        length, new = 1.0, model.plus(changes)
+        while not (after := energy(new)) >= energy(new.recentred(model)):  # so for NaN
+            length /= 2
+            if length < SHORTEST_STEP:
+                new = model.plus(changes).recentred(model)
+                after = energy(new)
+                break
+            new = model.plus(changes, length)
+    return new, Report(after, [step for each in steps for step in each])
+
+
+def _change(
+    trainer: Trainer, model: Model, rows: Rows, batches: Sequence[Any], total_mass: float
+) -> tuple[Change, list[float]]:
+    """What one shard adds to the model: all that has to travel back."""
+    with one_blas_thread():
+        end, report = absorb_in_turn(trainer, model, rows, batches, total_mass)
+    return end.since(model), report.steps
+
+
+def _log_evidence(model: Model, rows: Rows) -> float:
+    """Summed log evidence of the rows of a shard under the posterior, in nats."""
+    with one_blas_thread():
+        parts = gen_batches(rows.n_samples, PREDICT_ROWS)
+        return sum(model.log_evidence(model.batch(rows.take(part))) for part in parts)

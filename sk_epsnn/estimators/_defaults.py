@@ -1,0 +1,233 @@
+"""What every ``"auto"`` of Expectation Propagation stands for, in one table.
+
+Each number was chosen on data that no reported figure uses; `docs/settings.md` lists the measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+#: Share of the bias in the prior variance of a first-layer potential.
+BIAS_SHARE = 0.1
+#: Prior variance of a hidden potential, averaged over the data.
+HIDDEN_VARIANCE = 50.0
+#: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
+JOINT_FAN_IN = 256
+#: ... unless the covariance matrices of all units together would exceed this many numbers.
+JOINT_ENTRIES = 2**24
+#: Limit for hidden layers, where the table says so: each of their units costs a matrix inverse per sweep.
+FEW_INPUTS = 32
+#: Inputs wider than this are not rotated: the eigenvectors cost n_features ** 3.
+ROTATION_LIMIT = 2048
+#: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
+THRESHOLD_NOISE = float(np.pi**2 / 3)
+#: Share of the rows that is held out where held-out rows are asked.
+VALIDATION_FRACTION = 0.2
+#: Where hidden layers are heated, passes at each temperature, and over all rows in the end: the first ones after a
+#: change of temperature predict best, and more of them fit the rows too closely.
+PASSES_PER_STEP, LAST_PASSES = 2, 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the defaults depend on.
+
+    Attributes
+    ----------
+    task : {"classifier", "regressor"}
+    n_layers : int
+        Layers of weights.
+    n_inputs : int
+        Of the first layer, the constant among them.
+    discrete : bool
+        Whether weights are on levels.
+    sparse : bool
+        Whether the prior makes many weights exactly 0.
+    inference : str
+        Name of the way in which a batch is worked on.
+    """
+
+    task: str
+    n_layers: int
+    n_inputs: int
+    discrete: bool
+    sparse: bool
+    inference: str
+
+    @property
+    def row(self) -> str:
+        """Which row of the table."""
+        if self.n_layers == 1:
+            return f"{self.task}, single layer"
+        few = self.n_inputs <= FEW_INPUTS and self.inference == "newton" and not self.discrete
+        if self.task == "regressor" and few:
+            return "regressor, hidden layers, few inputs"
+        return f"{self.task}, hidden layers"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values used for options left at "auto".
+
+    Attributes
+    ----------
+    power : float
+        Exponent alpha of power EP.
+    temperature, output_temperature : float
+        Temperature of the hidden layers, and of the last one.
+    spectral_exponent : float
+    anchor : float
+    center : bool or None
+        Whether the prior is that of weights and bias of centred inputs; None centres only inputs whose offset
+        outweighs their spread.
+    output_variance : float
+        Prior variance of an output potential, averaged over the data; for regression in units of the target's
+        variance.
+    batch_size : int
+        Largest batch; the rows are cut into as few equal ones as it takes.
+    n_sweeps : int
+    spectral_floor : float
+        Added to the second moments of the inputs before they are raised to the spectral exponent, in units of their
+        mean.
+    joint_fan_in : int
+        Hidden layers of at most this many inputs, the constant among them, get a joint Gaussian per unit.
+    heating : tuple of tuples of float
+        Paths of hidden temperatures that are tried before training; held-out rows judge every step. Empty: train at
+        ``temperature``.
+    """
+
+    power: float
+    temperature: float
+    output_temperature: float
+    spectral_exponent: float
+    anchor: float
+    center: bool | None
+    output_variance: float
+    batch_size: int
+    n_sweeps: int
+    spectral_floor: float = 0.0
+    joint_fan_in: int = 0
+    heating: tuple[tuple[float, ...], ...] = ()
+
+
+TABLE = {
+    "classifier, single layer": Defaults(
+        power=0.1,
+        temperature=1.0,
+        output_temperature=0.2,
+        spectral_exponent=0.0,
+        anchor=0.0,
+        center=None,
+        output_variance=10.0,
+        batch_size=1000,
+        n_sweeps=3,
+    ),
+    "classifier, hidden layers": Defaults(
+        power=0.1,
+        temperature=0.3,
+        output_temperature=0.3,
+        spectral_exponent=1.0,
+        anchor=0.5,
+        center=True,
+        output_variance=40.0,
+        batch_size=10_000,
+        n_sweeps=10,
+        spectral_floor=0.5,
+    ),
+    # Solved exactly in the variational limit.
+    "regressor, single layer": Defaults(
+        power=0.0,
+        temperature=1.0,
+        output_temperature=1.0,
+        spectral_exponent=0.0,
+        anchor=0.0,
+        center=True,
+        output_variance=4.0,
+        batch_size=100,
+        n_sweeps=2,
+    ),
+    "regressor, hidden layers": Defaults(
+        power=1.0,
+        temperature=0.7,
+        output_temperature=1.0,
+        spectral_exponent=0.15,
+        anchor=0.3,
+        center=None,
+        output_variance=1.0,
+        batch_size=100,
+        n_sweeps=2,
+    ),
+    # Joint Gaussians in the hidden layer are honest at temperature 1, but a cold start finds better features.
+    "regressor, hidden layers, few inputs": Defaults(
+        power=1.0,
+        temperature=0.5,
+        output_temperature=1.0,
+        spectral_exponent=0.0,
+        anchor=0.15,
+        center=None,
+        output_variance=8.0,
+        batch_size=10_000,
+        n_sweeps=10,
+        joint_fan_in=FEW_INPUTS,
+        heating=((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Override:
+    """Values that differ from the table in some cases, and why."""
+
+    reason: str
+    applies: Callable[[Case], bool]
+    values: dict[str, Any]
+
+
+def _discrete(task: str, layers: str) -> Callable[[Case], bool]:
+    return lambda case: case.discrete and case.row == f"{task}, {layers}"
+
+
+def _deep(row: str, n_layers: int) -> Callable[[Case], bool]:
+    return lambda case: case.row == row and min(case.n_layers, 4) == n_layers
+
+
+_LEVELS = "weights on levels: the gain is chosen to give output potentials this variance, and anchors are weaker"
+_SMALL_BATCHES = "signals die out in deep networks whose anchors are weak, the more so the smaller the batches"
+_DEEP_FEW = "regressor, hidden layers, few inputs"
+#: In the order in which they apply.
+OVERRIDES = (
+    Override(
+        "weights on levels: all rows at once",
+        _discrete("classifier", "single layer"),
+        {"output_variance": 5.0, "output_temperature": 0.3, "batch_size": 10_000, "n_sweeps": 10},
+    ),
+    Override(_LEVELS, _discrete("classifier", "hidden layers"), {"output_variance": 15.0, "anchor": 0.3}),
+    Override(_LEVELS, _discrete("regressor", "single layer"), {"output_variance": 5.0}),
+    Override(_LEVELS, _discrete("regressor", "hidden layers"), {"output_variance": 15.0, "temperature": 0.55}),
+    Override("two hidden layers", _deep("classifier, hidden layers", 3), {"anchor": 0.3}),
+    Override(_SMALL_BATCHES, _deep("classifier, hidden layers", 4), {"anchor": 0.5, "power": 0.5}),
+    Override(_SMALL_BATCHES, _deep("regressor, hidden layers", 3), {"anchor": 1.0}),
+    Override(_SMALL_BATCHES, _deep("regressor, hidden layers", 4), {"anchor": 1.0, "power": 1.0}),
+    Override(_SMALL_BATCHES, _deep(_DEEP_FEW, 4), {"anchor": 1.0, "power": 1.0}),
+    Override("many weights are off", lambda case: case.sparse and case.n_layers > 1, {"output_variance": 20.0}),
+    Override(
+        "plain EP, and enough sweeps for a damped iteration",
+        lambda case: case.inference == "average_ep",
+        {"power": 1.0, "temperature": 1.0, "output_temperature": 1.0, "n_sweeps": 30, "heating": ()},
+    ),
+)
+
+
+def defaults_for(case: Case) -> tuple[Defaults, dict[str, str]]:
+    """The defaults of a case, and for each of them why it is what it is."""
+    defaults = TABLE[case.row]
+    reasons = {entry.name: case.row for entry in fields(defaults)}
+    for override in OVERRIDES:
+        if override.applies(case):
+            defaults = replace(defaults, **override.values)
+            reasons |= dict.fromkeys(override.values, override.reason)
+    return defaults, reasons

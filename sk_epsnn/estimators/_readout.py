@@ -1,0 +1,200 @@
+"""Fitted attributes: weights and biases as they act on raw inputs and targets. They depend on the fit alone."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn.estimators._plan import Setting
+from sk_epsnn.sep import Model
+from sk_epsnn.weights import LevelWeights, WeightMoments
+
+
+class InputSpace(NamedTuple):
+    """Weights and biases of a layer with their variances, shapes (n_out, n_in) and (n_out,)."""
+
+    coef: Array
+    intercept: Array
+    coef_variance: Array
+    intercept_variance: Array
+
+
+class WeightReadout:
+    """What a fitted network lets others read: weights, levels, settings, counts."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_progress")
+
+    def _fitted_state(self, attribute: str) -> Model:
+        """State of the trainer; without one the attribute does not exist."""
+        if not hasattr(self, "_progress"):
+            raise AttributeError(f"{type(self).__name__} is not fitted yet, so it has no {attribute!r}.")
+        return self._progress.state
+
+    @property
+    def _offset(self) -> Array:
+        """A fitted array, which says in what library and where all of them are."""
+        return self._progress.state.basis.offset
+
+    def _input_space(self, moments: list[WeightMoments]) -> list[InputSpace]:
+        """Weights, biases and their variances per layer, in the space of the inputs and targets."""
+        state, result = self._progress.state, []
+        for index, (mean, variance, covariance) in enumerate(moments):
+            if index == 0:
+                parts = state.basis.to_inputs(mean, variance if covariance is None else covariance)
+            elif state.network.constant:
+                parts = mean[:, :-1], mean[:, -1], variance[:, :-1], variance[:, -1]
+            else:
+                none = array_namespace(mean).zeros_like(mean[:, 0])
+                parts = mean, none, variance, none
+            result.append(InputSpace(*parts))
+        location, scale = self._target_location_and_scale()
+        last, squared = result[-1], scale * scale
+        result[-1] = InputSpace(
+            last.coef * scale[:, None],
+            last.intercept * scale + location,
+            last.coef_variance * squared[:, None],
+            last.intercept_variance * squared,
+        )
+        return result
+
+    def _posterior_space(self, attribute: str) -> list[InputSpace]:
+        """Posterior means and variances, see `_input_space`."""
+        network = self._fitted_state(attribute).network
+        return self._input_space(network.moments(array_namespace(self._offset).float64))
+
+    def _mode_space(self, attribute: str) -> list[InputSpace]:
+        """Most probable weights, see `_input_space`."""
+        network = self._fitted_state(attribute).network.frozen()
+        return self._input_space(network.moments(array_namespace(self._offset).float64))
+
+    @property
+    def settings_(self) -> dict[str, Setting]:
+        """What every parameter that was "auto" stood for in the fit, by its name: ``(value, reason)``."""
+        self._fitted_state("settings_")
+        return {name: self._plan.settings[name] for name in sorted(self._plan.automatic)}
+
+    @property
+    def n_layers_(self) -> int:
+        """Number of layers, inputs included."""
+        return len(self._fitted_state("n_layers_").network.layers) + 1
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of output units."""
+        return self._fitted_state("n_outputs_").network.layers[-1].posterior.mean.shape[0]
+
+    @property
+    def n_iter_(self) -> int:
+        """Passes over the data, or calls of `partial_fit`."""
+        self._fitted_state("n_iter_")
+        return self._progress.n_passes
+
+    @property
+    def converged_(self) -> bool:
+        """Whether the energy had settled within ``tol`` when training stopped."""
+        self._fitted_state("converged_")
+        return self._progress.converged
+
+    @property
+    def history_(self) -> dict[str, list[float]]:
+        """Course of training, see the class."""
+        self._fitted_state("history_")
+        return {name: list(values) for name, values in self._progress.history.items()}
+
+    @property
+    def update_counts_(self) -> dict[str, int]:
+        """How many updates were rejected, shortened or bounded; see `sk_epsnn.sites.UpdateCounts`."""
+        return self._fitted_state("update_counts_").counts.as_dict()
+
+    @property
+    def temperature_(self) -> np.ndarray:
+        """Temperature of each layer of weights, shape (`n_layers_` - 1,)."""
+        return np.array([layer.temperature for layer in self._fitted_state("temperature_").network.layers])
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Posterior means of the weights, a list of arrays of shape (fan_in, n_units)."""
+        return [layer.coef.T for layer in self._posterior_space("coefs_")]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Posterior means of the biases, a list of arrays of shape (n_units,)."""
+        return [layer.intercept for layer in self._posterior_space("intercepts_")]
+
+    @property
+    def coefs_variance_(self) -> list[np.ndarray]:
+        """Posterior variances of the weights, shapes as `coefs_`."""
+        return [layer.coef_variance.T for layer in self._posterior_space("coefs_variance_")]
+
+    @property
+    def intercepts_variance_(self) -> list[np.ndarray]:
+        """Posterior variances of the biases, shapes as `intercepts_`."""
+        return [layer.intercept_variance for layer in self._posterior_space("intercepts_variance_")]
+
+    @property
+    def map_coefs_(self) -> list[np.ndarray]:
+        """Most probable weights, shapes as `coefs_`: levels where weights are discrete, else the posterior means."""
+        return [layer.coef.T for layer in self._mode_space("map_coefs_")]
+
+    @property
+    def map_intercepts_(self) -> list[np.ndarray]:
+        """Biases that go with `map_coefs_`, shapes as `intercepts_`."""
+        return [layer.intercept for layer in self._mode_space("map_intercepts_")]
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Posterior means of the weights of a single layer, in the shape of scikit-learn's linear models."""
+        coef = self._single_layer("coef_").coef
+        return coef[0, :] if self._vector_target() else coef
+
+    @property
+    def intercept_(self) -> Any:
+        """Posterior means of the biases of a single layer, in the shape of scikit-learn's linear models."""
+        intercept = self._single_layer("intercept_").intercept
+        return float(intercept[0]) if self._vector_target() else intercept
+
+    def _single_layer(self, attribute: str) -> InputSpace:
+        """The only layer; with hidden layers the attribute does not exist."""
+        if len(self._fitted_state(attribute).network.layers) > 1:
+            raise AttributeError(
+                f"{attribute} exists without hidden layers only; coefs_ has the weights of each layer."
+            )
+        return self._posterior_space(attribute)[0]
+
+    @property
+    def levels_(self) -> np.ndarray:
+        """Levels of discrete weights, ascending, shape (n_levels,)."""
+        return np.array(self._level_posteriors("levels_")[-1].levels) / self._progress.state.gain
+
+    @property
+    def readout_gain_(self) -> np.ndarray:
+        """Factor between the levels and the last layer's discrete weights in `coefs_`, shape (n_outputs,)."""
+        return self._fitted_state("readout_gain_").gain * self._target_location_and_scale()[1]
+
+    @property
+    def coefs_probabilities_(self) -> list[np.ndarray]:
+        """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
+        xp = array_namespace(self._offset)
+        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in self._level_posteriors("coefs_probabilities_")]
+
+    @property
+    def activation_probabilities_(self) -> list[np.ndarray]:
+        """Posterior probabilities that a weight is not 0 under a spike-and-slab prior, shapes as `coefs_`."""
+        layers = self._fitted_state("activation_probabilities_").network.layers
+        if any(layer.rule is None or not layer.rule.prior.sparse for layer in layers):
+            raise AttributeError(
+                "activation_probabilities_ exists with a spike-and-slab prior only; set prior='bernoulli_gaussian'."
+            )
+        return [layer.activation_probability().T for layer in layers]
+
+    def _level_posteriors(self, attribute: str) -> list[LevelWeights]:
+        posteriors = [layer.posterior for layer in self._fitted_state(attribute).network.layers]
+        if not all(isinstance(q, LevelWeights) for q in posteriors):
+            raise AttributeError(
+                f"{attribute} exists for discrete weights only, before they are frozen; set weights to 'binary', "
+                "'ternary' or Levels(values)."
+            )
+        return posteriors

@@ -1,0 +1,87 @@
+"""What a network is trained on: labels as spikes of one output unit each, real targets in units of their spread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import compute_class_weight
+
+from sk_epsnn._arrays import Array, HoldsArrays, like, to_numpy
+
+
+class TargetScale(HoldsArrays):
+    """Location and scale of real targets, in the library of the inputs.
+
+    Parameters
+    ----------
+    location, scale : array of shape (n_outputs,)
+    single : bool
+        Whether targets are a vector rather than columns.
+    """
+
+    def __init__(self, location: Array, scale: Array, single: bool):
+        self.location, self.scale, self.single = location, scale, single
+
+    @classmethod
+    def of(cls, y: np.ndarray, sample_weight: np.ndarray, X: Any, *, standardise: bool, shift: bool) -> TargetScale:
+        """Scale of the targets of rows, or 1 without ``standardise``; without ``shift`` the location is 0."""
+        columns = y.reshape(len(y), -1)
+        location, scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
+        if standardise:
+            mean = np.average(columns, axis=0, weights=sample_weight)
+            spread = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=sample_weight))
+            # A constant target, or a first batch of one row, has no scale of its own.
+            fallback = np.where(mean != 0, np.abs(mean), 1.0)
+            scale = np.where(spread > 1e-12 * fallback, spread, fallback)
+            if shift:
+                location = mean
+        return cls(like(location, X), like(scale, X), y.ndim == 1)
+
+    @property
+    def n_outputs(self) -> int:
+        """Output units."""
+        return self.scale.shape[0]
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Targets in units of their scale, shape (n_samples, n_outputs)."""
+        columns = y.reshape(len(y), -1)
+        if columns.shape[1] != self.n_outputs:
+            raise ValueError(
+                f"y has {columns.shape[1]} outputs, but the model was fitted with {self.n_outputs}; "
+                "fit a new estimator for other targets."
+            )
+        return (columns - to_numpy(self.location)) / to_numpy(self.scale)
+
+    def shaped(self, columns: Array) -> Array:
+        """Columns as targets are given: a vector where these are one."""
+        return columns[:, 0] if self.single else columns
+
+
+def check_classes(classes: np.ndarray) -> None:
+    """Refuse fewer than two classes."""
+    if len(classes) < 2:
+        found = f"only one class: {classes.tolist()[0]!r}" if len(classes) else "none"
+        raise ValueError(f"A classifier needs samples of at least 2 classes, but the data has {found}.")
+
+
+def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Targets -1 and +1, one output unit per class, or a single one for two classes."""
+    index = np.searchsorted(classes, y)
+    if len(classes) == 2:
+        return np.where(index == 1, 1.0, -1.0)[:, None]
+    return np.where(index[:, None] == np.arange(len(classes)), 1.0, -1.0)
+
+
+def with_class_weight(class_weight: Any, sample_weight: np.ndarray, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Each row's weight times that of its class; "balanced" counts the rows by their weights."""
+    if class_weight is None:
+        return sample_weight
+    kept = sample_weight > 0
+    present = np.unique(y[kept]) if isinstance(class_weight, str) else classes
+    weights = compute_class_weight(class_weight, classes=present, y=y[kept], sample_weight=sample_weight[kept])
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError(f"class_weight must be finite and not negative for every class, got {class_weight!r}.")
+    result = np.zeros_like(sample_weight)
+    result[kept] = sample_weight[kept] * weights[np.searchsorted(present, y[kept])]
+    return result

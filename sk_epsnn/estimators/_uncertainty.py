@@ -1,0 +1,155 @@
+"""Predictive uncertainty: what it is made of, and that of class labels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
+from sklearn.utils import gen_batches
+
+from sk_epsnn._arrays import Array, array_namespace, like
+from sk_epsnn.activations import Output
+from sk_epsnn.network import Spread
+from sk_epsnn.numerics import gauss_hermite, xlogy
+
+#: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
+_NODES = 64
+#: Rows whose mutual information is computed at a time: few enough to stay in a processor's cache.
+_INFORMATION_ROWS = 1024
+#: The three nodes of the Gauss-Hermite rule are 0 and +- this.
+_OUTER_NODE = float(np.sqrt(3))
+#: Log-odds at which a class is as good as certain.
+_CERTAIN = 1e4
+
+
+class Uncertainty(NamedTuple):
+    """Predictive uncertainty and its two parts, ``total = aleatoric + epistemic``.
+
+    Attributes
+    ----------
+    total : ndarray
+        Uncertainty of the prediction.
+    aleatoric : ndarray
+        Part that would remain if the weights were known.
+    epistemic : ndarray
+        Part that comes from not knowing the weights.
+    """
+
+    total: Array
+    aleatoric: Array
+    epistemic: Array
+
+
+class PotentialMoments(NamedTuple):
+    """Predictive mean and variance of the output potentials.
+
+    Attributes
+    ----------
+    mean, variance : ndarray of shape (n_samples, n_outputs)
+    """
+
+    mean: Array
+    variance: Array
+
+
+def class_log_probability(output: Output, spread: Spread) -> Array:
+    """Log probabilities of the classes, given that exactly one output unit fires; shape (n_samples, n_classes)."""
+    return _one_fires(output.log_odds(spread.mean, _proper(spread.epistemic + spread.aleatoric)))
+
+
+def class_uncertainty(output: Output, spread: Spread) -> Uncertainty:
+    """Entropy of the class, in nats, and the part of it that is mutual information with the weights."""
+    total = _entropy(class_log_probability(output, spread))
+    epistemic = array_namespace(total).minimum(_mutual_information(output, spread), total)
+    return Uncertainty(total, total - epistemic, epistemic)
+
+
+def _mutual_information(output: Output, spread: Spread) -> Array:
+    """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials.
+
+    Log-odds are almost linear in the potential: between its mean and sqrt(3) standard deviations to either side they
+    are the quadratic through these three points, the nodes of a Gauss-Hermite rule.
+    """
+    xp = array_namespace(spread.mean)
+    far = _OUTER_NODE * xp.sqrt(spread.epistemic)
+    low, middle, high = (
+        # Beyond the bound a class is certain or impossible.
+        xp.clip(output.log_odds(spread.mean + shift, _proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
+        for shift in (-far, xp.zeros_like(far), far)
+    )
+    slope, curvature = (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
+    parts = [
+        _information(*(part[rows, :] for part in (middle, slope, curvature)))
+        for rows in gen_batches(middle.shape[0], _INFORMATION_ROWS)
+    ]
+    return xp.concat(parts)
+
+
+def _proper(variance: Array) -> Array:
+    """Variances that may be divided by."""
+    xp = array_namespace(variance)
+    return xp.clip(variance, min=float(xp.finfo(variance.dtype).smallest_normal))
+
+
+def _one_fires(log_odds: Array) -> Array:
+    """Log probabilities of the classes given that exactly one unit fires; a single unit stands for two classes."""
+    xp = array_namespace(log_odds)
+    if log_odds.shape[1] == 1:
+        both = xp.concat([log_odds, -log_odds], axis=1)
+        result = -xp.logaddexp(both, xp.zeros_like(both))
+    else:
+        below = log_odds - xp.max(log_odds, axis=1, keepdims=True)
+        result = below - xp.log(xp.sum(xp.exp(below), axis=1, keepdims=True))
+    # What rounds to a probability of 1 is certain here too.
+    return xp.where(result > -float(xp.finfo(result.dtype).eps), 0.0, result)
+
+
+def _information(middle: Array, slope: Array, curvature: Array) -> Array:
+    """Mutual information of the class with standard normal x, log-odds ``middle + slope x + curvature x^2``."""
+    xp, n_units = array_namespace(middle), middle.shape[1]
+    nodes, weights = _normal_rule(n_units)
+    nodes = xp.astype(like(nodes, middle), middle.dtype)
+    # Sums over the classes are faster along the first axis; a single unit stands for two classes.
+    middle, slope, curvature = (
+        xp.stack([part[:, k] for k in range(n_units)] if n_units > 1 else [xp.zeros_like(part[:, 0]), part[:, 0]])
+        for part in (middle, slope, curvature)
+    )
+    mean_probability, mean_entropy = 0.0, 0.0
+    for k, weight in enumerate(weights.tolist()):
+        node = nodes[k, :, None]
+        log_odds = middle + node * (slope + node * curvature)
+        log_odds -= xp.max(log_odds, axis=0)
+        share = xp.exp(log_odds)
+        total = xp.sum(share, axis=0)
+        # The entropy is log(total) - sum(share * log_odds) / total.
+        mean_entropy = mean_entropy + weight * (xp.log(total) - xp.sum(share * log_odds, axis=0) / total)
+        share *= weight / total
+        mean_probability = mean_probability + share
+    entropy = -xp.sum(xlogy(mean_probability, mean_probability), axis=0)
+    return xp.clip(entropy - mean_entropy, min=0.0)
+
+
+def _entropy(log_probability: Array) -> Array:
+    """Entropy in nats of each row of log probabilities."""
+    xp = array_namespace(log_probability)
+    probability = xp.exp(log_probability)
+    finite = xp.where(probability > 0, log_probability, 0.0)
+    return -xp.sum(probability * finite, axis=1)
+
+
+@lru_cache(maxsize=8)
+def _normal_rule(n_units: int) -> tuple[Array, Array]:
+    """Nodes (n_nodes, n_units) and weights of a rule for the standard normal, symmetric about 0 and of unit variance.
+
+    Gauss-Hermite for a single unit, otherwise scrambled Sobol points (drawn once from a fixed seed).
+    """
+    if n_units == 1:
+        nodes, weights = np.array(gauss_hermite(_NODES)).T
+        return nodes[:, None], weights
+    points = qmc.Sobol(n_units, scramble=True, rng=np.random.default_rng(0)).random(_NODES // 2)
+    half = ndtri(np.clip(points, 1e-9, 1 - 1e-9))
+    half /= np.sqrt((half * half).mean(0))
+    return np.vstack([half, -half]), np.full(_NODES, 1 / _NODES)

@@ -1,0 +1,320 @@
+"""Training, whatever the principle: rows, batches, passes, streams, and what is noted of them.
+
+A `Trainer` knows how a network learns from a batch. What is here knows a trainer's verbs, and no trainer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from sk_epsnn._arrays import Array, take
+
+#: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
+PREDICT_ROWS = 1024
+
+
+class Rows(NamedTuple):
+    """Inputs, encoded targets of shape (n_samples, n_out) and weights of shape (n_samples,) that belong together.
+
+    Only the inputs may be of another library than NumPy.
+    """
+
+    X: Array | sparse.csr_array
+    target: np.ndarray
+    sample_weight: np.ndarray
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return self.X.shape[0]
+
+    @property
+    def mass(self) -> float:
+        """Sum of the sample weights."""
+        return float(self.sample_weight.sum(dtype=np.float64))
+
+    def take(self, chosen: Any) -> Rows:
+        """Some of the rows, by a slice, indices or a mask."""
+        return Rows(*(take(part, chosen) for part in self))
+
+
+class Report(NamedTuple):
+    """What a trainer says of the batches it has absorbed.
+
+    Attributes
+    ----------
+    objective : float
+        What training raises, summed over the rows, in nats.
+    steps : list of float
+        Step length of each batch.
+    """
+
+    objective: float
+    steps: list[float]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a fit goes over the rows.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows of a batch, at most.
+    equal_batches : bool
+        Whether as few equal batches as it takes are made, rather than full ones and a rest.
+    n_passes : int
+        Passes over all rows, at most.
+    tol : float
+        Training stops when the objective per unit of weight changes by less than this, in nats.
+    shuffle : bool
+    n_shards : int
+        Parts of the rows that every pass works on apart.
+    n_jobs : int or None
+        How many of them at once.
+    """
+
+    batch_size: int
+    equal_batches: bool
+    n_passes: int
+    tol: float
+    shuffle: bool
+    n_shards: int = 1
+    n_jobs: int | None = None
+
+    def batches(self, n_samples: int) -> list[slice]:
+        """Rows of each batch, in their order."""
+        size = min(self.batch_size, n_samples)
+        if self.equal_batches:
+            n_batches = -(-n_samples // self.batch_size)
+            size = -(-n_samples // n_batches)
+        return list(gen_batches(n_samples, size))
+
+    def shuffled_batches(self, n_samples: int, rng: np.random.RandomState) -> list[Any]:
+        """What chooses the rows of each batch of one pass."""
+        batches = self.batches(n_samples)
+        if not self.shuffle or len(batches) == 1:
+            return batches
+        order = rng.permutation(n_samples)
+        return [order[rows] for rows in batches]
+
+    def first_rows(self, n_samples: int) -> slice:
+        """What a set-up may see: all rows if they have no order; a stream cannot look ahead of its first batch."""
+        return slice(None) if self.shuffle else self.batches(n_samples)[0]
+
+    def shards(self, rows: Rows, rng: np.random.RandomState) -> list[Rows]:
+        """The rows in parts that are worked on apart, in each pass the same."""
+        n_shards = min(self.n_shards, rows.n_samples)
+        if n_shards == 1:
+            return [rows]
+        order = rng.permutation(rows.n_samples) if self.shuffle else np.arange(rows.n_samples)
+        return [rows.take(part) for part in np.array_split(order, n_shards)]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is; replaced, never changed.
+
+    Attributes
+    ----------
+    state : object
+        The trainer's.
+    history : dict of lists of float
+        "energy": objective per unit of weight after each pass; "step": step length of each batch; and what a trainer
+        adds.
+    n_passes : int
+        Passes over the data, or calls of a stream.
+    converged : bool
+        Whether the last pass changed the objective by less than the tolerance.
+    """
+
+    state: Any
+    history: Mapping[str, list[float]] = field(default_factory=lambda: {"energy": [], "step": []})
+    n_passes: int = 0
+    converged: bool = False
+
+    def noted(self, **entries: Sequence[float]) -> Progress:
+        """The same with entries added to the history."""
+        added = {name: [*self.history.get(name, []), *values] for name, values in entries.items()}
+        return replace(self, history={**self.history, **added})
+
+    def after_pass(self, objective: float, tol: float) -> Progress:
+        """The same when a pass has ended with an objective per unit of weight."""
+        before = self.history["energy"][-1] if self.history["energy"] else -np.inf
+        noted = self.noted(energy=[objective])
+        return replace(noted, n_passes=self.n_passes + 1, converged=bool(abs(objective - before) < tol))
+
+
+class Trainer(ABC):
+    """How a network learns. Its state is immutable: every verb gives a new one."""
+
+    @abstractmethod
+    def start(self, network: Any, rows: Rows, rng: np.random.RandomState) -> Any:
+        """State before training, set up for a network from a sample of the rows."""
+
+    @abstractmethod
+    def absorb(
+        self, state: Any, batch: Rows, total_mass: float, rng: np.random.RandomState | None = None
+    ) -> tuple[Any, Report]:
+        """State that has learned from a batch.
+
+        ``total_mass`` is the sum of the sample weights of all rows; infinity in a stream, where every batch is new.
+        """
+
+    @abstractmethod
+    def predictor(self, state: Any, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Any]:
+        """Function from rows of so many to their output potentials: mean, epistemic and aleatoric variance.
+
+        What is the same for all rows, in the dtype of the inputs, is worked out once.
+        """
+
+    @abstractmethod
+    def known(self, state: Any, weights: str, rng: np.random.RandomState | None = None) -> Any:
+        """State whose weights are known: "mode", "mean" or "sample"."""
+
+    # What a trainer may do besides; by default there is nothing to do.
+
+    def prepare(
+        self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
+    ) -> Progress:
+        """Whatever a new fit finds out before it trains on all rows."""
+        return progress
+
+    def resume(self, state: Any, n_samples: int) -> Any:
+        """State from which a fit goes on that continues an earlier one."""
+        return state
+
+    def finish(self, state: Any, mass: float) -> Any:
+        """State at the end of a fit to rows of so much weight."""
+        return state
+
+    def absorb_apart(
+        self,
+        state: Any,
+        shards: Sequence[Rows],
+        batches: Sequence[Sequence[Any]],
+        total_mass: float,
+        n_jobs: int | None,
+    ) -> tuple[Any, Report]:
+        """State that has learned from every shard apart, given what chooses the rows of each batch."""
+        raise NotImplementedError(f"{type(self).__name__} cannot learn from parts of the rows apart; set n_shards=1.")
+
+    def faded(self, state: Any, factor: float) -> Any:
+        """State whose evidence so far counts only to the power of ``factor``, between 0 and 1."""
+        if factor == 1:
+            return state
+        raise NotImplementedError(f"{type(self).__name__} cannot forget; set forgetting=1.")
+
+
+class Watch(Protocol):
+    """Who is told of a fit."""
+
+    def run_pass(self, work: Callable[[], Progress]) -> bool:
+        """Have one pass done, keep where it led, and say whether it was the last."""
+
+
+def one_pass(
+    trainer: Trainer, progress: Progress, shards: Sequence[Rows], course: Course, rng: np.random.RandomState
+) -> tuple[Progress, float]:
+    """One pass over the rows in batches, not counted yet, and the objective per unit of weight."""
+    batches = [course.shuffled_batches(rows.n_samples, rng) for rows in shards]
+    total = sum(rows.mass for rows in shards)
+    if len(shards) == 1:
+        state, report = absorb_in_turn(trainer, progress.state, shards[0], batches[0], total, rng)
+    else:
+        state, report = trainer.absorb_apart(progress.state, shards, batches, total, course.n_jobs)
+    return replace(progress.noted(step=report.steps), state=state), report.objective / total
+
+
+def absorb_in_turn(
+    trainer: Trainer,
+    state: Any,
+    rows: Rows,
+    batches: Sequence[Any],
+    total_mass: float,
+    rng: np.random.RandomState | None = None,
+) -> tuple[Any, Report]:
+    """Absorb batches, given by what chooses their rows, one after another."""
+    objective, steps = 0.0, []
+    for chosen in batches:
+        state, report = trainer.absorb(state, rows.take(chosen), total_mass, rng)
+        objective += report.objective
+        steps.extend(report.steps)
+    return state, Report(objective, steps)
+
+
+def train(
+    trainer: Trainer,
+    start: Progress | Any,
+    rows: Rows,
+    course: Course,
+    rng: np.random.RandomState,
+    watch: Watch,
+    tell: Callable[[str], None],
+) -> Progress:
+    """Passes over shuffled batches until the objective settles, the watch stops them or there were enough.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    start : Progress or network
+        Where an earlier fit ended, or a network that knows nothing yet.
+    rows : Rows
+    course : Course
+    rng : RandomState
+    watch : Watch
+        Does the passes, so that others can be told of them.
+    tell : callable
+        Is given a line of text on what happens.
+
+    Returns
+    -------
+    Progress
+    """
+    if isinstance(start, Progress):
+        progress = replace(start, state=trainer.resume(start.state, rows.n_samples))
+    else:
+        progress = Progress(trainer.start(start, rows.take(course.first_rows(rows.n_samples)), rng))
+        progress = trainer.prepare(progress, rows, course, rng, tell)
+    shards = course.shards(rows, rng)
+
+    def work() -> Progress:
+        nonlocal progress
+        after, objective = one_pass(trainer, progress, shards, course, rng)
+        progress = after.after_pass(objective, course.tol)
+        tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats")
+        return progress
+
+    for _ in range(course.n_passes):
+        if watch.run_pass(work):
+            break
+    return replace(progress, state=trainer.finish(progress.state, rows.mass))
+
+
+def learn_from_stream(
+    trainer: Trainer,
+    start: Progress | Any,
+    rows: Rows,
+    forgetting: float,
+    tol: float,
+    rng: np.random.RandomState,
+    tell: Callable[[str], None],
+) -> Progress:
+    """One call of a stream: what is known so far becomes the prior of these rows.
+
+    Parameters are those of `train`; ``forgetting`` is the power to which what is known is taken before.
+    """
+    progress = start if isinstance(start, Progress) else Progress(trainer.start(start, rows, rng))
+    state = trainer.faded(progress.state, forgetting)
+    state, report = trainer.absorb(state, rows, np.inf, rng)
+    objective = report.objective / rows.mass
+    progress = replace(progress.noted(step=report.steps), state=state).after_pass(objective, tol)
+    tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats")
+    return progress
