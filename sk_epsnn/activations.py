@@ -24,7 +24,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, HoldsArrays, array_namespace
+from sk_epsnn._arrays import (
+    Array,
+    HoldsArrays,
+    absolute,
+    astype,
+    clip,
+    copysign,
+    exp,
+    expm1,
+    is_any,
+    largest,
+    largest_finite,
+    log,
+    log1p,
+    minimum,
+    ones_like,
+    smallest_normal,
+    sqrt,
+    zeros_like,
+)
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -73,7 +92,7 @@ class HiddenActivation:
         ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
         """
         p, first, second = moments
-        odds = array_namespace(log_ratio).expm1(log_ratio)
+        odds = expm1(log_ratio)
         lam = odds / (1 + p * odds)
         g = lam * first
         return Derivatives(g, g * g - lam * second, -lam * second)
@@ -87,7 +106,7 @@ class Heaviside(HiddenActivation):
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
-        sd = array_namespace(variance).sqrt(variance)
+        sd = sqrt(variance)
         z = mean / sd
         first = normal_pdf(z) / sd
         return SpikeMoments(ndtr(z), first, -z * first / sd)
@@ -128,7 +147,7 @@ class Output(HoldsArrays):
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
-        ones = array_namespace(mean).ones_like(mean)
+        ones = ones_like(mean)
         return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
 
 
@@ -148,15 +167,14 @@ class GaussianOutput(Output):
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
-        xp = array_namespace(mean)
-        noise = xp.astype(self.noise_variance, mean.dtype)
+        noise = astype(self.noise_variance, mean.dtype)
         total = noise + power * variance
         residual = target - mean
         g = residual / total
         gamma = 1 / total
         ratio = variance / noise
-        spread = ratio if power == 0 else xp.log1p(power * ratio) / power
-        log_z = -0.5 * (residual * g + spread + xp.log(2 * np.pi * noise))
+        spread = ratio if power == 0 else log1p(power * ratio) / power
+        log_z = -0.5 * (residual * g + spread + log(2 * np.pi * noise))
         return log_z, Derivatives(g, gamma, gamma - power * g * g)
 
 
@@ -178,39 +196,36 @@ class SigmoidOutput(Output):
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """See `Output.log_partition`; skips the derivatives."""
-        xp = array_namespace(mean)
         margin = target * mean
         if power == 1:
             return log_expected_sigmoid_value(margin, variance)
         if power == 0:
             return -expected_softplus(-margin, variance)
-        sd = xp.sqrt(variance)
-        total = xp.zeros_like(margin)
+        sd = sqrt(variance)
+        total = zeros_like(margin)
         reference = _reference_loss(margin, sd, power)
         for x, w in _nodes(sd):
-            total += w * xp.exp(power * (reference - _softplus(-(margin + x * sd))))
-        return xp.log(total) / power - reference
+            total += w * exp(power * (reference - _softplus(-(margin + x * sd))))
+        return log(total) / power - reference
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """See `Output.log_odds`; from the smaller of the two probabilities, which loses no digits."""
-        xp = array_namespace(mean)
-        if not xp.any(variance > float(xp.finfo(variance.dtype).smallest_normal)):
+        if not is_any(variance > smallest_normal(variance)):
             return mean
-        log_rare = log_expected_sigmoid_value(-xp.abs(mean), variance)
-        return xp.copysign(xp.log1p(-xp.exp(log_rare)) - log_rare, mean)
+        log_rare = log_expected_sigmoid_value(-absolute(mean), variance)
+        return copysign(log1p(-exp(log_rare)) - log_rare, mean)
 
     @staticmethod
     def _quadrature(margin: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         # With r = sigma(-T u) under the tilted density: g = T E r, gamma = E r(1-r) - alpha Var r,
         # kappa = E r(1-r) - alpha E r^2 (integration by parts of N(u; M, S) sigma(T u)^alpha).
-        xp = array_namespace(margin)
-        sd = xp.sqrt(variance)
+        sd = sqrt(variance)
         reference = _reference_loss(margin, sd, power)
-        total, r1, r2 = xp.zeros_like(margin), xp.zeros_like(margin), xp.zeros_like(margin)
+        total, r1, r2 = zeros_like(margin), zeros_like(margin), zeros_like(margin)
         for x, w in _nodes(sd):
             loss = _softplus(-(margin + x * sd))
-            weight = w * xp.exp(power * (reference - loss))
-            miss = -xp.expm1(-loss)
+            weight = w * exp(power * (reference - loss))
+            miss = -expm1(-loss)
             total += weight
             weight *= miss
             r1 += weight
@@ -219,9 +234,9 @@ class SigmoidOutput(Output):
         r2 /= total
         # The loss is convex with curvatures of at most 1/4, hence gamma <= 1 / (4 + alpha S) (Cramer and Rao); a rule
         # too coarse for a very wide Gaussian would break this and claim more precision than there is.
-        gamma = xp.clip(r1 - r2 - power * (r2 - r1 * r1), 0.0, 1 / (4 + power * variance))
+        gamma = clip(r1 - r2 - power * (r2 - r1 * r1), 0.0, 1 / (4 + power * variance))
         derivatives = Derivatives(target * r1, gamma, gamma - power * r1 * r1)
-        return xp.log(total) / power - reference, derivatives
+        return log(total) / power - reference, derivatives
 
 
 class HeavisideOutput(Output):
@@ -244,7 +259,7 @@ class HeavisideOutput(Output):
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""
         total = variance + float(self.noise_variance)
-        sd = array_namespace(total).sqrt(total)
+        sd = sqrt(total)
         z = target * mean / sd
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
@@ -252,8 +267,7 @@ class HeavisideOutput(Output):
 
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
-    xp = array_namespace(x)
-    return xp.clip(x, min=0) + xp.log1p(xp.exp(-xp.abs(x)))
+    return clip(x, min=0) + log1p(exp(-absolute(x)))
 
 
 def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
@@ -261,17 +275,16 @@ def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
 
     That at the mean does, unless the loss is so large that nodes on the other side of the boundary take over.
     """
-    xp = array_namespace(margin)
     reference = _softplus(-margin)
-    if power * _largest(reference) < 0.8 * math.log(float(xp.finfo(margin.dtype).max)):
+    if power * _largest(reference) < 0.8 * math.log(largest_finite(margin)):
         return reference
     costs = [_softplus(-(margin + x * sd)) - math.log(w) / power for x, w in _nodes(sd)]
-    return reduce(xp.minimum, costs)
+    return reduce(minimum, costs)
 
 
 def _largest(values: Array) -> float:
     """Largest entry of a non-negative array, 0 if it has none."""
-    return float(array_namespace(values).max(values)) if values.shape[0] else 0.0
+    return float(largest(values)) if values.shape[0] else 0.0
 
 
 def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:

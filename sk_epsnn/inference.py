@@ -19,7 +19,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_epsnn import mixing
-from sk_epsnn._arrays import Array, array_namespace, device
+from sk_epsnn._arrays import (
+    Array,
+    absolute,
+    astype,
+    clip,
+    epsilon,
+    is_any,
+    largest,
+    maximum,
+    new_zeros,
+    solve,
+    sqrt,
+    total_of,
+)
 from sk_epsnn.mixing import Inputs
 from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward
 from sk_epsnn.numerics import conjugate_gradient
@@ -48,8 +61,7 @@ class Batch:
     @property
     def mass(self) -> float:
         """Sum of the sample weights."""
-        xp = array_namespace(self.sample_weight)
-        return float(xp.sum(self.sample_weight, dtype=xp.float64))
+        return total_of(self.sample_weight)
 
 
 @dataclass
@@ -116,9 +128,9 @@ def average_ep(
     counts = UpdateCounts()
     start = [layer.posterior for layer in network.layers]
     posteriors = start
-    n_samples, dtype, xp = batch.target.shape[0], batch.target.dtype, array_namespace(batch.target)
+    n_samples = batch.target.shape[0]
     widths = [layer.prior.mean.shape[0] for layer in network.layers[:-1]]
-    ratios = [xp.zeros((n_samples, width), dtype=dtype, device=device(batch.target)) for width in widths]
+    ratios = [new_zeros(batch.target, (n_samples, width)) for width in widths]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for _ in range(n_sweeps):
             old = posteriors
@@ -174,8 +186,7 @@ def _average_sweep(
         )
         if not q.variance_follows_mean:
             # The sum of the messages, as the Gaussian closest in KL whose site keeps within its bounds.
-            xp = array_namespace(precision)
-            total = xp.clip(cavity.precision + precision, min=VARIANCE_FLOOR)
+            total = clip(cavity.precision + precision, min=VARIANCE_FLOOR)
             mean = (cavity.shift + shift) / total
             precision, shift = bound_site(mean, 1 / total, cavity.precision, cavity.shift, counts)
         updated.append(
@@ -302,9 +313,7 @@ class _Ascent:
             moved = [q.moved(length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
             if any(q.variance_follows_mean for q in moved):
                 return self._trial(moved)
-            means = [
-                array_namespace(q.mean).astype(q.mean, w.mean.dtype) for w, q in zip(here.weights, moved, strict=True)
-            ]
+            means = [astype(q.mean, w.mean.dtype) for w, q in zip(here.weights, moved, strict=True)]
             weights = [w._replace(mean=mean) for w, mean in zip(here.weights, means, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
@@ -347,7 +356,7 @@ class _Ascent:
         here = parts(self.here)
         # Energies this close cannot be told apart: every part is rounded, and so is the evidence of every row.
         size = sum(abs(part) for part in here) + self.batch.mass
-        start = sum(here) - float(array_namespace(self.batch.target).finfo(self.batch.target.dtype).eps) * size
+        start = sum(here) - epsilon(self.batch.target) * size
         while step >= SHORTEST_STEP:
             state = trial(step)
             if sum(parts(state)) >= start:  # False for NaN
@@ -365,7 +374,7 @@ def _own_sites(up: Upward, excess: list[Array]) -> float:
     to second order, S the variance that comes from the weights. With the KL to the cavity, the stationary point is
     EP's ``P = P_c + sum gamma p^2``.
     """
-    return sum(0.5 * _total(extra * here.from_weights) for here, extra in zip(up.potentials, excess, strict=True))
+    return sum(0.5 * total_of(extra * here.from_weights) for here, extra in zip(up.potentials, excess, strict=True))
 
 
 @dataclass
@@ -379,8 +388,7 @@ class _Solution:
 
 def _curvature(message: Derivatives, hidden: bool) -> Array:
     """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
-    xp = array_namespace(message.gamma)
-    return xp.maximum(message.gamma, message.g * message.g) if hidden else xp.clip(message.gamma, min=0.0)
+    return maximum(message.gamma, message.g * message.g) if hidden else clip(message.gamma, min=0.0)
 
 
 def _newton_direction(
@@ -397,27 +405,27 @@ def _newton_direction(
     ``C`` and ``cost`` are `Weights.mean_curvature` and `Weights.mean_cost`: for Gaussian weights ``P_c`` and
     ``P_c (m - m_c)``. Messages and curvatures ``c`` come multiplied by the sample weights.
     """
-    dtype, xp = inputs.mean.dtype, array_namespace(inputs.mean)
+    dtype = inputs.mean.dtype
     noise = mixing.spike_noise(message, inputs)
     joint = isinstance(posterior, JointWeights)
     if joint:
-        gamma = xp.clip(message.gamma, min=0.0)
+        gamma = clip(message.gamma, min=0.0)
         site = mixing.joint_site_precision(gamma, inputs, noise)
     else:
         site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
-    gradient = mixing.mean_gradient(message, inputs, xp.astype(posterior.mean, dtype), noise)
-    gradient = gradient - xp.astype(posterior.mean_cost(cavity, site, temperature), dtype)
+    gradient = mixing.mean_gradient(message, inputs, astype(posterior.mean, dtype), noise)
+    gradient = gradient - astype(posterior.mean_cost(cavity, site, temperature), dtype)
     diagonal = posterior.mean_curvature(cavity)
     if joint:
         # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
         extra = curvature - gamma
         hessian = diagonal + site
-        if xp.any(extra != 0):
+        if is_any(extra != 0):
             hessian = hessian + mixing.joint_site_precision(extra, inputs, 0.0)
-        delta = xp.linalg.solve(hessian, xp.astype(gradient[:, :, None], xp.float64))
-        delta = xp.astype(delta[:, :, 0], dtype)
+        delta = solve(hessian, astype(gradient[:, :, None], "float64"))
+        delta = astype(delta[:, :, 0], dtype)
         return _Solution(delta, inputs.mean @ delta.T, site)
-    diagonal = xp.astype(diagonal, dtype) + noise
+    diagonal = astype(diagonal, dtype) + noise
 
     def operator(direction: Array) -> tuple[Array, Array]:
         image = inputs.mean @ direction.T
@@ -447,13 +455,7 @@ def _spread_kl(network: Network, posteriors: list[Weights], cavities: list[Weigh
 def _data_energy(network: Network, batch: Batch, last: Potentials) -> float:
     """Summed log evidence of the batch, accumulated in float64."""
     log_z = network.log_partition(last, batch.target)
-    return _total(batch.sample_weight * log_z)
-
-
-def _total(values: Array) -> float:
-    """Sum in float64."""
-    xp = array_namespace(values)
-    return float(xp.sum(values, dtype=xp.float64))
+    return total_of(batch.sample_weight * log_z)
 
 
 def _largest_move(old: list[Weights], new: list[Weights]) -> float:
@@ -462,9 +464,8 @@ def _largest_move(old: list[Weights], new: list[Weights]) -> float:
 
 
 def _move(mean: Array, new: Weights) -> float:
-    xp = array_namespace(mean)
-    size = xp.sqrt(new.moments(1.0, xp.float64).variance)
-    return float(xp.max(xp.abs(new.mean - mean) / size))
+    size = sqrt(new.moments(1.0, "float64").variance)
+    return float(largest(absolute(new.mean - mean) / size))
 
 
 __all__ = ["Batch", "BatchResult", "average_ep", "divergence", "energy", "log_evidence", "newton"]

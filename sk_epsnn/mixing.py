@@ -17,7 +17,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    clip,
+    concat,
+    empty_like,
+    epsilon,
+    full_like,
+    is_all,
+    ones_like,
+    product_over,
+    stack,
+    sum_over,
+    vecdot,
+)
 from sk_epsnn.numerics import plus_diagonal
 from sk_epsnn.sites import Derivatives
 from sk_epsnn.weights import WeightMoments
@@ -40,7 +54,7 @@ class Inputs:
     def square(self) -> Array:
         """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
         square = self.mean * self.mean
-        same = self.variance is None and bool(array_namespace(square).all(square == self.mean))
+        same = self.variance is None and is_all(square == self.mean)
         return self.mean if same else square
 
 
@@ -52,8 +66,7 @@ def observed(values: Array) -> Inputs:
 def spikes(probability: Array, constant: bool) -> Inputs:
     """Independent spikes of the given probability, with a constant input appended when ``constant``."""
     if constant:
-        xp = array_namespace(probability)
-        probability = xp.concat([probability, xp.ones_like(probability[:, :1])], axis=1)
+        probability = concat([probability, ones_like(probability[:, :1])], axis=1)
     return Inputs(probability, probability - probability * probability)
 
 
@@ -90,10 +103,9 @@ def tie_offset(inputs: Inputs, lattice: Lattice) -> Array:
     and the value below it. Where 0 is a value for even numbers of spikes only, their probability
     ``(1 + prod_j (1 - 2 p_nj)) / 2`` takes part.
     """
-    xp = array_namespace(inputs.mean)
     if not lattice.alternates:
-        return xp.full_like(inputs.mean[:, :1], 0.5 * lattice.spacing)
-    even = 0.5 + 0.5 * xp.prod(1 - 2 * inputs.mean, axis=1, keepdims=True)
+        return full_like(inputs.mean[:, :1], 0.5 * lattice.spacing)
+    even = 0.5 + 0.5 * product_over(1 - 2 * inputs.mean, axis=1, keepdims=True)
     return 0.5 * lattice.spacing * even
 
 
@@ -109,9 +121,9 @@ def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
     """
     if weights.covariance is None:
         return inputs.square @ weights.variance.T
-    p, xp = inputs.mean, array_namespace(inputs.mean)
+    p = inputs.mean
     units = range(weights.covariance.shape[0])
-    return xp.stack([xp.vecdot(p @ weights.covariance[i, :, :], p) for i in units], axis=1)
+    return stack([vecdot(p @ weights.covariance[i, :, :], p) for i in units], axis=1)
 
 
 def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | float:
@@ -144,7 +156,7 @@ def spike_noise(down: Derivatives, inputs: Inputs) -> Array | float:
     """``k_ij = sum_n kappa_ni p_nj (1 - p_nj)``: what uncertain spikes cost a large weight; 0 for observed inputs."""
     if inputs.variance is None:
         return 0.0
-    return array_namespace(down.kappa).clip(down.kappa, min=0.0).T @ inputs.variance
+    return clip(down.kappa, min=0.0).T @ inputs.variance
 
 
 def mean_gradient(down: Derivatives, inputs: Inputs, mean: Array, noise: Array | float) -> Array:
@@ -159,10 +171,10 @@ def site_precision(down: Derivatives, inputs: Inputs, noise: Array | float) -> A
 
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
     """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in)."""
-    p, xp = inputs.mean, array_namespace(inputs.mean)
-    precision = xp.stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])])
-    precision = xp.astype(precision, xp.float64)
-    return precision if isinstance(noise, float) else plus_diagonal(precision, xp.astype(noise, xp.float64))
+    p = inputs.mean
+    precision = stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])])
+    precision = astype(precision, "float64")
+    return precision if isinstance(noise, float) else plus_diagonal(precision, astype(noise, "float64"))
 
 
 def average_messages(
@@ -191,13 +203,12 @@ def average_messages(
 
 def _messages_of_few(weighted: Derivatives, gamma: Array, inputs: Inputs, variance: Array) -> tuple[Array, Array]:
     """``sum_n g p / (1 - gamma s p^2)`` and ``sum_n gamma p^2 / (1 - gamma s p^2)``, one input at a time."""
-    xp = array_namespace(variance)
-    gain, precision = xp.empty_like(variance), xp.empty_like(variance)
-    eps = float(xp.finfo(variance.dtype).eps)
+    gain, precision = empty_like(variance), empty_like(variance)
+    eps = epsilon(variance)
     for j in range(variance.shape[1]):
         p, square = inputs.mean[:, j], inputs.square[:, j, None]
         # What the others leave of the width of a message; the weight's own share is never all of it.
-        rest = xp.clip(1 - gamma * square * variance[:, j], min=eps)
+        rest = clip(1 - gamma * square * variance[:, j], min=eps)
         gain[:, j] = p @ (weighted.g / rest)
-        precision[:, j] = xp.sum(weighted.gamma * square / rest, axis=0)
+        precision[:, j] = sum_over(weighted.gamma * square / rest, axis=0)
     return gain, precision

@@ -18,7 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_epsnn import mixing
-from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
+from sk_epsnn._arrays import (
+    Array,
+    clip,
+    epsilon,
+    full_like,
+    is_all,
+    is_any,
+    like,
+    minimum,
+    sum_over,
+    to_numpy,
+    zeros_like,
+)
 from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
 from sk_epsnn.mixing import Inputs, Lattice
 from sk_epsnn.numerics import expit, logit
@@ -211,7 +223,7 @@ class Network:
         """The same network with every weight known: one array per layer, or the most probable ones."""
         layers = []
         for layer, known in zip(self.layers, weights or [layer.posterior.mode() for layer in self.layers], strict=True):
-            certain = array_namespace(known).full_like(known, math.inf)
+            certain = full_like(known, math.inf)
             layers.append(replace(layer, posterior=IndependentWeights(certain, known), rule=None))
         return replace(self, layers=layers, variance_floor=FROZEN_VARIANCE_FLOOR)
 
@@ -224,7 +236,7 @@ class Network:
     def is_frozen(self) -> bool:
         """Whether the weights are known, see `frozen`."""
         precision = self.layers[0].posterior.precision
-        return bool(array_namespace(precision).all(precision == math.inf))
+        return is_all(precision == math.inf)
 
     def moments(self, dtype: Any) -> list[WeightMoments]:
         """Weight moments of every layer."""
@@ -236,9 +248,8 @@ class Network:
         variance = from_weights
         if inputs.variance is not None:
             variance = variance + mixing.spike_part_of_variance(inputs, weights)
-        xp = array_namespace(variance)
-        if xp.any(variance < self.variance_floor):
-            variance = xp.clip(variance, min=self.variance_floor)
+        if is_any(variance < self.variance_floor):
+            variance = clip(variance, min=self.variance_floor)
         if mean is None:
             mean = mixing.potential_mean(inputs, weights.mean)
             lattice = self.layers[index].lattice
@@ -275,9 +286,8 @@ class Network:
             up.spikes.append(moments)
             probability = moments.probability
             if log_ratios is not None:
-                xp = array_namespace(probability)
-                edge = float(xp.finfo(probability.dtype).eps)
-                probability = expit(logit(xp.clip(probability, edge, 1 - edge)) + log_ratios[index])
+                edge = epsilon(probability)
+                probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
             up.inputs.append(mixing.spikes(probability, self.constant))
         raise AssertionError("a network has at least one layer")
 
@@ -301,12 +311,12 @@ class Network:
             ratio = bound_log_ratio(ratio, counts)
             log_ratios.insert(0, ratio)
             down.insert(0, self.hidden[index].backward(moments, ratio))
-        return array_namespace(log_z).sum(log_z, axis=1), down, log_ratios
+        return sum_over(log_z, axis=1), down, log_ratios
 
     def log_partition(self, last: Potentials, target: Array) -> Array:
         """``log Z`` of each sample, summed over the output units, shape (n_samples,)."""
         log_z = self.output.log_partition(*last[:2], target, self.power)
-        return array_namespace(log_z).sum(log_z, axis=1)
+        return sum_over(log_z, axis=1)
 
     def predict(self, inputs: Inputs, weights: list[WeightMoments]) -> Potentials:
         """Predictive mean and variance of the output potentials: one forward pass (Section V-C)."""
@@ -320,12 +330,11 @@ class Network:
         """
         up = self.forward(inputs, weights)
         mean, variance, _ = up.potentials[-1]
-        xp = array_namespace(variance)
         if not up.spikes:
-            return Spread(mean, variance, xp.zeros_like(variance))
+            return Spread(mean, variance, zeros_like(variance))
         noise = up.spikes[-1].probability - self.hidden[-1].repeat_probability(up.spikes[-1])
         last = weights[-1]
         n_spikes = noise.shape[1]
         square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]
-        aleatoric = xp.minimum(noise @ square.T, variance)
+        aleatoric = minimum(noise @ square.T, variance)
         return Spread(mean, variance - aleatoric, aleatoric)

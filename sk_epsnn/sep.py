@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn._arrays import Array, astype, exp, log, sum_over, total_of, where
 from sk_epsnn.activations import GaussianOutput
 from sk_epsnn.inference import Batch, BatchResult, average_ep, divergence, log_evidence, newton
 from sk_epsnn.network import Evidence, Network
@@ -85,26 +85,25 @@ class NoiseEvidence:
         ``E[(y - u)^2] = (v r / D)^2 + v S / D`` with ``D = v + alpha S`` is the second moment of the noise under
         the tilted distribution; its fixed point is the maximum of the power-EP evidence in ``v``.
         """
-        xp = array_namespace(residual)
-        weight, residual, spread = (xp.astype(a, xp.float64) for a in (sample_weight[:, None], residual, spread))
-        mass = self.mass + float(xp.sum(weight))
+        weight, residual, spread = (astype(a, "float64") for a in (sample_weight[:, None], residual, spread))
+        mass = self.mass + total_of(weight)
 
         def squares(variance: Array) -> Array:
             total = variance + power * spread
             second_moment = (variance * residual / total) ** 2 + variance * spread / total
-            return self.squares + xp.sum(weight * second_moment, axis=0)
+            return self.squares + sum_over(weight * second_moment, axis=0)
 
         def estimate(squares: Array) -> Array:
             return (self.prior_squares + squares) / (self.prior_mass + mass)
 
         # The second moment lies between 0 and r^2 + S, which brackets the fixed point: bisect it in the logarithm.
-        low = xp.log(estimate(self.squares))
-        high = xp.log(estimate(self.squares + xp.sum(weight * (residual**2 + spread), axis=0)))
+        low = log(estimate(self.squares))
+        high = log(estimate(self.squares + sum_over(weight * (residual**2 + spread), axis=0)))
         for _ in range(40):
             middle = 0.5 * (low + high)
-            grows = xp.log(estimate(squares(xp.exp(middle)))) > middle
-            low, high = xp.where(grows, middle, low), xp.where(grows, high, middle)
-        return replace(self, mass=mass, squares=squares(xp.exp(low)))
+            grows = log(estimate(squares(exp(middle)))) > middle
+            low, high = where(grows, middle, low), where(grows, high, middle)
+        return replace(self, mass=mass, squares=squares(exp(low)))
 
 
 class Change(NamedTuple):
@@ -271,8 +270,7 @@ def judge(network: Network, held_out: Batch, prior: NoiseEvidence) -> tuple[Arra
     mean, spread, _ = network.predict(held_out.inputs, network.moments(held_out.target.dtype))
     variance = prior.absorb(held_out.target - mean, spread, held_out.sample_weight, 1.0).variance
     log_density = GaussianOutput(variance).log_partition(mean, spread, held_out.target, 1.0)
-    xp = array_namespace(log_density)
-    return variance, float(held_out.sample_weight @ xp.sum(log_density, axis=1)) / held_out.mass
+    return variance, float(held_out.sample_weight @ sum_over(log_density, axis=1)) / held_out.mass
 
 
 def _work(model: Model, batch: Batch, cavities: list[Weights], schedule: Schedule) -> BatchResult:

@@ -13,7 +13,34 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, HoldsArrays, array_namespace, device, like, to_numpy
+from sk_epsnn._arrays import (
+    Array,
+    HoldsArrays,
+    absolute,
+    astype,
+    cholesky,
+    clip,
+    concat,
+    copy_of,
+    diagonal,
+    eigenvalues,
+    entries,
+    exp,
+    inverse,
+    is_all,
+    like,
+    log,
+    log_determinant,
+    maximum,
+    new_array,
+    position_of_largest,
+    reshape,
+    solve,
+    sqrt,
+    stack,
+    to_numpy,
+    total_of,
+)
 from sk_epsnn.numerics import plus_diagonal
 
 #: No level is less probable than the most probable one by more than this, in nats: no weight is ever fixed.
@@ -35,7 +62,7 @@ class WeightMoments(NamedTuple):
 
     def with_mean(self, mean: Array) -> WeightMoments:
         """The same covariances about another mean."""
-        return self._replace(mean=array_namespace(mean).astype(mean, self.mean.dtype))
+        return self._replace(mean=astype(mean, self.mean.dtype))
 
 
 class Weights(HoldsArrays, ABC):
@@ -118,12 +145,11 @@ class Weights(HoldsArrays, ABC):
 
     def sample(self, temperature: float, rng: np.random.RandomState) -> Array:
         """Weights drawn with ``temperature`` times the covariance, shape (n_out, n_in)."""
-        xp = array_namespace(self.mean)
-        mean, variance, covariance = self.moments(temperature, xp.float64)
+        mean, variance, covariance = self.moments(temperature, "float64")
         noise = like(rng.standard_normal(tuple(mean.shape)), mean)
         if covariance is None:
-            return mean + xp.sqrt(variance) * noise
-        return mean + (xp.linalg.cholesky(covariance) @ noise[:, :, None])[:, :, 0]
+            return mean + sqrt(variance) * noise
+        return mean + (cholesky(covariance) @ noise[:, :, None])[:, :, 0]
 
 
 class GaussianWeights(Weights):
@@ -171,7 +197,7 @@ class GaussianWeights(Weights):
     def kl_mean_part(self, base: Self) -> float:
         """See `Weights.kl_mean_part`: ``(m - m0)^T P0 (m - m0) / 2``."""
         delta = self.mean - base.mean
-        return 0.5 * float(array_namespace(delta).sum(delta * base.times(delta)))
+        return 0.5 * total_of(delta * base.times(delta))
 
     def mean_cost(self, cavity: Self, site: Array, temperature: float) -> Array:
         """See `Weights.mean_cost`: ``P_c (m - m_c)``."""
@@ -209,7 +235,7 @@ class IndependentWeights(GaussianWeights):
     @property
     def is_proper(self) -> bool:
         """See `Weights.is_proper`."""
-        return bool(array_namespace(self.precision).all(self.precision > 0))
+        return is_all(self.precision > 0)
 
     def times(self, vectors: Array) -> Array:
         """Elementwise product."""
@@ -225,14 +251,12 @@ class IndependentWeights(GaussianWeights):
 
     def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """See `Weights.moments`."""
-        xp = array_namespace(self.mean)
-        return WeightMoments(xp.astype(self.mean, dtype), xp.astype(temperature / self.precision, dtype), None)
+        return WeightMoments(astype(self.mean, dtype), astype(temperature / self.precision, dtype), None)
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`."""
-        xp = array_namespace(self.precision)
         ratio = base.precision / self.precision
-        return 0.5 * float(xp.sum(ratio - xp.log(ratio) - 1))
+        return 0.5 * total_of(ratio - log(ratio) - 1)
 
 
 class JointWeights(GaussianWeights):
@@ -241,26 +265,24 @@ class JointWeights(GaussianWeights):
     @classmethod
     def from_natural(cls, precision: Array, shift: Array) -> Self:
         """See `GaussianWeights.from_natural`."""
-        return cls(precision, array_namespace(precision).linalg.solve(precision, shift[:, :, None])[:, :, 0])
+        return cls(precision, solve(precision, shift[:, :, None])[:, :, 0])
 
     @property
     def is_proper(self) -> bool:
         """See `Weights.is_proper`."""
-        xp = array_namespace(self.precision)
-        return bool(xp.all(xp.linalg.eigvalsh(self.precision) > 0))
+        return is_all(eigenvalues(self.precision) > 0)
 
     # The matrices of a posterior are asked for several times in every sweep; nothing changes them in place.
 
     @cached_property
     def covariance(self) -> Array:
         """Inverse of the precision, shape (n_out, n_in, n_in)."""
-        return array_namespace(self.precision).linalg.inv(self.precision)
+        return inverse(self.precision)
 
     @cached_property
     def _log_det(self) -> float:
         """Log-determinant of the precision, summed over the units."""
-        xp = array_namespace(self.precision)
-        return float(xp.sum(xp.linalg.slogdet(self.precision)[1]))
+        return total_of(log_determinant(self.precision))
 
     def __getstate__(self) -> dict[str, Array]:
         return {"precision": self.precision, "mean": self.mean}
@@ -271,7 +293,7 @@ class JointWeights(GaussianWeights):
 
     def marginals(self) -> tuple[Array, Array]:
         """See `GaussianWeights.marginals`."""
-        precision = 1 / array_namespace(self.covariance).linalg.diagonal(self.covariance)
+        precision = 1 / diagonal(self.covariance)
         return precision, precision * self.mean
 
     def times_factor(self, precision: Array, shift: Array) -> Self:
@@ -280,13 +302,12 @@ class JointWeights(GaussianWeights):
 
     def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """See `Weights.moments`."""
-        xp = array_namespace(self.mean)
-        covariance = xp.astype(temperature * self.covariance, dtype)
-        return WeightMoments(xp.astype(self.mean, dtype), xp.linalg.diagonal(covariance), covariance)
+        covariance = astype(temperature * self.covariance, dtype)
+        return WeightMoments(astype(self.mean, dtype), diagonal(covariance), covariance)
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`."""
-        trace = float(array_namespace(self.covariance).sum(base.precision * self.covariance))
+        trace = total_of(base.precision * self.covariance)
         n_out, n_in = self.mean.shape
         return 0.5 * (trace - base._log_det + self._log_det - n_out * n_in)
 
@@ -323,8 +344,8 @@ class LevelWeights(Weights):
         self.precision, self.shift = precision, shift
         if len(levels) == 2:
             # The square of a weight of two levels is linear in the weight: one natural parameter says it all.
-            n, xp = self.n_discrete, array_namespace(precision)
-            self.precision, self.shift = xp.asarray(precision, copy=True), xp.asarray(shift, copy=True)
+            n = self.n_discrete
+            self.precision, self.shift = copy_of(precision), copy_of(shift)
             self.shift[:, :n] -= 0.5 * sum(levels) * precision[:, :n]
             self.precision[:, :n] = 0.0
         self.log_normaliser, self.mean, self.variance, self.slope = self._statistics()
@@ -336,39 +357,37 @@ class LevelWeights(Weights):
 
     def _log_weights(self) -> list[Array]:
         """Unnormalised log-probabilities of each level, each of shape (n_out, n_discrete), within the bound."""
-        n, xp = self.n_discrete, array_namespace(self.precision)
+        n = self.n_discrete
         logs = [
             p + a * self.shift[:, :n] - (0.5 * a * a) * self.precision[:, :n]
             for a, p in zip(self.levels, self.log_probabilities, strict=True)
         ]
-        least = reduce(xp.maximum, logs) - LOG_ODDS_BOUND
-        return [xp.maximum(log, least) for log in logs]
+        least = reduce(maximum, logs) - LOG_ODDS_BOUND
+        return [maximum(part, least) for part in logs]
 
     def _statistics(self) -> tuple[Array, Array, Array, Array]:
         """Log-normaliser, mean, variance, and ``Cov(w, w**2) / Var(w)``."""
-        xp = array_namespace(self.precision)
         logs = self._log_weights()
-        top = reduce(xp.maximum, logs)
-        probabilities = [xp.exp(log - top) for log in logs]
+        top = reduce(maximum, logs)
+        probabilities = [exp(part - top) for part in logs]
         total = sum(probabilities)
         mean = sum(a * p for a, p in zip(self.levels, probabilities, strict=True)) / total
         deviations = [(a - mean, p / total) for a, p in zip(self.levels, probabilities, strict=True)]
         variance = sum(p * d * d for d, p in deviations)
         third = sum(p * d * d * d for d, p in deviations)
         # The log-odds are bounded, hence no variance is 0.
-        result = [top + xp.log(total), mean, variance, 2 * mean + third / variance]
+        result = [top + log(total), mean, variance, 2 * mean + third / variance]
         if self.constant:
             precision, shift = self.precision[:, -1:], self.shift[:, -1:]
             bias = shift / precision
-            parts = [0.5 * (shift * bias - xp.log(precision)), bias, 1 / precision, 2 * bias]
-            result = [xp.concat([a, b], axis=1) for a, b in zip(result, parts, strict=True)]
+            parts = [0.5 * (shift * bias - log(precision)), bias, 1 / precision, 2 * bias]
+            result = [concat([a, b], axis=1) for a, b in zip(result, parts, strict=True)]
         return result[0], result[1], result[2], result[3]
 
     def probabilities(self) -> Array:
         """Posterior probabilities of the levels, shape (n_out, n_discrete, n_levels)."""
-        xp = array_namespace(self.precision)
-        logs = xp.stack(self._log_weights(), axis=2)
-        return xp.exp(logs - self.log_normaliser[:, : self.n_discrete, None])
+        logs = stack(self._log_weights(), axis=2)
+        return exp(logs - self.log_normaliser[:, : self.n_discrete, None])
 
     def with_natural(self, precision: Array, shift: Array) -> Self:
         """See `Weights.with_natural`."""
@@ -377,18 +396,17 @@ class LevelWeights(Weights):
     @property
     def is_proper(self) -> bool:
         """See `Weights.is_proper`; any numbers will do but for a bias."""
-        return bool(array_namespace(self.precision).all(self.precision[:, self.n_discrete :] > 0))
+        return is_all(self.precision[:, self.n_discrete :] > 0)
 
     def moments(self, temperature: float, dtype: Any) -> WeightMoments:
         """See `Weights.moments`."""
-        xp = array_namespace(self.mean)
-        return WeightMoments(xp.astype(self.mean, dtype), xp.astype(temperature * self.variance, dtype), None)
+        return WeightMoments(astype(self.mean, dtype), astype(temperature * self.variance, dtype), None)
 
     def kl_mean_part(self, base: Self) -> float:
         """See `Weights.kl_mean_part`: here all of KL."""
         square = self.variance + self.mean * self.mean
         linear = (self.shift - base.shift) * self.mean - 0.5 * (self.precision - base.precision) * square
-        return float(array_namespace(linear).sum(linear - self.log_normaliser + base.log_normaliser))
+        return total_of(linear - self.log_normaliser + base.log_normaliser)
 
     def kl_spread_part(self, base: Self) -> float:
         """See `Weights.kl_spread_part`: nothing, the whole of KL moves with the mean."""
@@ -405,12 +423,11 @@ class LevelWeights(Weights):
 
     def moved(self, delta: Array) -> Self:
         """See `Weights.moved`; no step is longer than `LOG_ODDS_STEP`."""
-        xp = array_namespace(self.variance)
         change = delta / self.variance
         n, width = self.n_discrete, self.levels[-1] - self.levels[0]
         # Between more than two levels a sharp density needs more to move by half a level.
-        limit = LOG_ODDS_STEP / width + 0.5 * xp.abs(self.precision[:, :n]) * width / (len(self.levels) - 1)
-        change[:, :n] = xp.clip(change[:, :n], -limit, limit)
+        limit = LOG_ODDS_STEP / width + 0.5 * absolute(self.precision[:, :n]) * width / (len(self.levels) - 1)
+        change[:, :n] = clip(change[:, :n], -limit, limit)
         return self.with_natural(self.precision, self.shift + change)
 
     def with_site(self, cavity: Self, site: Array, temperature: float, step: float) -> Self:
@@ -424,16 +441,15 @@ class LevelWeights(Weights):
 
     def mode(self) -> Array:
         """See `Weights.mode`; the mean of a bias."""
-        xp = array_namespace(self.mean)
-        best = xp.argmax(xp.stack(self._log_weights()), axis=0)
-        levels = xp.asarray(self.levels, dtype=xp.float64, device=device(self.mean))
-        most = xp.reshape(xp.take(levels, xp.reshape(best, (-1,))), best.shape)
-        return xp.concat([most, self.mean[:, -1:]], axis=1) if self.constant else most
+        best = position_of_largest(stack(self._log_weights()), axis=0)
+        levels = new_array(self.mean, self.levels, "float64")
+        most = reshape(entries(levels, reshape(best, (-1,))), best.shape)
+        return concat([most, self.mean[:, -1:]], axis=1) if self.constant else most
 
     def sample(self, temperature: float, rng: np.random.RandomState) -> Array:
         """See `Weights.sample`; levels are drawn by their probabilities, whatever the temperature."""
-        xp, drawn = array_namespace(self.mean), super().sample(temperature, rng)
+        drawn = super().sample(temperature, rng)
         below = np.cumsum(to_numpy(self.probabilities()), axis=2)[:, :, :-1]
         index = (rng.random_sample((*below.shape[:2], 1)) > below).sum(axis=2)
         levels = like(np.array(self.levels)[index], self.mean)
-        return xp.concat([levels, drawn[:, -1:]], axis=1) if self.constant else levels
+        return concat([levels, drawn[:, -1:]], axis=1) if self.constant else levels
