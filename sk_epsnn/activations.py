@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import NamedTuple
 
 import numpy as np
 
@@ -44,6 +43,7 @@ from sk_epsnn._arrays import (
     sqrt,
     zeros_like,
 )
+from sk_epsnn.messages import Derivatives, SpikeMoments
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -56,18 +56,9 @@ from sk_epsnn.numerics import (
     normal_grid,
     normal_pdf,
 )
-from sk_epsnn.sites import Derivatives
 
 #: Wider Gaussians get the rule for this standard deviation, which keeps its cost bounded.
 MOST_SD = 100.0
-
-
-class SpikeMoments(NamedTuple):
-    """Spike probability ``E f(u)`` and its first two derivatives in the mean of ``u``."""
-
-    probability: Array
-    first: Array
-    second: Array
 
 
 class HiddenActivation:

@@ -33,11 +33,11 @@ from sk_epsnn._arrays import (
     sqrt,
     total_of,
 )
-from sk_epsnn.mixing import Inputs
-from sk_epsnn.network import VARIANCE_FLOOR, Network, Potentials, Upward
+from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
+from sk_epsnn.network import VARIANCE_FLOOR, Network, Upward
 from sk_epsnn.numerics import conjugate_gradient
-from sk_epsnn.sites import Derivatives, UpdateCounts, bound_precision, bound_site, damp
-from sk_epsnn.weights import JointWeights, WeightMoments, Weights
+from sk_epsnn.sites import UpdateCounts, bound_precision, bound_site, damp
+from sk_epsnn.weights import JointWeights, Weights
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
 SHORTEST_STEP = 1e-3
@@ -313,8 +313,7 @@ class _Ascent:
             moved = [q.moved(length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
             if any(q.variance_follows_mean for q in moved):
                 return self._trial(moved)
-            means = [astype(q.mean, w.mean.dtype) for w, q in zip(here.weights, moved, strict=True)]
-            weights = [w._replace(mean=mean) for w, mean in zip(here.weights, means, strict=True)]
+            weights = [w.with_mean(q.mean) for w, q in zip(here.weights, moved, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
             return self._trial(moved, weights, known)

@@ -11,63 +11,16 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_epsnn._arrays import (
-    Array,
-    astype,
-    clip,
-    concat,
-    empty_like,
-    epsilon,
-    full_like,
-    is_all,
-    ones_like,
-    product_over,
-    stack,
-    sum_over,
-    vecdot,
-)
+from sk_epsnn._arrays import Array, astype, clip, empty_like, epsilon, full_like, product_over, stack, sum_over, vecdot
+from sk_epsnn.messages import Derivatives, Inputs, WeightMoments
 from sk_epsnn.numerics import plus_diagonal
-from sk_epsnn.sites import Derivatives
-from sk_epsnn.weights import WeightMoments
 
 #: Up to this many inputs, messages leave a weight's own share out exactly; beyond, to first order in that share.
 FEW_INPUTS = 32
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
-
-    ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs.
-    """
-
-    mean: Array
-    variance: Array | None
-
-    @cached_property
-    def square(self) -> Array:
-        """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
-        square = self.mean * self.mean
-        same = self.variance is None and is_all(square == self.mean)
-        return self.mean if same else square
-
-
-def observed(values: Array) -> Inputs:
-    """Inputs that are known numbers."""
-    return Inputs(values, None)
-
-
-def spikes(probability: Array, constant: bool) -> Inputs:
-    """Independent spikes of the given probability, with a constant input appended when ``constant``."""
-    if constant:
-        probability = concat([probability, ones_like(probability[:, :1])], axis=1)
-    return Inputs(probability, probability - probability * probability)
 
 
 class Lattice(NamedTuple):

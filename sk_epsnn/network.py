@@ -31,12 +31,13 @@ from sk_epsnn._arrays import (
     to_numpy,
     zeros_like,
 )
-from sk_epsnn.activations import HiddenActivation, Output, SpikeMoments
-from sk_epsnn.mixing import Inputs, Lattice
+from sk_epsnn.activations import HiddenActivation, Output
+from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments, spikes
+from sk_epsnn.mixing import Lattice
 from sk_epsnn.numerics import expit, logit
 from sk_epsnn.priors import WeightPrior, refresh_site
-from sk_epsnn.sites import Derivatives, UpdateCounts, bound_log_ratio
-from sk_epsnn.weights import GaussianWeights, IndependentWeights, WeightMoments, Weights
+from sk_epsnn.sites import UpdateCounts, bound_log_ratio
+from sk_epsnn.weights import GaussianWeights, IndependentWeights, Weights
 
 #: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
 #: to unit size, so this is far below any variance that matters.
@@ -166,31 +167,12 @@ def _numpy(parts: tuple[Array, Array]) -> tuple[np.ndarray, np.ndarray]:
     return to_numpy(parts[0]), to_numpy(parts[1])
 
 
-class Potentials(NamedTuple):
-    """Message q1(u) = N(mean, variance), each of shape (n_samples, n_out).
-
-    ``from_weights`` is the part of the variance that comes from not knowing the weights.
-    """
-
-    mean: Array
-    variance: Array
-    from_weights: Array
-
-
 class Upward(NamedTuple):
     """What the forward pass leaves behind: one entry per layer (``spikes``: per hidden layer)."""
 
     inputs: list[Inputs]
     potentials: list[Potentials]
     spikes: list[SpikeMoments]
-
-
-class Spread(NamedTuple):
-    """Output potentials with the variance split into what more data could remove and what it could not."""
-
-    mean: Array
-    epistemic: Array
-    aleatoric: Array
 
 
 @dataclass
@@ -288,7 +270,7 @@ class Network:
             if log_ratios is not None:
                 edge = epsilon(probability)
                 probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
-            up.inputs.append(mixing.spikes(probability, self.constant))
+            up.inputs.append(spikes(probability, self.constant))
         raise AssertionError("a network has at least one layer")
 
     def backward(

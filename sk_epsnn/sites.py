@@ -18,23 +18,6 @@ _ROUNDING = 1e-12
 LOG_RATIO_BOUND = 10.0
 
 
-class Derivatives(NamedTuple):
-    """Message to a potential ``u ~ N(M, S)`` in derivative form, each of shape (n_samples, n_out).
-
-    ``g = dlogZ/dM``, ``gamma = -d2logZ/dM2``, ``kappa = -2 dlogZ/dS``. A Gaussian site of precision tau and shift
-    nu has ``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``.
-    """
-
-    g: Array
-    gamma: Array
-    kappa: Array
-
-    def times(self, sample_weight: Array) -> Derivatives:
-        """The message of a likelihood raised to the power ``sample_weight``, one per sample."""
-        w = sample_weight[:, None]
-        return Derivatives(w * self.g, w * self.gamma, w * self.kappa)
-
-
 @dataclass
 class UpdateCounts:
     """How often an update had to be rejected or bounded.

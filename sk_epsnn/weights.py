@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property, reduce
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -41,28 +41,13 @@ from sk_epsnn._arrays import (
     to_numpy,
     total_of,
 )
+from sk_epsnn.messages import WeightMoments
 from sk_epsnn.numerics import plus_diagonal
 
 #: No level is less probable than the most probable one by more than this, in nats: no weight is ever fixed.
 LOG_ODDS_BOUND = 30.0
 #: Longest Newton step of a discrete weight, in log-odds between the extreme levels.
 LOG_ODDS_STEP = 4.0
-
-
-class WeightMoments(NamedTuple):
-    """What the forward pass needs of ``q(W)``, in the dtype of the data.
-
-    ``mean`` and ``variance`` have shape (n_out, n_in); ``covariance`` has shape (n_out, n_in, n_in) when the weights
-    of a unit are correlated and is None when they are independent.
-    """
-
-    mean: Array
-    variance: Array
-    covariance: Array | None
-
-    def with_mean(self, mean: Array) -> WeightMoments:
-        """The same covariances about another mean."""
-        return self._replace(mean=astype(mean, self.mean.dtype))
 
 
 class Weights(HoldsArrays, ABC):

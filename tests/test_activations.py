@@ -5,14 +5,8 @@ import oracles
 import pytest
 from scipy.stats import norm
 
-from sk_epsnn.activations import (
-    HIDDEN_ACTIVATIONS,
-    SPIKING_OUTPUTS,
-    GaussianOutput,
-    HiddenActivation,
-    Output,
-    SpikeMoments,
-)
+from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput, HiddenActivation, Output
+from sk_epsnn.messages import SpikeMoments
 
 HIDDEN = pytest.mark.parametrize("name", sorted(HIDDEN_ACTIVATIONS))
 OUTPUTS = pytest.mark.parametrize("name", sorted(SPIKING_OUTPUTS))

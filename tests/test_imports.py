@@ -12,27 +12,29 @@ ROOT = Path(sk_epsnn.__file__).parent
 THIRD_PARTY = {"numpy", "scipy", "sklearn", "joblib"}
 #: What each module may import from the package; a module that is not listed fails until it has its place.
 BLOCKS = {"mixing", "activations", "priors"}
+LEAVES = {"_arrays", "numerics", "messages"}
 ALLOWED = {
     "_version": set(),
     "_sklearn": set(),
     "_rollback": set(),
     "_arrays": {"_sklearn"},
     "numerics": {"_arrays"},
+    "messages": {"_arrays"},
     "basis": {"_arrays", "numerics"},
-    "weights": {"_arrays", "numerics"},
-    "sites": {"_arrays", "numerics", "weights"},
-    "mixing": {"_arrays", "numerics", "weights", "sites"},
-    "activations": {"_arrays", "numerics", "weights", "sites"},
-    "priors": {"_arrays", "_sklearn", "numerics", "weights", "sites"},
-    "network": {"_arrays", "numerics", "weights", "sites", *BLOCKS},
-    "inference": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network"},
-    "sep": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network", "inference"},
+    "weights": LEAVES,
+    "sites": {*LEAVES, "weights"},
+    "mixing": {*LEAVES, "weights", "sites"},
+    "activations": {*LEAVES, "weights", "sites"},
+    "priors": {*LEAVES, "_sklearn", "weights", "sites"},
+    "network": {*LEAVES, "weights", "sites", *BLOCKS},
+    "inference": {*LEAVES, "weights", "sites", *BLOCKS, "network"},
+    "sep": {*LEAVES, "weights", "sites", *BLOCKS, "network", "inference"},
     "encoders": {"_sklearn", "_rollback"},
     "estimators": {
-        *("_arrays", "_sklearn", "_rollback", "_version", "numerics", "basis", "weights", "sites"),
+        *(*LEAVES, "_sklearn", "_rollback", "_version", "basis", "weights", "sites"),
         *("network", "inference", "sep", "estimators", *BLOCKS),
     },
-    "export": {"_arrays", "encoders", "estimators", "export", "network", "numerics", "weights"},
+    "export": {*LEAVES, "encoders", "estimators", "export", "network", "weights"},
     "plotting": {"_arrays", "encoders", "estimators", "plotting"},
     "__init__": {"_version", "encoders", "estimators", "export", "plotting", "priors"},
 }

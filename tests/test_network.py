@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from sk_epsnn import mixing
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
-from sk_epsnn.mixing import observed
+from sk_epsnn.messages import observed, spikes
 from sk_epsnn.network import FROZEN_VARIANCE_FLOOR, PRIOR_DAMPING, VARIANCE_FLOOR, Layer, Network, PriorRule
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianPrior, LaplacePrior
 from sk_epsnn.sites import LOG_RATIO_BOUND, UpdateCounts
@@ -411,7 +411,7 @@ def test_ties_of_a_frozen_network_fire():
     output = hidden @ last.T
     assert (potential == 0).any() and (output == 0).any()
     # Spikes that are known have no variance, like the weights.
-    inputs = mixing.spikes(x, False)
+    inputs = spikes(x, False)
     up = network.forward(inputs, network.moments(FLOAT))
     np.testing.assert_array_equal(up.spikes[0].probability, hidden)
     target = np.where(output >= 0, 1.0, -1.0)
@@ -425,7 +425,7 @@ def test_potentials_on_a_lattice():
     weights = network.moments(FLOAT)
     probability = np.random.default_rng(7).uniform(0.1, 0.9, (5, 6))
     probability[4] = [1, 0, 1, 0, 0, 0]
-    inputs = mixing.spikes(probability, False)
+    inputs = spikes(probability, False)
     found = network.potentials(1, inputs, weights[1])
     for n in range(5):
         patterns, mass = oracles.spike_patterns(probability[n])

@@ -49,11 +49,11 @@ from sk_epsnn.estimators._settings import (
     resolve,
 )
 from sk_epsnn.estimators._training import PREDICT_ROWS, Rows, absorb_apart
-from sk_epsnn.mixing import observed
-from sk_epsnn.network import Network, Spread
+from sk_epsnn.messages import Spread, WeightMoments, observed
+from sk_epsnn.network import Network
 from sk_epsnn.priors import PRIORS, GaussianPrior, WeightPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule
-from sk_epsnn.weights import LevelWeights, WeightMoments
+from sk_epsnn.weights import LevelWeights
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4

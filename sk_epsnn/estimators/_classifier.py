@@ -26,7 +26,7 @@ from sk_epsnn.estimators._settings import (
     AutoSettings,
     resolve,
 )
-from sk_epsnn.network import Spread
+from sk_epsnn.messages import Spread
 from sk_epsnn.numerics import gauss_hermite, xlogy
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.

@@ -15,7 +15,7 @@ from sk_epsnn._arrays import Array, array_namespace, like, take
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.inference import SHORTEST_STEP, Batch
-from sk_epsnn.mixing import observed
+from sk_epsnn.messages import observed
 from sk_epsnn.sep import Change, Model, Schedule, absorb
 
 #: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.

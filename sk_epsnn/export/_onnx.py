@@ -9,9 +9,9 @@ import numpy as np
 from sk_epsnn._arrays import to_numpy
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn.messages import WeightMoments
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.numerics import PROBIT_SLOPES, PROBIT_WEIGHTS
-from sk_epsnn.weights import WeightMoments
 
 #: Element types of ONNX.
 _FLOAT, _DOUBLE = 1, 11
