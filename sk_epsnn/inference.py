@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sk_epsnn import mixing
 from sk_epsnn._arrays import (
     Array,
     absolute,
@@ -33,10 +32,12 @@ from sk_epsnn._arrays import (
     sqrt,
     total_of,
 )
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.sites import UpdateCounts, bound_precision, bound_site, damp
+from sk_epsnn.ep.steps import kl_mean_part, kl_spread_part, mean_cost, mean_curvature, moved, recentred, with_site
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import VARIANCE_FLOOR, Network, Upward
 from sk_epsnn.numerics import conjugate_gradient
-from sk_epsnn.sites import UpdateCounts, bound_precision, bound_site, damp
 from sk_epsnn.weights import JointWeights, Weights
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
@@ -156,7 +157,7 @@ def _worth_taking(
 
     With own shares left out of the cavities the fixed point is not quite the maximum of this energy, hence a slack.
     """
-    back = [q.recentred(first) for q, first in zip(end, start, strict=True)]
+    back = [recentred(q, first) for q, first in zip(end, start, strict=True)]
     gain = energy(network, batch, end, cavities) - energy(network, batch, back, cavities)
     return bool(gain >= -ENERGY_SLACK * batch.mass)
 
@@ -310,13 +311,13 @@ class _Ascent:
         first = here.up.potentials[0]
 
         def trial(length: float) -> _Trial:
-            moved = [q.moved(length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
-            if any(q.variance_follows_mean for q in moved):
-                return self._trial(moved)
-            weights = [w.with_mean(q.mean) for w, q in zip(here.weights, moved, strict=True)]
+            ahead = [moved(q, length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
+            if any(q.variance_follows_mean for q in ahead):
+                return self._trial(ahead)
+            weights = [w.with_mean(q.mean) for w, q in zip(here.weights, ahead, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
-            return self._trial(moved, weights, known)
+            return self._trial(ahead, weights, known)
 
         length = self._search(trial, excess, step, whole=False)
         counts.shortened_steps += 0 < length < step
@@ -329,14 +330,14 @@ class _Ascent:
         first_mean = self.here.up.potentials[0].mean
 
         def trial(length: float) -> _Trial:
-            moved = [
-                q.with_site(cavity, site, layer.temperature, length)
+            ahead = [
+                with_site(q, cavity, site, layer.temperature, length)
                 for q, cavity, site, layer in zip(posteriors, self.cavities, sites, layers, strict=True)
             ]
-            if any(q.variance_follows_mean for q in moved):
-                return self._trial(moved)
-            weights = _moments(self.network, moved, first_mean.dtype)
-            return self._trial(moved, weights, self.network.potentials(0, self.batch.inputs, weights[0], first_mean))
+            if any(q.variance_follows_mean for q in ahead):
+                return self._trial(ahead)
+            weights = _moments(self.network, ahead, first_mean.dtype)
+            return self._trial(ahead, weights, self.network.potentials(0, self.batch.inputs, weights[0], first_mean))
 
         counts.rejected_precisions += self._search(trial, excess, step, whole=True) == 0
 
@@ -401,7 +402,7 @@ def _newton_direction(
 ) -> _Solution:
     """Solve ``(C + diag k + p^T diag(c) p) delta = g^T p - k m - cost`` for each unit.
 
-    ``C`` and ``cost`` are `Weights.mean_curvature` and `Weights.mean_cost`: for Gaussian weights ``P_c`` and
+    ``C`` and ``cost`` are `mean_curvature` and `mean_cost` (sk_epsnn/ep/steps.py): for Gaussian weights ``P_c`` and
     ``P_c (m - m_c)``. Messages and curvatures ``c`` come multiplied by the sample weights.
     """
     dtype = inputs.mean.dtype
@@ -413,8 +414,8 @@ def _newton_direction(
     else:
         site = bound_precision(mixing.site_precision(message, inputs, noise), counts)
     gradient = mixing.mean_gradient(message, inputs, astype(posterior.mean, dtype), noise)
-    gradient = gradient - astype(posterior.mean_cost(cavity, site, temperature), dtype)
-    diagonal = posterior.mean_curvature(cavity)
+    gradient = gradient - astype(mean_cost(posterior, cavity, site, temperature), dtype)
+    diagonal = mean_curvature(posterior, cavity)
     if joint:
         # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
         extra = curvature - gamma
@@ -440,13 +441,13 @@ def _moments(network: Network, posteriors: list[Weights], dtype: Any) -> list[We
 
 def _mean_kl(posteriors: list[Weights], cavities: list[Weights]) -> float:
     """The part of KL that changes when the means move."""
-    return sum(q.kl_mean_part(c) for q, c in zip(posteriors, cavities, strict=True))
+    return sum(kl_mean_part(q, c) for q, c in zip(posteriors, cavities, strict=True))
 
 
 def _spread_kl(network: Network, posteriors: list[Weights], cavities: list[Weights]) -> float:
     """The part of KL that depends on the covariances only, each layer's times its temperature."""
     return sum(
-        layer.temperature * q.kl_spread_part(c)
+        layer.temperature * kl_spread_part(q, c)
         for q, c, layer in zip(posteriors, cavities, network.layers, strict=True)
     )
 

@@ -10,34 +10,20 @@ References
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sk_epsnn import mixing
-from sk_epsnn._arrays import (
-    Array,
-    clip,
-    epsilon,
-    full_like,
-    is_all,
-    is_any,
-    like,
-    minimum,
-    sum_over,
-    to_numpy,
-    zeros_like,
-)
+from sk_epsnn._arrays import Array, clip, epsilon, is_any, like, minimum, sum_over, to_numpy, zeros_like
 from sk_epsnn.activations import HiddenActivation, Output
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments, spikes
-from sk_epsnn.mixing import Lattice
 from sk_epsnn.numerics import expit, logit
 from sk_epsnn.priors import WeightPrior, refresh_site
-from sk_epsnn.sites import UpdateCounts, bound_log_ratio
-from sk_epsnn.weights import GaussianWeights, IndependentWeights, Weights
+from sk_epsnn.weights import GaussianWeights, KnownWeights, Lattice, Weights
 
 #: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
 #: to unit size, so this is far below any variance that matters.
@@ -205,8 +191,7 @@ class Network:
         """The same network with every weight known: one array per layer, or the most probable ones."""
         layers = []
         for layer, known in zip(self.layers, weights or [layer.posterior.mode() for layer in self.layers], strict=True):
-            certain = full_like(known, math.inf)
-            layers.append(replace(layer, posterior=IndependentWeights(certain, known), rule=None))
+            layers.append(replace(layer, posterior=KnownWeights(known), rule=None))
         return replace(self, layers=layers, variance_floor=FROZEN_VARIANCE_FLOOR)
 
     def at_temperature(self, hidden: float) -> Network:
@@ -217,8 +202,7 @@ class Network:
     @property
     def is_frozen(self) -> bool:
         """Whether the weights are known, see `frozen`."""
-        precision = self.layers[0].posterior.precision
-        return is_all(precision == math.inf)
+        return self.layers[0].posterior.is_known
 
     def moments(self, dtype: Any) -> list[WeightMoments]:
         """Weight moments of every layer."""

@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator
 
 from sk_epsnn._arrays import Array
 from sk_epsnn._sklearn import DocumentationLinkMixin, Interval
-from sk_epsnn.sites import UpdateCounts, bound_site, damp
+from sk_epsnn.ep.sites import UpdateCounts, bound_site, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights
 
 #: A tilted density counts as proper when it is no wider than the prior divided by (about) this.
@@ -366,7 +366,7 @@ def refresh_site(
     Returns
     -------
     precision, shift : array
-        Natural parameters of the new sites, for ``w``; within `sk_epsnn.sites.SITE_BOX` if the old ones are.
+        Natural parameters of the new sites, for ``w``; within `sk_epsnn.ep.sites.SITE_BOX` if the old ones are.
     """
     unit = np.broadcast_to(np.asarray(unit, np.float64), cavity_precision.shape)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 from sk_epsnn._arrays import Array, astype, exp, log, sum_over, total_of, where
 from sk_epsnn.activations import GaussianOutput
+from sk_epsnn.ep.sites import UpdateCounts
+from sk_epsnn.ep.steps import recentred
 from sk_epsnn.inference import Batch, BatchResult, average_ep, divergence, log_evidence, newton
 from sk_epsnn.network import Evidence, Network
-from sk_epsnn.sites import UpdateCounts
 from sk_epsnn.weights import Weights
 
 
@@ -161,7 +162,7 @@ class Model:
     def recentred(self, other: Model) -> Model:
         """The covariances of this model with the means of another, where these are free of each other."""
         pairs = zip(self.network.layers, other.network.layers, strict=True)
-        layers = [replace(mine, posterior=mine.posterior.recentred(theirs.posterior)) for mine, theirs in pairs]
+        layers = [replace(mine, posterior=recentred(mine.posterior, theirs.posterior)) for mine, theirs in pairs]
         return replace(self, network=replace(self.network, layers=layers))
 
     def faded(self, factor: float) -> Model:

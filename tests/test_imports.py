@@ -11,7 +11,6 @@ import sk_epsnn
 ROOT = Path(sk_epsnn.__file__).parent
 THIRD_PARTY = {"numpy", "scipy", "sklearn", "joblib"}
 #: What each module may import from the package; a module that is not listed fails until it has its place.
-BLOCKS = {"mixing", "activations", "priors"}
 LEAVES = {"_arrays", "numerics", "messages"}
 ALLOWED = {
     "_version": set(),
@@ -21,18 +20,17 @@ ALLOWED = {
     "numerics": {"_arrays"},
     "messages": {"_arrays"},
     "basis": {"_arrays", "numerics"},
-    "weights": LEAVES,
-    "sites": {*LEAVES, "weights"},
-    "mixing": {*LEAVES, "weights", "sites"},
-    "activations": {*LEAVES, "weights", "sites"},
-    "priors": {*LEAVES, "_sklearn", "weights", "sites"},
-    "network": {*LEAVES, "weights", "sites", *BLOCKS},
-    "inference": {*LEAVES, "weights", "sites", *BLOCKS, "network"},
-    "sep": {*LEAVES, "weights", "sites", *BLOCKS, "network", "inference"},
+    "weights": {*LEAVES, "weights"},
+    "activations": LEAVES,
+    "ep": {*LEAVES, "weights", "ep"},
+    "priors": {*LEAVES, "_sklearn", "weights", "ep"},
+    "network": {*LEAVES, "weights", "activations", "priors", "ep"},
+    "inference": {*LEAVES, "weights", "ep", "network"},
+    "sep": {*LEAVES, "weights", "activations", "ep", "network", "inference"},
     "encoders": {"_sklearn", "_rollback"},
     "estimators": {
-        *(*LEAVES, "_sklearn", "_rollback", "_version", "basis", "weights", "sites"),
-        *("network", "inference", "sep", "estimators", *BLOCKS),
+        *(*LEAVES, "_sklearn", "_rollback", "_version", "basis", "weights", "activations", "priors", "ep"),
+        *("network", "inference", "sep", "estimators"),
     },
     "export": {*LEAVES, "encoders", "estimators", "export", "network", "weights"},
     "plotting": {"_arrays", "encoders", "estimators", "plotting"},

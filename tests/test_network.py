@@ -6,13 +6,13 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from sk_epsnn import mixing
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.sites import LOG_RATIO_BOUND, UpdateCounts
 from sk_epsnn.messages import observed, spikes
 from sk_epsnn.network import FROZEN_VARIANCE_FLOOR, PRIOR_DAMPING, VARIANCE_FLOOR, Layer, Network, PriorRule
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianPrior, LaplacePrior
-from sk_epsnn.sites import LOG_RATIO_BOUND, UpdateCounts
-from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights
+from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights, find_lattice
 
 HIDDEN = pytest.mark.parametrize("hidden", sorted(HIDDEN_ACTIVATIONS))
 FLOAT = np.dtype(float)
@@ -335,7 +335,7 @@ def with_levels(network, seed=6, levels=(-1.0, 1.0), constant=False):
         density = LevelWeights(
             rng.uniform(0.5, 2, shape), rng.standard_normal(shape), grid, law, constant and index > 0
         )
-        layers.append(Layer(density, density, 1.0, lattice=None if constant else mixing.find_lattice(grid)))
+        layers.append(Layer(density, density, 1.0, lattice=None if constant else find_lattice(grid)))
     return Network(layers, network.hidden, network.output, network.constant, network.power)
 
 
@@ -440,7 +440,7 @@ def test_potentials_on_a_lattice():
     assert network.potentials(1, inputs, weights[1], known).mean is known
     binary = observed(np.eye(4))
     np.testing.assert_allclose(network.potentials(0, binary, weights[0]).mean, weights[0].mean.T, rtol=1e-13)
-    network.layers[0].lattice = mixing.find_lattice(np.array([-1.0, 0.0, 1.0]))
+    network.layers[0].lattice = find_lattice(np.array([-1.0, 0.0, 1.0]))
     np.testing.assert_allclose(network.potentials(0, binary, weights[0]).mean, weights[0].mean.T + 0.5, rtol=1e-13)
 
 

@@ -10,6 +10,7 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV
 
+from sk_epsnn.ep.sites import SITE_BOX, UpdateCounts
 from sk_epsnn.priors import (
     PRIORS,
     BernoulliGaussianPrior,
@@ -19,7 +20,6 @@ from sk_epsnn.priors import (
     WeightPrior,
     refresh_site,
 )
-from sk_epsnn.sites import SITE_BOX, UpdateCounts
 from sk_epsnn.weights import IndependentWeights, JointWeights
 
 

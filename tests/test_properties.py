@@ -8,16 +8,16 @@ from hypothesis.extra import numpy as hnp
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
-from sk_epsnn.messages import WeightMoments, observed, spikes
-from sk_epsnn.mixing import (
+from sk_epsnn.ep.mixing import (
     average_messages,
     log_ratio_below,
     potential_mean,
     spike_part_of_variance,
     weight_part_of_variance,
 )
+from sk_epsnn.ep.sites import LOG_RATIO_BOUND, SITE_BOX, UpdateCounts, bound_log_ratio, bound_site
+from sk_epsnn.messages import WeightMoments, observed, spikes
 from sk_epsnn.priors import PRIORS, refresh_site
-from sk_epsnn.sites import LOG_RATIO_BOUND, SITE_BOX, UpdateCounts, bound_log_ratio, bound_site
 from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights
 
 #: A case that fits models costs as much as twenty others.

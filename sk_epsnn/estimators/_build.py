@@ -11,10 +11,9 @@ from scipy.stats import qmc
 from sk_epsnn._arrays import Array
 from sk_epsnn.activations import HiddenActivation, Output
 from sk_epsnn.basis import InputBasis
-from sk_epsnn.mixing import find_lattice
 from sk_epsnn.network import Layer, Network, PriorRule
 from sk_epsnn.priors import WeightPrior
-from sk_epsnn.weights import LevelWeights
+from sk_epsnn.weights import LevelWeights, find_lattice
 
 #: Spread of the random start, in prior standard deviations, where the prior itself is not anchored.
 START_STRENGTH = 0.3

@@ -7,8 +7,9 @@ import oracles
 import pytest
 from scipy.stats import binom, norm
 
-from sk_epsnn import mixing
+from sk_epsnn.ep import mixing
 from sk_epsnn.messages import Derivatives, WeightMoments, observed, spikes
+from sk_epsnn.weights import Lattice, find_lattice
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -97,39 +98,6 @@ def firing_probability(inputs, weights, lattice):
     return norm.cdf(mean / np.sqrt(variance))
 
 
-@pytest.mark.parametrize(
-    "levels, spacing, alternates",
-    [
-        ([-1, 1], 2, True),
-        ([-0.3, 0.3], 0.6, True),
-        ([-0.5, 0.5, 1.5], 1, True),
-        ([0.25, 0.75], 0.5, True),
-        ([-1, -1 / 3, 1 / 3, 1], 2 / 3, True),
-        ([0, 1], 1, False),
-        ([-1, 0, 1], 1, False),
-        ([-2, -1], 1, False),
-        (0.1 * np.linspace(-1, 1, 9), 0.025, False),
-    ],
-)
-def test_find_lattice(levels, spacing, alternates):
-    """Checked on all sums of up to four levels: neighbours are one spacing apart, 0 is in line with them or is not."""
-    lattice = mixing.find_lattice(np.array(levels, float))
-    assert lattice.spacing == pytest.approx(spacing, rel=1e-12)
-    assert lattice.alternates is alternates
-    for n_spikes in (1, 2, 3, 4):
-        sums = np.unique(np.round([sum(chosen) for chosen in product(levels, repeat=n_spikes)], 9))
-        np.testing.assert_allclose(np.diff(sums), spacing, rtol=1e-6)
-        away = sums[0] / spacing
-        in_line = abs(away - round(away)) < 1e-6
-        assert in_line == (n_spikes % 2 == 0 or not alternates)
-
-
-@pytest.mark.parametrize("levels", [[0, 1, np.sqrt(2)], [-1, 0, 1 + 1e-6], [0.3, 1.3], [-1, np.sqrt(2)]], ids=str)
-def test_no_lattice(levels):
-    """Uneven grids, and even ones of which neither one level nor two can sum up to a multiple of the spacing."""
-    assert mixing.find_lattice(np.array(levels, float)) is None
-
-
 @DTYPES
 @pytest.mark.parametrize("n_spikes", [1, 2, 5])
 def test_tie_offset_is_half_a_spacing_where_zero_is_a_value(dtype, n_spikes):
@@ -140,7 +108,7 @@ def test_tie_offset_is_half_a_spacing_where_zero_is_a_value(dtype, n_spikes):
         patterns, mass = oracles.spike_patterns(probability[k].astype(float))
         even = mass @ (patterns.sum(1) % 2 == 0)
         for alternates, share in ((True, even), (False, 1.0)):
-            offset = mixing.tie_offset(inputs, mixing.Lattice(0.6, alternates))
+            offset = mixing.tie_offset(inputs, Lattice(0.6, alternates))
             assert offset.shape == (4, 1)
             assert offset.dtype == dtype
             np.testing.assert_allclose(offset[k], 0.3 * share, rtol=1e-12 if dtype == np.float64 else 1e-5)
@@ -156,7 +124,7 @@ def test_ties_of_balanced_weights(n_active, exact):
     assert fires == pytest.approx(exact, abs=5e-4)
     inputs = spikes(np.ones((1, n_active)), False)
     weights = WeightMoments(np.zeros((1, n_active)), np.ones((1, n_active)), None)
-    lattice = mixing.find_lattice(np.array([-1.0, 1.0]))
+    lattice = find_lattice(np.array([-1.0, 1.0]))
     np.testing.assert_allclose(firing_probability(inputs, weights, lattice), fires, rtol=0, atol=1.2e-3)
     np.testing.assert_allclose(firing_probability(inputs, weights, None), 0.5, rtol=0, atol=1e-12)
 
@@ -179,7 +147,7 @@ def test_ties_against_the_exact_distribution(levels, law, certain):
     Root mean square error of 6 draws: measured at most .0021, and at least .029 without the correction.
     """
     rng = np.random.default_rng(21)
-    lattice = mixing.find_lattice(np.array(levels, float))
+    lattice = find_lattice(np.array(levels, float))
     errors = []
     for _ in range(6):
         shares = rng.dirichlet(8 * np.array(law), 24)

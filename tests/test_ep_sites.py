@@ -7,7 +7,7 @@ import oracles
 import pytest
 from scipy.optimize import minimize
 
-from sk_epsnn.sites import (
+from sk_epsnn.ep.sites import (
     LOG_RATIO_BOUND,
     SITE_BOX,
     SiteBox,

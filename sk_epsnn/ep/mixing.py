@@ -10,43 +10,13 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-
 from sk_epsnn._arrays import Array, astype, clip, empty_like, epsilon, full_like, product_over, stack, sum_over, vecdot
 from sk_epsnn.messages import Derivatives, Inputs, WeightMoments
 from sk_epsnn.numerics import plus_diagonal
+from sk_epsnn.weights import Lattice
 
 #: Up to this many inputs, messages leave a weight's own share out exactly; beyond, to first order in that share.
 FEW_INPUTS = 32
-
-
-class Lattice(NamedTuple):
-    """Values that potentials can take when weights sit on an even grid and inputs are spikes.
-
-    Attributes
-    ----------
-    spacing : float
-        Distance between neighbouring values.
-    alternates : bool
-        Whether 0 is a value only for an even number of spikes (as with weights -1 and +1); otherwise it always is.
-    """
-
-    spacing: float
-    alternates: bool
-
-
-def find_lattice(levels: Sequence[float]) -> Lattice | None:
-    """Lattice of potentials for weights on ``levels``; None if the grid is uneven, or 0 is no value of it."""
-    spacing = np.diff(levels)
-    if not np.allclose(spacing, spacing[0], rtol=1e-9, atol=0):
-        return None
-    halves = 2 * levels[0] / spacing[0]
-    if abs(halves - np.round(halves)) > 1e-9:
-        return None
-    return Lattice(float(spacing[0]), bool(np.round(halves) % 2))
 
 
 def tie_offset(inputs: Inputs, lattice: Lattice) -> Array:
