@@ -17,12 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_epsnn._arrays import Array, clip, epsilon, is_any, like, minimum, sum_over, to_numpy, zeros_like
-from sk_epsnn.activations import HiddenActivation, Output
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.passes import neuron_message
+from sk_epsnn.ep.prior_sites import refresh_site
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments, spikes
+from sk_epsnn.neurons import Neuron
 from sk_epsnn.numerics import expit, logit
-from sk_epsnn.priors import WeightPrior, refresh_site
+from sk_epsnn.outputs import Output
+from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import GaussianWeights, KnownWeights, Lattice, Weights
 
 #: Potentials always have some variance: a silent input without a bias would otherwise give 0/0. Inputs are scaled
@@ -168,7 +171,7 @@ class Network:
     Attributes
     ----------
     layers : list of Layer
-    hidden : list of HiddenActivation
+    hidden : list of Neuron
         The neurons of each hidden layer.
     output : Output
         The observed units.
@@ -181,7 +184,7 @@ class Network:
     """
 
     layers: list[Layer]
-    hidden: list[HiddenActivation]
+    hidden: list[Neuron]
     output: Output
     constant: bool
     power: float
@@ -276,7 +279,7 @@ class Network:
             ratio = mixing.log_ratio_below(down[0], weights[index + 1], moments.probability)
             ratio = bound_log_ratio(ratio, counts)
             log_ratios.insert(0, ratio)
-            down.insert(0, self.hidden[index].backward(moments, ratio))
+            down.insert(0, neuron_message(moments, ratio))
         return sum_over(log_z, axis=1), down, log_ratios
 
     def log_partition(self, last: Potentials, target: Array) -> Array:

@@ -2,8 +2,8 @@
 
 A prior describes one weight ``w = unit * omega``: a class is the density p0 of ``omega``, and ``unit**2`` is what the
 estimators call ``prior_variance``. A conjugate prior enters the posterior once, as natural parameters. Any other prior
-is represented there by a Gaussian site, which `refresh_site` updates from the moments of the tilted density, p0 times
-everything else that is known about the weight.
+is represented there by a Gaussian site, which `sk_epsnn.ep.prior_sites` updates from the moments of the tilted density,
+p0 times everything else that is known about the weight.
 
 References
 ----------
@@ -23,7 +23,6 @@ from sklearn.base import BaseEstimator
 
 from sk_epsnn._arrays import Array
 from sk_epsnn._sklearn import DocumentationLinkMixin, Interval
-from sk_epsnn.ep.sites import UpdateCounts, bound_site, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights
 
 #: A tilted density counts as proper when it is no wider than the prior divided by (about) this.
@@ -334,57 +333,6 @@ class GaussianMixturePrior(WeightPrior):
 
 
 PRIORS = {c.name: c for c in (GaussianPrior, BernoulliGaussianPrior, LaplacePrior, GaussianMixturePrior)}
-
-
-def refresh_site(
-    prior: WeightPrior,
-    unit: Array | float,
-    cavity_precision: Array,
-    cavity_shift: Array,
-    old_precision: Array,
-    old_shift: Array,
-    damping: float,
-    counts: UpdateCounts,
-) -> tuple[Array, Array]:
-    """One EP update of the Gaussian sites that stand for a prior in the posterior of the weights.
-
-    Parameters
-    ----------
-    prior : WeightPrior
-    unit : array or float
-        Weights are ``w = unit * omega``; the shape of the cavity, or one that broadcasts to it.
-    cavity_precision, cavity_shift : array
-        Natural parameters of what is known about each ``w`` without the prior; may be flat or improper.
-    old_precision, old_shift : array of the same shape
-        Natural parameters of the sites so far.
-    damping : float
-        Step in (0, 1] from the old natural parameters to the new ones; 1 replaces them.
-    counts : UpdateCounts
-        Receives how many sites were bounded, and how many kept their old value because the cavity leaves no proper
-        tilted density or one without finite moments.
-
-    Returns
-    -------
-    precision, shift : array
-        Natural parameters of the new sites, for ``w``; within `sk_epsnn.ep.sites.SITE_BOX` if the old ones are.
-    """
-    unit = np.broadcast_to(np.asarray(unit, np.float64), cavity_precision.shape)
-    with np.errstate(over="ignore", invalid="ignore"):
-        tau, nu = cavity_precision * unit**2, cavity_shift * unit
-        usable = np.isfinite(tau) & np.isfinite(nu) & prior.proper(tau, nu)
-        tilted = prior.tilted(np.where(usable, tau, 0), np.where(usable, nu, 0))
-        mean, variance = unit * tilted.mean, unit**2 * tilted.variance
-    usable &= np.isfinite(mean) & np.isfinite(variance)
-    counts.skipped_sites += int(usable.size - np.count_nonzero(usable))
-    cavity = cavity_precision[usable]
-    site = bound_site(mean[usable], variance[usable], cavity, cavity_shift[usable], counts)
-    old = old_precision[usable], old_shift[usable]
-    damped = [damp(a, b, damping) for a, b in zip(old, site, strict=True)]
-    # Where the cavity has lost precision since the old site was made, only the full step keeps the product proper.
-    weak = cavity + damped[0] <= 0
-    precision, shift = np.array(old_precision, np.float64), np.array(old_shift, np.float64)
-    precision[usable], shift[usable] = (np.where(weak, b, d) for d, b in zip(damped, site, strict=True))
-    return precision, shift
 
 
 def _tilted_gaussian(variance: float, precision: Array, shift: Array) -> Tilted:

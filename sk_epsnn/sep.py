@@ -18,11 +18,11 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from sk_epsnn._arrays import Array, astype, exp, log, sum_over, total_of, where
-from sk_epsnn.activations import GaussianOutput
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.steps import recentred
 from sk_epsnn.inference import Batch, BatchResult, average_ep, divergence, log_evidence, newton
 from sk_epsnn.network import Evidence, Network
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.weights import Weights
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import sk_epsnn
-from sk_epsnn import activations, priors
+from sk_epsnn import neurons, priors
 from sk_epsnn.estimators import _settings
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def test_readme_output_is_real():
 
 @pytest.mark.parametrize(
     ("page", "shown"),
-    [("docs/add_activation.md", activations.Sigmoid), ("docs/add_prior.md", priors.LaplacePrior)],
+    [("docs/add_activation.md", neurons.Sigmoid), ("docs/add_prior.md", priors.LaplacePrior)],
 )
 def test_pages_show_the_real_source(page, shown):
     assert inspect.getsource(shown).rstrip() in text_of(page)

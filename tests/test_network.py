@@ -6,15 +6,16 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import LOG_RATIO_BOUND, UpdateCounts
 from sk_epsnn.messages import observed, spikes
 from sk_epsnn.network import FROZEN_VARIANCE_FLOOR, PRIOR_DAMPING, VARIANCE_FLOOR, Layer, Network, PriorRule
+from sk_epsnn.neurons import NEURONS
+from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianPrior, LaplacePrior
 from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights, find_lattice
 
-HIDDEN = pytest.mark.parametrize("hidden", sorted(HIDDEN_ACTIVATIONS))
+HIDDEN = pytest.mark.parametrize("hidden", sorted(NEURONS))
 FLOAT = np.dtype(float)
 
 
@@ -28,7 +29,7 @@ def make_network(sizes, hidden="heaviside", output="sigmoid", *, seed=0, constan
         variance = spread * rng.uniform(0.3, 1, (n_out, fan_in)) / fan_in
         density = GaussianPrior().density(mean, variance, False)
         layers.append(Layer(density, density, 1.0))
-    neurons = [HIDDEN_ACTIVATIONS[hidden]() for _ in sizes[2:]]
+    neurons = [NEURONS[hidden]() for _ in sizes[2:]]
     if output == "gaussian":
         return Network(layers, neurons, GaussianOutput(np.full(sizes[-1], 0.3)), constant, power)
     return Network(layers, neurons, SPIKING_OUTPUTS[output](), constant, power)

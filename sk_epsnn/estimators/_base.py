@@ -30,7 +30,6 @@ from sk_epsnn._sklearn import (
     dispatched_namespace,
 )
 from sk_epsnn._version import __version__
-from sk_epsnn.activations import HIDDEN_ACTIVATIONS, HiddenActivation, Output
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.estimators._build import Grid, Layout, automatic_gain, build_network
 from sk_epsnn.estimators._callbacks import FitTask
@@ -51,6 +50,9 @@ from sk_epsnn.estimators._settings import (
 from sk_epsnn.estimators._training import PREDICT_ROWS, Rows, absorb_apart
 from sk_epsnn.messages import Spread, WeightMoments, observed
 from sk_epsnn.network import Network
+from sk_epsnn.neurons import NEURONS as HIDDEN_ACTIVATIONS
+from sk_epsnn.neurons import Neuron as HiddenActivation
+from sk_epsnn.outputs import Output
 from sk_epsnn.priors import PRIORS, GaussianPrior, WeightPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule
 from sk_epsnn.weights import LevelWeights

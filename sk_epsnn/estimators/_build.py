@@ -9,9 +9,10 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from sk_epsnn._arrays import Array
-from sk_epsnn.activations import HiddenActivation, Output
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.network import Layer, Network, PriorRule
+from sk_epsnn.neurons import Neuron as HiddenActivation
+from sk_epsnn.outputs import Output
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import LevelWeights, find_lattice
 

@@ -16,7 +16,6 @@ from sklearn.utils.validation import column_or_1d
 
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
-from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._settings import (
@@ -28,6 +27,7 @@ from sk_epsnn.estimators._settings import (
 )
 from sk_epsnn.messages import Spread
 from sk_epsnn.numerics import gauss_hermite, xlogy
+from sk_epsnn.outputs import SPIKING_OUTPUTS, HeavisideOutput, Output
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
 _NODES = 64

@@ -12,7 +12,6 @@ from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
-from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._settings import (
@@ -25,6 +24,7 @@ from sk_epsnn.estimators._settings import (
 )
 from sk_epsnn.estimators._training import Rows
 from sk_epsnn.inference import Batch
+from sk_epsnn.outputs import GaussianOutput, Output
 from sk_epsnn.sep import NoiseEvidence, judge
 
 #: Prior of a learned noise: this many pseudo-observations ...

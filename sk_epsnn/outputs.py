@@ -1,8 +1,7 @@
-"""Activation blocks: hidden neurons and observed outputs (eq. 31 of [1]_).
+"""Observed outputs: the activation block with its value clamped (eq. 31 of [1]_).
 
-A hidden neuron turns the Gaussian message ``u ~ N(M, S)`` into a spike probability and, given the log-ratio that
-the next layer sends back for the spike, returns the derivatives of ``log Z`` that flow down. An observed output is
-the same block with the spike clamped. In both, with ``Z`` the normaliser of the tilted distribution,
+An output turns the Gaussian message ``u ~ N(M, S)`` and a target into ``log Z``, with ``Z`` the normaliser of the
+tilted distribution, and its derivatives
 
     g = dlogZ/dM,    gamma = -d2logZ/dM2,    kappa = -2 dlogZ/dS.
 
@@ -43,7 +42,7 @@ from sk_epsnn._arrays import (
     sqrt,
     zeros_like,
 )
-from sk_epsnn.messages import Derivatives, SpikeMoments
+from sk_epsnn.messages import Derivatives
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -52,80 +51,18 @@ from sk_epsnn.numerics import (
     log_expected_sigmoid,
     log_expected_sigmoid_value,
     log_ndtr,
-    ndtr,
     normal_grid,
-    normal_pdf,
 )
 
 #: Wider Gaussians get the rule for this standard deviation, which keeps its cost bounded.
 MOST_SD = 100.0
 
 
-class HiddenActivation:
-    """A neuron that fires with probability ``f(u)``."""
-
-    name: str
-    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
-    has_ties = False
-
-    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
-        """Predictive spike probability and its derivatives; message q0(v) of eq. 31."""
-        raise NotImplementedError
-
-    def repeat_probability(self, moments: SpikeMoments) -> Array:
-        """``E f(u)**2``: two spikes drawn with the same potential both fire."""
-        raise NotImplementedError
-
-    def backward(self, moments: SpikeMoments, log_ratio: Array) -> Derivatives:
-        """Message to ``u`` given the log-ratio ``log q1(v=1)/q1(v=0)`` that came down (eq. 31).
-
-        ``Z = 1 + p (exp(log_ratio) - 1)`` up to a constant, so everything follows from ``p`` and its derivatives;
-        ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
-        """
-        p, first, second = moments
-        odds = expm1(log_ratio)
-        lam = odds / (1 + p * odds)
-        g = lam * first
-        return Derivatives(g, g * g - lam * second, -lam * second)
-
-
-class Heaviside(HiddenActivation):
-    """Deterministic threshold: the neuron fires when ``u >= 0``."""
-
-    name = "heaviside"
-    has_ties = True
-
-    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
-        """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
-        sd = sqrt(variance)
-        z = mean / sd
-        first = normal_pdf(z) / sd
-        return SpikeMoments(ndtr(z), first, -z * first / sd)
-
-    def repeat_probability(self, moments: SpikeMoments) -> Array:
-        """The threshold is deterministic: firing twice is firing once."""
-        return moments.probability
-
-
-class Sigmoid(HiddenActivation):
-    """Stochastic neuron: fires with probability ``1 / (1 + exp(-u))``."""
-
-    name = "sigmoid"
-
-    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
-        """Spike probability ``E sigma(u)`` by the mixture of eight probits, with its derivatives."""
-        return SpikeMoments(*expected_sigmoid(mean, variance))
-
-    def repeat_probability(self, moments: SpikeMoments) -> Array:
-        """``E sigma**2 = E sigma - E sigma'``."""
-        return moments.probability - moments.first
-
-
 class Output(HoldsArrays):
     """An observed output unit: the activation block with its value clamped."""
 
     name: str
-    #: See `HiddenActivation.has_ties`.
+    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
     has_ties = False
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
@@ -133,7 +70,7 @@ class Output(HoldsArrays):
         return self.evidence(mean, variance, target, power)[0]
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Log partition function (see `log_partition`) and its derivatives."""
+        """Log partition function, as `log_partition` gives it, and its derivatives."""
         raise NotImplementedError
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
@@ -186,7 +123,7 @@ class SigmoidOutput(Output):
         return self._quadrature(margin, variance, target, power)
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
-        """See `Output.log_partition`; skips the derivatives."""
+        """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats, without the work for its derivatives."""
         margin = target * mean
         if power == 1:
             return log_expected_sigmoid_value(margin, variance)
@@ -200,7 +137,7 @@ class SigmoidOutput(Output):
         return log(total) / power - reference
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
-        """See `Output.log_odds`; from the smaller of the two probabilities, which loses no digits."""
+        """``log p / (1 - p)`` of the spike probability, from the smaller of the two, which loses no digits."""
         if not is_any(variance > smallest_normal(variance)):
             return mean
         log_rare = log_expected_sigmoid_value(-absolute(mean), variance)
@@ -284,5 +221,4 @@ def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
     return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
 
 
-HIDDEN_ACTIVATIONS = {c.name: c for c in (Heaviside, Sigmoid)}
 SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput)}
