@@ -1,12 +1,12 @@
 """Bayesian spiking neural networks trained by Expectation Propagation, as scikit-learn estimators."""
 
 from sk_epsnn._version import __version__
-from sk_epsnn.activations import HeavisideOutput
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.ep.options import AverageEP, Newton
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
 from sk_epsnn.export import register_onnx_converters, to_nir
-from sk_epsnn.levels import Levels
+from sk_epsnn.neurons import Heaviside, Sigmoid
+from sk_epsnn.outputs import HeavisideOutput
 from sk_epsnn.plotting import (
     ConvergenceDisplay,
     PredictionBandDisplay,
@@ -15,6 +15,7 @@ from sk_epsnn.plotting import (
     WeightPosteriorDisplay,
 )
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
+from sk_epsnn.weights import Levels
 
 __all__ = [
     "AverageEP",
@@ -24,6 +25,7 @@ __all__ = [
     "EPSNNRegressor",
     "GaussianMixturePrior",
     "GaussianPrior",
+    "Heaviside",
     "HeavisideOutput",
     "LaplacePrior",
     "Levels",
@@ -33,6 +35,7 @@ __all__ = [
     "PredictionBandDisplay",
     "RateSpikeEncoder",
     "ReliabilityDisplay",
+    "Sigmoid",
     "SpikeRasterDisplay",
     "Uncertainty",
     "WeightPosteriorDisplay",

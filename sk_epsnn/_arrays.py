@@ -1,12 +1,13 @@
 """Arrays of any library that keeps the Python array API standard: those of NumPy, PyTorch, CuPy.
 
-The blocks take their functions from the namespace of the arrays that they are given, so that they run where the data
-are. What is decided once and is small (axes, random starts, labels) is worked out in NumPy and moved.
+The functions here, ``sqrt(x)`` and the like, find the library of the array that they are given, so that formulas read
+like the theory and run where the data are; arrays of NumPy take the shortest way. What is decided once and is small
+(axes, random starts, labels) is worked out in NumPy and moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from functools import wraps
@@ -19,6 +20,8 @@ from sk_epsnn._sklearn import array_to_numpy, device, standard_namespace
 
 #: An array of any library; annotations stay with the mathematics.
 Array: TypeAlias = Any
+#: What NumPy's own functions take: its arrays, and the numbers that come of arrays without axes.
+_OF_NUMPY = (np.ndarray, np.generic)
 
 
 class HoldsArrays:
@@ -27,12 +30,149 @@ class HoldsArrays:
 
 def array_namespace(array: Array) -> Any:
     """Functions for an array: NumPy itself for one of its own or a sparse one, else the standard's for its library."""
-    return np if isinstance(array, np.ndarray) or sparse.issparse(array) else standard_namespace(array)
+    return np if isinstance(array, _OF_NUMPY) or sparse.issparse(array) else standard_namespace(array)
 
 
 def to_numpy(array: Array) -> np.ndarray:
     """The array as one of NumPy on the CPU, itself if it is one."""
     return array if isinstance(array, np.ndarray) else array_to_numpy(array, standard_namespace(array))
+
+
+def _of_library(name: str, summary: str, *, linalg: bool = False, joins: bool = False) -> Callable[..., Array]:
+    """A function of the standard, taken from the library of its first argument (``joins``: a list of arrays)."""
+    in_numpy = getattr(np.linalg if linalg else np, name)
+
+    def anywhere(first: Any, *others: Any, **options: Any) -> Array:
+        array = first[0] if joins else first
+        if isinstance(array, _OF_NUMPY):
+            return in_numpy(first, *others, **options)
+        namespace = standard_namespace(array)
+        return getattr(namespace.linalg if linalg else namespace, name)(first, *others, **options)
+
+    anywhere.__name__ = anywhere.__qualname__ = name
+    anywhere.__doc__ = summary
+    return anywhere
+
+
+sqrt = _of_library("sqrt", "Square root of every entry.")
+exp = _of_library("exp", "Exponential of every entry.")
+expm1 = _of_library("expm1", "``exp(x) - 1``, accurate near 0.")
+log = _of_library("log", "Natural logarithm of every entry.")
+log1p = _of_library("log1p", "``log(1 + x)``, accurate near 0.")
+hypot = _of_library("hypot", "``sqrt(x**2 + y**2)`` of two arrays.")
+absolute = _of_library("abs", "Size of every entry.")
+copysign = _of_library("copysign", "The size of the first array with the sign of the second.")
+maximum = _of_library("maximum", "The larger of two, entry by entry.")
+minimum = _of_library("minimum", "The smaller of two, entry by entry.")
+clip = _of_library("clip", "Entries kept within ``min`` and ``max``, each of which may be missing.")
+where = _of_library("where", "Entries of the second argument where the first is true, else of the third.")
+
+sum_over = _of_library("sum", "Sum over an ``axis``, over everything without one, in the dtype of the array.")
+product_over = _of_library("prod", "Product over an ``axis``.")
+largest = _of_library("max", "Largest entry, along an ``axis`` if one is given.")
+position_of_largest = _of_library("argmax", "Index of the largest entry along an ``axis``.")
+
+zeros_like = _of_library("zeros_like", "Zeros of the shape, dtype and device of an array.")
+ones_like = _of_library("ones_like", "Ones of the shape, dtype and device of an array.")
+empty_like = _of_library("empty_like", "Array yet to be filled, of the shape, dtype and device of another.")
+full_like = _of_library("full_like", "One value, in the shape, dtype and device of an array.")
+reshape = _of_library("reshape", "The same entries in another shape.")
+concat = _of_library("concat", "Arrays joined along an ``axis`` that they have.", joins=True)
+stack = _of_library("stack", "Arrays joined along a new ``axis``.", joins=True)
+entries = _of_library("take", "Entries at the given indices, along an ``axis``.")
+
+vecdot = _of_library("vecdot", "Inner products along the last axis.")
+solve = _of_library("solve", "Solutions of systems of linear equations, one matrix each.", linalg=True)
+inverse = _of_library("inv", "Inverse of every matrix.", linalg=True)
+cholesky = _of_library("cholesky", "Lower Cholesky factor of every matrix.", linalg=True)
+eigenvalues = _of_library("eigvalsh", "Eigenvalues of every symmetric matrix, ascending.", linalg=True)
+diagonal = _of_library("diagonal", "Diagonal of every matrix.", linalg=True)
+_sign_and_log = _of_library("slogdet", "Sign and logarithm of the size of every determinant.", linalg=True)
+
+
+def log_determinant(matrices: Array) -> Array:
+    """Logarithm of the size of the determinant of every matrix."""
+    return _sign_and_log(matrices)[1]
+
+
+def astype(array: Array, dtype: Any, *, copy: bool = True) -> Array:
+    """The array in a dtype of its library, or in the one of that name, such as ``"float64"``; sparse ones too."""
+    if isinstance(array, _OF_NUMPY) or sparse.issparse(array):
+        return array.astype(dtype, copy=copy)
+    namespace = standard_namespace(array)
+    return namespace.astype(array, getattr(namespace, dtype) if isinstance(dtype, str) else dtype, copy=copy)
+
+
+def total_of(array: Array) -> float:
+    """Sum of all entries, accumulated in float64."""
+    namespace = array_namespace(array)
+    return float(namespace.sum(array, dtype=namespace.float64))
+
+
+def is_any(array: Array) -> bool:
+    """Whether any entry is true."""
+    return bool(array_namespace(array).any(array))
+
+
+def is_all(array: Array) -> bool:
+    """Whether every entry is true."""
+    return bool(array_namespace(array).all(array))
+
+
+def how_many(array: Array) -> int:
+    """Number of entries that are true, or not 0."""
+    return int(array_namespace(array).count_nonzero(array))
+
+
+def epsilon(array: Array) -> float:
+    """Distance from 1 to the next number of the array's dtype."""
+    return float(array_namespace(array).finfo(array.dtype).eps)
+
+
+def smallest_normal(array: Array) -> float:
+    """Smallest positive number of the array's dtype that keeps every digit."""
+    return float(array_namespace(array).finfo(array.dtype).smallest_normal)
+
+
+def largest_finite(array: Array) -> float:
+    """Largest number of the array's dtype."""
+    return float(array_namespace(array).finfo(array.dtype).max)
+
+
+def _new(name: str, reference: Array, *shape: Any, dtype: Any) -> Array:
+    namespace = array_namespace(reference)
+    dtype = reference.dtype if dtype is None else getattr(namespace, dtype) if isinstance(dtype, str) else dtype
+    return getattr(namespace, name)(*shape, dtype=dtype, device=device(reference))
+
+
+def new_zeros(reference: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+    """Zeros beside another array: of its library, on its device, and of its dtype unless another is given."""
+    return _new("zeros", reference, shape, dtype=dtype)
+
+
+def new_ones(reference: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+    """Ones beside another array: of its library, on its device, and of its dtype unless another is given."""
+    return _new("ones", reference, shape, dtype=dtype)
+
+
+def new_empty(reference: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
+    """Array yet to be filled, beside another: of its library, on its device, and of its dtype unless one is given."""
+    return _new("empty", reference, shape, dtype=dtype)
+
+
+def new_identity(reference: Array, size: int, dtype: Any = None) -> Array:
+    """Identity matrix beside another array: of its library, on its device, and of its dtype unless one is given."""
+    return _new("eye", reference, size, dtype=dtype)
+
+
+def new_array(reference: Array, values: Sequence[float], dtype: Any = None) -> Array:
+    """Numbers as an array beside another: of its library, on its device, and of its dtype unless one is given."""
+    return _new("asarray", reference, values, dtype=dtype)
+
+
+def copy_of(array: Array) -> Array:
+    """A copy, for changes in place."""
+    return array_namespace(array).asarray(array, copy=True)
 
 
 def argument_to_numpy(value: Any) -> Any:
@@ -73,6 +213,11 @@ def take(array: Array, chosen: Any) -> Array:
     return xp.take(array, like(chosen, array), axis=0)
 
 
+def repeat_rows(array: Array, times: int) -> Array:
+    """Every row so many times in a row; the array itself if that is once."""
+    return array if times == 1 else array_namespace(array).repeat(array, times, axis=0)
+
+
 def converted(thing: Any, convert: Callable[[Array], Array]) -> Any:
     """Copy of a structure with every array in it converted: arrays in lists, tuples, dataclasses and `HoldsArrays`."""
     if hasattr(thing, "__dlpack__"):
@@ -89,6 +234,3 @@ def converted(thing: Any, convert: Callable[[Array], Array]) -> Any:
         vars(result).update({name: converted(value, convert) for name, value in vars(result).items()})
         return result
     return thing
-
-
-__all__ = ["Array", "HoldsArrays", "array_namespace", "converted", "device", "like", "special", "take", "to_numpy"]

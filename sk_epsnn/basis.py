@@ -16,7 +16,20 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, array_namespace, device, like, to_numpy
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    concat,
+    is_any,
+    like,
+    new_empty,
+    new_identity,
+    new_ones,
+    stack,
+    to_numpy,
+    vecdot,
+    zeros_like,
+)
 
 #: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
 OFFSET_LIMIT = 10.0
@@ -60,15 +73,15 @@ class InputBasis:
 
     def transform(self, X: Array | sparse.csr_array) -> Array:
         """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, and only these."""
-        xp, n_values = array_namespace(X), self.offset.shape[0]
-        result = xp.empty((X.shape[0], self.n_axes), dtype=X.dtype, device=device(self.offset))
+        n_values = self.offset.shape[0]
+        result = new_empty(self.offset, (X.shape[0], self.n_axes), X.dtype)
         if self.rotation is not None:
-            result[:, :n_values] = X @ xp.astype(self.rotation, X.dtype)
+            result[:, :n_values] = X @ astype(self.rotation, X.dtype)
         else:
             dense = X.toarray() if sparse.issparse(X) else X
             result[:, :n_values] = dense * (1 / self.scale)
-        if xp.any(self.offset != 0):
-            result[:, :n_values] += xp.astype(self.offset, X.dtype)
+        if is_any(self.offset != 0):
+            result[:, :n_values] += astype(self.offset, X.dtype)
         if self.constant:
             result[:, -1] = 1.0
         return result
@@ -137,19 +150,19 @@ class InputBasis:
         coef, intercept, coef_variance, intercept_variance
             Shapes (n_out, n_features) and (n_out,).
         """
-        n, xp, place = self.offset.shape[0], array_namespace(self.offset), device(self.offset)
-        axes = xp.eye(n, dtype=xp.float64, device=place) / self.scale if self.rotation is None else self.rotation
+        identity = new_identity(self.offset, self.offset.shape[0], "float64")
+        axes = identity / self.scale if self.rotation is None else self.rotation
         to_constant = self.offset
         if self.constant:
-            to_constant = xp.concat([self.offset, xp.ones(1, dtype=xp.float64, device=place)])
-            axes = xp.concat([axes, xp.zeros_like(axes[:, :1])], axis=1)
+            to_constant = concat([self.offset, new_ones(self.offset, (1,), "float64")])
+            axes = concat([axes, zeros_like(axes[:, :1])], axis=1)
         if covariance.ndim == 2:
             coef_variance = covariance @ (axes * axes).T
             intercept_variance = covariance @ (to_constant * to_constant)
         else:
             units = [covariance[i, :, :] for i in range(covariance.shape[0])]
-            coef_variance = xp.stack([xp.vecdot(axes @ unit, axes) for unit in units])
-            intercept_variance = xp.stack([to_constant @ unit @ to_constant for unit in units])
+            coef_variance = stack([vecdot(axes @ unit, axes) for unit in units])
+            intercept_variance = stack([to_constant @ unit @ to_constant for unit in units])
         return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
 
 
@@ -241,11 +254,10 @@ def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Arra
 
 def _chunk(X: Any, sample_weight: Array, rows: slice, spikes: bool) -> tuple[Any, Array]:
     """Some rows and weights in the dtype to sum in: sums of a few thousand spikes are exact in any."""
-    xp = array_namespace(X)
-    dtype = X.dtype if spikes else xp.float64
+    dtype = X.dtype if spikes else "float64"
     chunk = X[rows, :]
-    weight = xp.astype(like(sample_weight[rows], X), dtype)
-    return chunk.astype(dtype, copy=False) if sparse.issparse(X) else xp.astype(chunk, dtype, copy=False), weight
+    weight = astype(like(sample_weight[rows], X), dtype)
+    return astype(chunk, dtype, copy=False), weight
 
 
 def _power_of_two(size: float) -> float:

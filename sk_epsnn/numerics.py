@@ -12,7 +12,24 @@ from functools import lru_cache
 import numpy as np
 from scipy import special as scipy_special
 
-from sk_epsnn._arrays import Array, array_namespace, device, special
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    clip,
+    epsilon,
+    exp,
+    is_any,
+    largest,
+    log,
+    new_array,
+    new_identity,
+    smallest_normal,
+    special,
+    sqrt,
+    sum_over,
+    where,
+    zeros_like,
+)
 
 expit, logit, xlogy = special(scipy_special.expit), special(scipy_special.logit), special(scipy_special.xlogy)
 ndtr, log_ndtr = special(scipy_special.ndtr), special(scipy_special.log_ndtr)
@@ -46,13 +63,12 @@ PROBIT_SLOPES = (
 
 def plus_diagonal(matrices: Array, values: Array) -> Array:
     """Matrices with numbers added to their diagonals; shapes (n_out, n, n) and (n_out, n)."""
-    xp = array_namespace(matrices)
-    return matrices + values[:, :, None] * xp.eye(values.shape[1], dtype=matrices.dtype, device=device(matrices))
+    return matrices + values[:, :, None] * new_identity(matrices, values.shape[1])
 
 
 def normal_pdf(z: Array) -> Array:
     """Standard normal density."""
-    return array_namespace(z).exp(-0.5 * z * z) / SQRT_2PI
+    return exp(-0.5 * z * z) / SQRT_2PI
 
 
 def hazard(z: Array) -> tuple[Array, Array]:
@@ -60,35 +76,33 @@ def hazard(z: Array) -> tuple[Array, Array]:
 
     Stable in the far negative tail, where ``1 - c`` is about ``1 / z**2`` and the naive product loses every digit.
     """
-    xp = array_namespace(z)
-    x = xp.astype(z, xp.float64)
+    x = astype(z, "float64")
     tail = x < -20
-    near = xp.where(tail, 0.0, x)
-    ratio = xp.exp(-0.5 * near * near - log_ndtr(near)) / SQRT_2PI
+    near = where(tail, 0.0, x)
+    ratio = exp(-0.5 * near * near - log_ndtr(near)) / SQRT_2PI
     curvature = ratio * (ratio + near)
-    if xp.any(tail):
-        t = xp.where(tail, -x, 20.0)
+    if is_any(tail):
+        t = where(tail, -x, 20.0)
         i2 = 1 / (t * t)
         # Asymptotic series of r + z and of 1 - c in powers of 1 / z**2.
-        ratio = xp.where(tail, t + (1 - i2 * (2 - i2 * (10 - 74 * i2))) / t, ratio)
-        curvature = xp.where(tail, 1 - i2 * (1 - i2 * (6 - i2 * (50 - 518 * i2))), curvature)
-    below_one = 1 - 0.5 * float(xp.finfo(z.dtype).eps)
-    return xp.astype(ratio, z.dtype), xp.astype(xp.clip(curvature, max=below_one), z.dtype)
+        ratio = where(tail, t + (1 - i2 * (2 - i2 * (10 - 74 * i2))) / t, ratio)
+        curvature = where(tail, 1 - i2 * (1 - i2 * (6 - i2 * (50 - 518 * i2))), curvature)
+    below_one = 1 - 0.5 * epsilon(z)
+    return astype(ratio, z.dtype), astype(clip(curvature, max=below_one), z.dtype)
 
 
 def expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """``E sigma(u)`` for ``u ~ N(mean, variance)`` with its first two derivatives in the mean (error below 1e-8)."""
-    xp = array_namespace(mean)
-    value, first, second = xp.zeros_like(mean), xp.zeros_like(mean), xp.zeros_like(mean)
+    value, first, second = zeros_like(mean), zeros_like(mean), zeros_like(mean)
     for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
-        r = s / xp.sqrt(1 + s * s * variance)
+        r = s / sqrt(1 + s * s * variance)
         z = r * mean
         density = (p * r) * normal_pdf(z)
         value += p * ndtr(z)
         first += density
         second -= density * r * z
     # The weights sum to a little more than 1.
-    return xp.clip(value, max=1.0), first, second
+    return clip(value, max=1.0), first, second
 
 
 def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
@@ -97,81 +111,77 @@ def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Ar
     In the left tail ``sigma(u) = exp(u) sigma(-u)`` turns the integral into ``exp(M + S/2) E sigma(-u)`` under
     ``N(M + S, S)``, where the mixture of probits is accurate again.
     """
-    xp = array_namespace(mean)
     tail, inner = _from_the_left_tail(mean, variance)
     log_value, slope, second = _log_probit_mixture(inner, variance)
     return (
-        xp.where(tail, mean + 0.5 * variance + log_value, log_value),
-        xp.where(tail, 1 - slope, slope),
+        where(tail, mean + 0.5 * variance + log_value, log_value),
+        where(tail, 1 - slope, slope),
         second,
     )
 
 
 def log_expected_sigmoid_value(mean: Array, variance: Array) -> Array:
     """The value of `log_expected_sigmoid` alone, bit for bit, without the work for its derivatives."""
-    xp = array_namespace(mean)
     tail, inner = _from_the_left_tail(mean, variance)
-    value = xp.zeros_like(inner)
+    value = zeros_like(inner)
     for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
-        value += p * ndtr(s / xp.sqrt(1 + s * s * variance) * inner)
+        value += p * ndtr(s / sqrt(1 + s * s * variance) * inner)
     tiny = _underflows(value, variance)
-    log_value = xp.log(xp.clip(xp.where(tiny, 1.0, value), max=1.0))
-    if xp.any(tiny):
+    log_value = log(clip(where(tiny, 1.0, value), max=1.0))
+    if is_any(tiny):
         log_value[tiny] = _underflowing_mixture(inner[tiny], variance[tiny])[0]
-    return xp.where(tail, mean + 0.5 * variance + log_value, log_value)
+    return where(tail, mean + 0.5 * variance + log_value, log_value)
 
 
 def _from_the_left_tail(mean: Array, variance: Array) -> tuple[Array, Array]:
     """Where the left tail is, and means with that of ``sigma(-u)`` there, see `log_expected_sigmoid`."""
     tail = mean < -0.5 * variance
-    return tail, array_namespace(mean).where(tail, -(mean + variance), mean)
+    return tail, where(tail, -(mean + variance), mean)
 
 
 def _underflows(value: Array, variance: Array) -> Array:
     """Where a mixture or its derivatives, which are smaller by up to the variance, underflow."""
-    return value < 1e3 * float(array_namespace(value).finfo(value.dtype).smallest_normal) * (1 + variance)
+    return value < 1e3 * smallest_normal(value) * (1 + variance)
 
 
 def _log_probit_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """Logarithm of the mixture behind `expected_sigmoid`, with its first two derivatives."""
-    xp = array_namespace(mean)
     value, first, second = expected_sigmoid(mean, variance)
     tiny = _underflows(value, variance)
-    safe = xp.where(tiny, 1.0, value)
+    safe = where(tiny, 1.0, value)
     slope = first / safe
-    log_value, second = xp.log(safe), second / safe - slope * slope
-    if xp.any(tiny):
+    log_value, second = log(safe), second / safe - slope * slope
+    if is_any(tiny):
         log_value[tiny], slope[tiny], second[tiny] = _underflowing_mixture(mean[tiny], variance[tiny])
     return log_value, slope, second
 
 
 def _underflowing_mixture(mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """The same where the value itself underflows: weights and ratios from logarithms, in float64."""
-    xp, dtype = array_namespace(mean), mean.dtype
-    p, s = (xp.asarray(n, dtype=xp.float64, device=device(mean)) for n in (PROBIT_WEIGHTS, PROBIT_SLOPES))
-    r = s / xp.sqrt(1 + s * s * xp.astype(variance[:, None], xp.float64))
-    z = r * xp.astype(mean[:, None], xp.float64)
-    log_terms = xp.log(p) + log_ndtr(z)
+    dtype = mean.dtype
+    p, s = (new_array(mean, numbers, "float64") for numbers in (PROBIT_WEIGHTS, PROBIT_SLOPES))
+    r = s / sqrt(1 + s * s * astype(variance[:, None], "float64"))
+    z = r * astype(mean[:, None], "float64")
+    log_terms = log(p) + log_ndtr(z)
     # Shares that sum to 1 however large the logarithms are, and a variance without cancellation.
-    top = xp.max(log_terms, axis=1, keepdims=True)
-    share = xp.exp(log_terms - top)
-    total = xp.sum(share, axis=1, keepdims=True)
+    top = largest(log_terms, axis=1, keepdims=True)
+    share = exp(log_terms - top)
+    total = sum_over(share, axis=1, keepdims=True)
     share = share / total
-    log_value = (top + xp.log(total))[:, 0]
+    log_value = (top + log(total))[:, 0]
     ratio, curvature = hazard(z)
-    slope = xp.sum(share * r * ratio, axis=1)
+    slope = sum_over(share * r * ratio, axis=1)
     # The logarithm of each term has slope r ratio and curvature r^2 curvature.
     spread = r * ratio - slope[:, None]
-    second = xp.sum(share * (spread * spread - r * r * curvature), axis=1)
-    return xp.astype(log_value, dtype), xp.astype(slope, dtype), xp.astype(second, dtype)
+    second = sum_over(share * (spread * spread - r * r * curvature), axis=1)
+    return astype(log_value, dtype), astype(slope, dtype), astype(second, dtype)
 
 
 def expected_softplus(mean: Array, variance: Array) -> Array:
     """``E log(1 + exp(u))`` for ``u ~ N(mean, variance)`` in closed form (error below 1e-8)."""
-    xp = array_namespace(mean)
-    value = xp.zeros_like(mean)
+    value = zeros_like(mean)
     for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
-        r = s / xp.sqrt(1 + s * s * variance)
+        r = s / sqrt(1 + s * s * variance)
         z = r * mean
         value += p * (mean * ndtr(z) + normal_pdf(z) / r)
     return value
@@ -228,25 +238,24 @@ def conjugate_gradient(
     image : array
         The linear image of the solution, shape (n_samples, n_rows).
     """
-    xp = array_namespace(target)
-    solution = xp.zeros_like(target)
+    solution = zeros_like(target)
     residual = target
     direction = residual / preconditioner
-    rho = xp.sum(residual * direction, axis=1)
-    goal = tol * tol * xp.sum(rho)
+    rho = sum_over(residual * direction, axis=1)
+    goal = tol * tol * sum_over(rho)
     image: Array | None = None
-    tiny = float(xp.finfo(target.dtype).smallest_normal)
+    tiny = smallest_normal(target)
     for _ in range(n_steps):
         product, part = operator(direction)
-        step = rho / xp.clip(xp.sum(direction * product, axis=1), min=tiny)
+        step = rho / clip(sum_over(direction * product, axis=1), min=tiny)
         solution = solution + step[:, None] * direction
         image = step * part if image is None else image + step * part
         residual = residual - step[:, None] * product
         scaled = residual / preconditioner
-        rho_new = xp.sum(residual * scaled, axis=1)
-        if xp.sum(rho_new) <= goal:
+        rho_new = sum_over(residual * scaled, axis=1)
+        if sum_over(rho_new) <= goal:
             break
-        direction = scaled + (rho_new / xp.clip(rho, min=tiny))[:, None] * direction
+        direction = scaled + (rho_new / clip(rho, min=tiny))[:, None] * direction
         rho = rho_new
     assert image is not None
     return solution, image

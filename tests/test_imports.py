@@ -11,28 +11,29 @@ import sk_epsnn
 ROOT = Path(sk_epsnn.__file__).parent
 THIRD_PARTY = {"numpy", "scipy", "sklearn", "joblib"}
 #: What each module may import from the package; a module that is not listed fails until it has its place.
-BLOCKS = {"mixing", "activations", "priors"}
+LEAVES = {"_arrays", "numerics", "messages"}
 ALLOWED = {
     "_version": set(),
     "_sklearn": set(),
     "_rollback": set(),
     "_arrays": {"_sklearn"},
     "numerics": {"_arrays"},
+    "messages": {"_arrays"},
     "basis": {"_arrays", "numerics"},
-    "weights": {"_arrays", "numerics"},
-    "sites": {"_arrays", "numerics", "weights"},
-    "mixing": {"_arrays", "numerics", "weights", "sites"},
-    "activations": {"_arrays", "numerics", "weights", "sites"},
-    "priors": {"_arrays", "_sklearn", "numerics", "weights", "sites"},
-    "network": {"_arrays", "numerics", "weights", "sites", *BLOCKS},
-    "inference": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network"},
-    "sep": {"_arrays", "numerics", "weights", "sites", *BLOCKS, "network", "inference"},
+    "weights": {*LEAVES, "weights"},
+    "neurons": {*LEAVES, "_sklearn"},
+    "outputs": LEAVES,
+    "priors": {*LEAVES, "_sklearn", "weights"},
+    "ep": {*LEAVES, "weights", "neurons", "outputs", "priors", "ep"},
+    "network": {*LEAVES, "weights", "neurons", "outputs", "priors", "ep"},
+    "inference": {*LEAVES, "weights", "ep", "network"},
+    "sep": {*LEAVES, "weights", "outputs", "ep", "network", "inference"},
     "encoders": {"_sklearn", "_rollback"},
     "estimators": {
-        *("_arrays", "_sklearn", "_rollback", "_version", "numerics", "basis", "weights", "sites"),
-        *("network", "inference", "sep", "estimators", *BLOCKS),
+        *(*LEAVES, "_sklearn", "_rollback", "_version", "basis", "weights", "neurons", "outputs", "priors", "ep"),
+        *("network", "inference", "sep", "estimators"),
     },
-    "export": {"_arrays", "encoders", "estimators", "export", "network", "numerics", "weights"},
+    "export": {*LEAVES, "encoders", "estimators", "export", "network", "weights"},
     "plotting": {"_arrays", "encoders", "estimators", "plotting"},
     "__init__": {"_version", "encoders", "estimators", "export", "plotting", "priors"},
 }

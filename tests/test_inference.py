@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sk_epsnn.activations import GaussianOutput, Heaviside, HeavisideOutput, Sigmoid, SigmoidOutput
 from sk_epsnn.inference import Batch, average_ep, energy, newton
-from sk_epsnn.mixing import observed
+from sk_epsnn.messages import observed
 from sk_epsnn.network import Layer, Network
+from sk_epsnn.neurons import Heaviside, Sigmoid
+from sk_epsnn.outputs import GaussianOutput, HeavisideOutput, SigmoidOutput
 from sk_epsnn.priors import GaussianPrior
 
 NOISE = 0.3

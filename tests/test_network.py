@@ -6,15 +6,16 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from sk_epsnn import mixing
-from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
-from sk_epsnn.mixing import observed
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.sites import LOG_RATIO_BOUND, UpdateCounts
+from sk_epsnn.messages import observed, spikes
 from sk_epsnn.network import FROZEN_VARIANCE_FLOOR, PRIOR_DAMPING, VARIANCE_FLOOR, Layer, Network, PriorRule
+from sk_epsnn.neurons import NEURONS
+from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput
 from sk_epsnn.priors import BernoulliGaussianPrior, GaussianPrior, LaplacePrior
-from sk_epsnn.sites import LOG_RATIO_BOUND, UpdateCounts
-from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights
+from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights, find_lattice
 
-HIDDEN = pytest.mark.parametrize("hidden", sorted(HIDDEN_ACTIVATIONS))
+HIDDEN = pytest.mark.parametrize("hidden", sorted(NEURONS))
 FLOAT = np.dtype(float)
 
 
@@ -28,7 +29,7 @@ def make_network(sizes, hidden="heaviside", output="sigmoid", *, seed=0, constan
         variance = spread * rng.uniform(0.3, 1, (n_out, fan_in)) / fan_in
         density = GaussianPrior().density(mean, variance, False)
         layers.append(Layer(density, density, 1.0))
-    neurons = [HIDDEN_ACTIVATIONS[hidden]() for _ in sizes[2:]]
+    neurons = [NEURONS[hidden]() for _ in sizes[2:]]
     if output == "gaussian":
         return Network(layers, neurons, GaussianOutput(np.full(sizes[-1], 0.3)), constant, power)
     return Network(layers, neurons, SPIKING_OUTPUTS[output](), constant, power)
@@ -335,7 +336,7 @@ def with_levels(network, seed=6, levels=(-1.0, 1.0), constant=False):
         density = LevelWeights(
             rng.uniform(0.5, 2, shape), rng.standard_normal(shape), grid, law, constant and index > 0
         )
-        layers.append(Layer(density, density, 1.0, lattice=None if constant else mixing.find_lattice(grid)))
+        layers.append(Layer(density, density, 1.0, lattice=None if constant else find_lattice(grid)))
     return Network(layers, network.hidden, network.output, network.constant, network.power)
 
 
@@ -411,7 +412,7 @@ def test_ties_of_a_frozen_network_fire():
     output = hidden @ last.T
     assert (potential == 0).any() and (output == 0).any()
     # Spikes that are known have no variance, like the weights.
-    inputs = mixing.spikes(x, False)
+    inputs = spikes(x, False)
     up = network.forward(inputs, network.moments(FLOAT))
     np.testing.assert_array_equal(up.spikes[0].probability, hidden)
     target = np.where(output >= 0, 1.0, -1.0)
@@ -425,7 +426,7 @@ def test_potentials_on_a_lattice():
     weights = network.moments(FLOAT)
     probability = np.random.default_rng(7).uniform(0.1, 0.9, (5, 6))
     probability[4] = [1, 0, 1, 0, 0, 0]
-    inputs = mixing.spikes(probability, False)
+    inputs = spikes(probability, False)
     found = network.potentials(1, inputs, weights[1])
     for n in range(5):
         patterns, mass = oracles.spike_patterns(probability[n])
@@ -440,7 +441,7 @@ def test_potentials_on_a_lattice():
     assert network.potentials(1, inputs, weights[1], known).mean is known
     binary = observed(np.eye(4))
     np.testing.assert_allclose(network.potentials(0, binary, weights[0]).mean, weights[0].mean.T, rtol=1e-13)
-    network.layers[0].lattice = mixing.find_lattice(np.array([-1.0, 0.0, 1.0]))
+    network.layers[0].lattice = find_lattice(np.array([-1.0, 0.0, 1.0]))
     np.testing.assert_allclose(network.potentials(0, binary, weights[0]).mean, weights[0].mean.T + 0.5, rtol=1e-13)
 
 

@@ -7,19 +7,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor
-from sk_epsnn.activations import HIDDEN_ACTIVATIONS, SPIKING_OUTPUTS, GaussianOutput
-from sk_epsnn.mixing import (
+from sk_epsnn.ep.mixing import (
     average_messages,
     log_ratio_below,
-    observed,
     potential_mean,
     spike_part_of_variance,
-    spikes,
     weight_part_of_variance,
 )
-from sk_epsnn.priors import PRIORS, refresh_site
-from sk_epsnn.sites import LOG_RATIO_BOUND, SITE_BOX, UpdateCounts, bound_log_ratio, bound_site
-from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights, WeightMoments
+from sk_epsnn.ep.passes import neuron_message
+from sk_epsnn.ep.prior_sites import refresh_site
+from sk_epsnn.ep.sites import LOG_RATIO_BOUND, SITE_BOX, UpdateCounts, bound_log_ratio, bound_site
+from sk_epsnn.messages import WeightMoments, observed, spikes
+from sk_epsnn.neurons import NEURONS
+from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput
+from sk_epsnn.priors import PRIORS
+from sk_epsnn.weights import IndependentWeights, JointWeights, LevelWeights
 
 #: A case that fits models costs as much as twenty others.
 FITS = settings(max_examples=max(10, settings.default.max_examples // 20))
@@ -72,13 +74,13 @@ def assert_finite(*arrays, dtype=None):
 # Messages of the activation blocks
 
 
-@given(potentials(), st.sampled_from(sorted(HIDDEN_ACTIVATIONS)), st.floats(-LOG_RATIO_BOUND, LOG_RATIO_BOUND))
+@given(potentials(), st.sampled_from(sorted(NEURONS)), st.floats(-LOG_RATIO_BOUND, LOG_RATIO_BOUND))
 def test_hidden_messages_are_finite_and_proper(message, name, log_ratio):
     mean, variance = message
-    activation, eps = HIDDEN_ACTIVATIONS[name](), np.finfo(mean.dtype).eps
+    activation, eps = NEURONS[name](), np.finfo(mean.dtype).eps
     moments = activation.forward(mean, variance)
     repeat = activation.repeat_probability(moments)
-    down = activation.backward(moments, np.full_like(mean, log_ratio))
+    down = neuron_message(moments, np.full_like(mean, log_ratio))
     assert_finite(*moments, repeat, *down, dtype=mean.dtype)
     assert (moments.probability >= 0).all() and (moments.probability <= 1).all()
     assert (repeat >= -1e-8 - eps).all() and (repeat <= moments.probability).all()

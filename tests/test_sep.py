@@ -8,10 +8,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from scipy.stats import norm
 
-from sk_epsnn.activations import GaussianOutput, SigmoidOutput
 from sk_epsnn.inference import Batch
-from sk_epsnn.mixing import observed
+from sk_epsnn.messages import observed
 from sk_epsnn.network import Layer, Network
+from sk_epsnn.outputs import GaussianOutput, SigmoidOutput
 from sk_epsnn.priors import GaussianPrior
 from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb, judge
 

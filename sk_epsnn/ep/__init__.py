@@ -1,1 +1,1 @@
-"""Expectation Propagation: a trainer of dense and other layered networks."""
+"""Expectation propagation: the messages through a layer, the sites they are kept as, and steps of the posterior."""

@@ -8,29 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import to_numpy
-from sk_epsnn.activations import GaussianOutput
-from sk_epsnn.inference import Batch
-from sk_epsnn.sep import NoiseEvidence, judge
+from sk_epsnn._arrays import Array, sum_over, to_numpy, zeros_like
+from sk_epsnn.ep.evidence import NoiseEvidence
+from sk_epsnn.ep.passes import predict
+from sk_epsnn.ep.state import State
+from sk_epsnn.network import Batch
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Course, Progress, Rows, Trainer, one_pass
 
-#: Prior of a learned noise: this many pseudo-observations ...
-NOISE_PRIOR_MASS = 0.1
-#: ... of this variance, in units of the target's variance.
-NOISE_START = 0.1
-#: The same where held-out rows judge it: where the potentials' own variance says it all, there may be next to none.
+#: Prior of a noise that held-out rows judge, in pseudo-observations: where the potentials' own variance says it all,
+#: there may be next to none.
 _JUDGED_PRIOR_MASS = 1e-4
 #: Fewer rows than this cannot judge a noise variance.
 LEAST_HELD_OUT = 10
 
 
-def noise_prior(squares: Any, mass: float = NOISE_PRIOR_MASS) -> NoiseEvidence:
-    """What is known of a noise before the data; ``squares`` is an array of zeros, one for each output."""
-    return NoiseEvidence(mass, mass * NOISE_START, 0.0, squares)
+def learned_noise(judge: State, noise: NoiseEvidence, batch: Batch, power: float) -> NoiseEvidence:
+    """What a batch adds to what is known of the noise, its potentials being predicted by a state."""
+    mean, spread, _ = predict(judge, batch.inputs, judge.moments(batch.target.dtype))
+    return noise.absorb(batch.target - mean, spread, batch.sample_weight, power)
+
+
+def judged_noise(state: State, held_out: Batch, prior: NoiseEvidence) -> tuple[Array, float]:
+    """What rows that the posterior has not seen say of it.
+
+    Returns
+    -------
+    noise_variance : array of shape (n_out,)
+        The noise that makes these rows most probable, ``prior`` included.
+    score : float
+        Their log density with it, in nats per unit of weight, summed over the outputs.
+    """
+    mean, spread, _ = predict(state, held_out.inputs, state.moments(held_out.target.dtype))
+    variance = prior.absorb(held_out.target - mean, spread, held_out.sample_weight, 1.0).variance
+    log_density = GaussianOutput(variance).log_partition(mean, spread, held_out.target, 1.0)
+    return variance, float(held_out.sample_weight @ sum_over(log_density, axis=1)) / held_out.mass
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ def choose_on_held_out(
     Every path of temperatures starts from the untrained network.
     """
     order = rng.permutation(rows.n_samples)
-    judges = progress.state.batch(rows.take(order[: held_out.n_rows]))
+    judges = progress.state.network.batch(*rows.take(order[: held_out.n_rows]))
     shards = course.shards(rows.take(order[held_out.n_rows :]), rng)
     progress = replace(progress, state=replace(progress.state, noise=None)).noted(temperature=[], held_out=[])
     start = best = progress.state
@@ -76,7 +91,7 @@ def choose_on_held_out(
             if temperature is not None:
                 progress = replace(progress, state=progress.state.at_temperature(temperature))
             progress, score = _settle(trainer, progress, shards, judges, held_out.passes_per_step, course, rng)
-            hidden = float(progress.state.network.layers[0].temperature)
+            hidden = float(progress.state.layers[0].temperature)
             progress = progress.noted(temperature=[hidden], held_out=[score])
             tell(f"Hidden temperature {hidden:g}, held-out log density = {score:.6f} nats")
             if score > best_score:
@@ -98,12 +113,10 @@ def _settle(
     for _ in range(n_passes):
         before = energy
         progress, energy = one_pass(trainer, progress, shards, course, rng)
-        network = progress.state.network
-        old = network.output.noise_variance
-        variance, score = judge(network, judges, noise_prior(0 * old, _JUDGED_PRIOR_MASS))
-        progress = replace(
-            progress, state=replace(progress.state, network=replace(network, output=GaussianOutput(variance)))
-        )
+        old = progress.state.network.output.noise_variance
+        prior = NoiseEvidence.none_yet(zeros_like(old), _JUDGED_PRIOR_MASS)
+        variance, score = judged_noise(progress.state, judges, prior)
+        progress = replace(progress, state=progress.state.with_noise_variance(variance))
         if abs(energy - before) < course.tol and np.abs(np.log(to_numpy(variance / old))).max() < course.tol:
             break
     return progress, score

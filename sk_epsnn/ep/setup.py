@@ -11,15 +11,13 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, array_namespace
-from sk_epsnn.activations import HiddenActivation, Output
-from sk_epsnn.basis import InputBasis, fit_basis
-from sk_epsnn.levels import Grid
-from sk_epsnn.mixing import find_lattice
-from sk_epsnn.network import Layer, Network, PriorRule
+from sk_epsnn._arrays import Array, is_all
+from sk_epsnn.basis import InputBasis
+from sk_epsnn.ep.state import LayerState, PriorRule, State
+from sk_epsnn.network import Network
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.training import Rows
-from sk_epsnn.weights import LevelWeights
+from sk_epsnn.weights import Grid, LevelWeights, find_lattice
 
 #: Spread of the random start, in prior standard deviations, where the prior itself is not anchored.
 START_STRENGTH = 0.3
@@ -71,28 +69,8 @@ class Design:
     center: bool | None
 
 
-@dataclass(frozen=True)
-class Structure:
-    """Layers of neurons without weights.
-
-    Attributes
-    ----------
-    widths : tuple of int
-        Units of every layer, the output included.
-    hidden : tuple of HiddenActivation
-    output : Output
-    constant : bool
-        Whether potentials have a bias.
-    """
-
-    widths: tuple[int, ...]
-    hidden: tuple[HiddenActivation, ...]
-    output: Output
-    constant: bool
-
-
-def set_up(structure: Structure, design: Design, rows: Rows, rng: np.random.RandomState) -> tuple[InputBasis, Network]:
-    """Basis of the inputs, and the network whose posterior is its prior but for the random start.
+def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
+    """State whose posterior is its prior, but for the random start that tells hidden neurons apart.
 
     Worked out in NumPy, whatever library the rows are of.
 
@@ -101,106 +79,91 @@ def set_up(structure: Structure, design: Design, rows: Rows, rng: np.random.Rand
     ValueError
         If moments of the prior would overflow, or be lost, when they are squared.
     """
-    spikes = holds_spikes(rows.X)
-    basis = fit_basis(
+    spikes = network.connections[0].selects and holds_spikes(rows.X)
+    network = network.with_basis(
         rows.X,
         rows.sample_weight,
         rotate=design.rotate,
         center=design.center,
-        constant=structure.constant,
         rescale=design.grid is None,
         spikes=spikes,
     )
     # What overflows here is refused below.
     with np.errstate(all="ignore"):
-        layers = _layers(structure, design, basis, spikes, rng)
-    network = Network(layers, list(structure.hidden), structure.output, structure.constant, design.power)
-    _refuse_extreme(network, rows.X.dtype)
-    return basis, network
+        gain = _output_gain(network, design)
+        layers = tuple(_layer(network, design, index, gain, spikes, rng) for index in range(len(network.connections)))
+    state = State(network, layers, design.power, gain)
+    _refuse_extreme(state, rows.X.dtype)
+    return state
 
 
 def holds_spikes(X: Any) -> bool:
     """Whether every entry is 0 or 1."""
-    values, xp = X.data if sparse.issparse(X) else X, array_namespace(X)
+    values = X.data if sparse.issparse(X) else X
     parts = (values[rows, ...] for rows in gen_batches(values.shape[0], 4096))
-    return all(bool(xp.all(part * part == part)) for part in parts)
+    return all(is_all(part * part == part) for part in parts)
 
 
-def output_gain(structure: Structure, design: Design, basis: InputBasis) -> float:
+def _output_gain(network: Network, design: Design) -> float:
     """Factor of the last layer's discrete weights: the one given, or that which gives potentials their variance."""
     if design.grid is None:
         return 1.0
     if design.gain is not None:
         return design.gain
-    index = len(structure.widths) - 1
-    n_inputs = structure.widths[-2] if index > 0 else 0
-    return float(np.sqrt(np.divide(design.output_variance, _potential_variance(design.grid, basis, index, n_inputs))))
+    last = len(network.connections) - 1
+    return float(np.sqrt(np.divide(design.output_variance, _potential_variance(network, design.grid, last))))
 
 
-def _layers(
-    structure: Structure, design: Design, basis: InputBasis, spikes: bool, rng: np.random.RandomState
-) -> list[Layer]:
-    """Every layer with its prior and its start."""
-    layers: list[Layer] = []
-    fan_in, last = basis.n_axes, len(structure.widths) - 1
-    for index, (width, neuron) in enumerate(zip(structure.widths, [*structure.hidden, structure.output], strict=True)):
-        place = _Place(index, (width, fan_in), index == last, structure.constant)
-        if design.grid is None:
-            layers.append(_continuous_layer(design, basis, place, rng))
-        else:
-            grid = design.grid.times(output_gain(structure, design, basis)) if place.last else design.grid
-            # Potentials are on a lattice if nothing but whole spikes comes in.
-            on_lattice = neuron.has_ties and not place.constant and (index > 0 or spikes)
-            layers.append(_discrete_layer(design, grid, basis, place, on_lattice, rng))
-        fan_in = width + structure.constant
-    return layers
+def _layer(
+    network: Network, design: Design, index: int, gain: float, spikes: bool, rng: np.random.RandomState
+) -> LayerState:
+    """A layer with its prior and its start."""
+    if design.grid is None:
+        return _continuous_layer(network, design, index, rng)
+    last = index == len(network.hidden)
+    grid = design.grid.times(gain) if last else design.grid
+    neuron = network.output if last else network.hidden[index].neuron
+    # Potentials are on a lattice if nothing but whole spikes comes in.
+    whole = index > 0 or spikes
+    on_lattice = neuron.has_ties and not network.constant and whole and network.connections[index].selects
+    return _discrete_layer(network, design, grid, index, on_lattice, rng)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a layer is: its index, the shape of its weights, whether it is the last, whether it has biases."""
-
-    index: int
-    shape: tuple[int, int]
-    last: bool
-    constant: bool
-
-
-def _continuous_layer(design: Design, basis: InputBasis, place: _Place, rng: np.random.RandomState) -> Layer:
+def _continuous_layer(network: Network, design: Design, index: int, rng: np.random.RandomState) -> LayerState:
     """Gaussian posterior, starting from the prior or from the Gaussian of the same moments."""
-    n_units, fan_in = place.shape
-    prior, index = design.prior, place.index
-    variance = np.tile(_axis_variances(design, basis, place, fan_in), (n_units, 1))
-    mean = np.zeros_like(variance) if place.last else _random_means(design, basis, variance, place, rng)
+    prior, last = design.prior, index == len(network.hidden)
+    variance = np.tile(_axis_variances(network, design, index), (network.connections[index].n_units, 1))
+    mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
     anchored = mean if design.anchor > 0 else np.zeros_like(mean)
-    return Layer(
+    return LayerState(
         prior=prior.density(anchored, variance, design.joint[index]),
         posterior=prior.density(mean, variance, design.joint[index]),
         temperature=design.temperatures[index],
-        rule=None if prior.conjugate else PriorRule(prior, np.sqrt(variance), place.constant),
+        rule=None if prior.conjugate else PriorRule(prior, np.sqrt(variance), network.constant),
     )
 
 
 def _discrete_layer(
-    design: Design, grid: Grid, basis: InputBasis, place: _Place, on_lattice: bool, rng: np.random.RandomState
-) -> Layer:
+    network: Network, design: Design, grid: Grid, index: int, on_lattice: bool, rng: np.random.RandomState
+) -> LayerState:
     """Posterior on a grid of levels, with a Gaussian bias that may outweigh what the weights add to a potential."""
-    shape, index = place.shape, place.index
+    shape, basis = (network.connections[index].n_units, network.fan_ins[index]), _basis(network)
+    last = index == len(network.hidden)
     precision = np.zeros(shape)
     start = np.zeros(shape)
-    if place.constant:
+    if network.constant:
         given = design.prior_variances[index]
-        spread = _potential_variance(grid, basis, index, shape[1] - 1)
+        spread = _potential_variance(network, grid, index)
         precision[:, -1] = np.divide(1, design.bias_share * spread if given is None else given)
-    if not place.last:
+    if not last:
         start = _start_strength(design) / np.sqrt(grid.variance) * _even_normals(shape, basis, index, rng)
-    begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, place.constant)
-    if place.constant and not place.last:
+    begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, network.constant)
+    if network.constant and not last:
         center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, 0.5), 0)
         start[:, -1] = -precision[:, -1] * (begin.mean @ center)
         begin = begin.with_natural(precision, start)
     flat = begin.with_natural(precision, np.zeros(shape))
-    return Layer(
+    return LayerState(
         prior=begin if design.anchor > 0 else flat,
         posterior=begin,
         temperature=design.temperatures[index],
@@ -208,31 +171,37 @@ def _discrete_layer(
     )
 
 
-def _potential_variance(grid: Grid, basis: InputBasis, index: int, n_inputs: int) -> float:
+def _basis(network: Network) -> InputBasis:
+    """Coordinates of what enters the first layer."""
+    assert network.basis is not None
+    return network.basis
+
+
+def _potential_variance(network: Network, grid: Grid, index: int) -> float:
     """Prior variance of a potential of discrete weights, averaged over the data; hidden spikes fire half the time."""
-    size = float(basis.second_moment.sum()) if index == 0 else 0.5 * n_inputs
+    n_spikes = network.fan_ins[index] - network.constant
+    size = float(_basis(network).second_moment.sum()) if index == 0 else 0.5 * n_spikes
     return size * grid.variance
 
 
-def _axis_variances(design: Design, basis: InputBasis, place: _Place, fan_in: int) -> Array:
+def _axis_variances(network: Network, design: Design, index: int) -> Array:
     """Prior variance of each weight of a unit, shape (fan_in,)."""
-    value = design.prior_variances[place.index]
-    potential = design.output_variance if place.last else design.hidden_variance
-    if place.index == 0:
+    value, fan_in = design.prior_variances[index], network.fan_ins[index]
+    potential = design.output_variance if index == len(network.hidden) else design.hidden_variance
+    if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
-        return basis.prior_variances(value, exponent, potential, design.bias_share, floor)
+        return _basis(network).prior_variances(value, exponent, potential, design.bias_share, floor)
     # Spikes of probability about 1/2: half of the inputs contribute.
     return np.full(fan_in, 2 * potential / fan_in if value is None else value)
 
 
-def _random_means(
-    design: Design, basis: InputBasis, variance: Array, place: _Place, rng: np.random.RandomState
-) -> Array:
+def _random_means(network: Network, design: Design, variance: Array, index: int, rng: np.random.RandomState) -> Array:
     """Random means for a hidden layer, with biases that let each unit fire for about half of the data."""
-    mean = _start_strength(design) * np.sqrt(variance) * _even_normals(variance.shape, basis, place.index, rng)
-    if not place.constant:
+    basis = _basis(network)
+    mean = _start_strength(design) * np.sqrt(variance) * _even_normals(variance.shape, basis, index, rng)
+    if not network.constant:
         return mean
-    if place.index == 0:
+    if index == 0:
         return basis.balance(mean)
     mean[:, -1] = -0.5 * mean[:, :-1].sum(1)
     return mean
@@ -268,11 +237,11 @@ def _sobol_normals(shape: tuple[int, int], rng: np.random.RandomState) -> Array:
     return ndtri(np.clip(points, 1e-12, 1 - 1e-12))
 
 
-def _refuse_extreme(network: Network, dtype: Any) -> None:
+def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
     limit = largest_to_square(np.finfo(dtype))
-    for mean, variance, _ in network.moments(dtype):
+    for mean, variance, _ in state.moments(dtype):
         if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
             raise ValueError(
                 f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring variance, "

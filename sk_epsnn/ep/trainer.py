@@ -1,4 +1,15 @@
-"""Expectation Propagation as a trainer: how a posterior starts, learns from batches, predicts and becomes known."""
+"""Stochastic Expectation Propagation (Algorithm 3 of [1]_) as a trainer: cavities, the ramped exponent, noise.
+
+The data's share of the posterior is one average factor ``q1`` to the power of the number of batches it stands for
+(eq. 32). With the step ``1/B`` of eq. 34 the new posterior is exactly the batch's own, ``q_new = q_b``, so only the
+posterior and the *mass* of evidence it holds need to be kept. A batch of mass ``b`` out of a total ``N`` starts from
+the cavity ``q0 (q / q0)^f`` with ``f = min(1, (N - b) / mass)``: in the first pass nothing is taken out (assumed
+density filtering, which is what a stream needs), afterwards the batch's own share ``b / N`` is (eq. 33).
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, Algorithm 3, eqs. 32-34.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +20,52 @@ from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import array_namespace, converted, is_singular, like
-from sk_epsnn.activations import GaussianOutput
-from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, noise_prior
-from sk_epsnn.ep.setup import Design, Structure, output_gain, set_up
+from sk_epsnn._arrays import array_namespace, converted, is_all, is_singular, like, zeros_like
+from sk_epsnn.ep.average import average_ep
+from sk_epsnn.ep.energy import BatchResult
+from sk_epsnn.ep.evidence import NoiseEvidence
+from sk_epsnn.ep.newton import newton
+from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise
+from sk_epsnn.ep.passes import predict_spread
+from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
-from sk_epsnn.mixing import observed
-from sk_epsnn.network import Spread
-from sk_epsnn.sep import Model, Schedule, absorb
+from sk_epsnn.ep.state import State
+from sk_epsnn.messages import Spread
+from sk_epsnn.network import Batch, Network
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Course, Progress, Report, Rows, Trainer
+from sk_epsnn.weights import Weights
 
 _TOO_PRECISE = (
     "These rows say more about the weights than float64 arithmetic can keep: some precisions are too large beside the "
     "prior's. Give smaller values of sample_weight, or a larger noise_variance or variance of the prior."
 )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one batch is worked on.
+
+    Attributes
+    ----------
+    name : {"newton", "average_ep"}
+    n_sweeps : int
+    damping : float
+        For "average_ep".
+    tol : float
+        Nats per sample below which a sweep counts as settled.
+    """
+
+    name: str
+    n_sweeps: int
+    damping: float
+    tol: float
+
+    def work(self, state: State, batch: Batch, cavities: list[Weights]) -> BatchResult:
+        """Posteriors of one batch, given the cavities that it starts from."""
+        if self.name == "average_ep":
+            return average_ep(state, batch, cavities, damping=self.damping, n_sweeps=self.n_sweeps, tol=self.tol)
+        return newton(state, batch, cavities, step=state.step, n_sweeps=self.n_sweeps, tol=self.tol)
 
 
 @dataclass(frozen=True)
@@ -45,21 +88,15 @@ class EPTrainer(Trainer):
     learns_noise: bool
     held_out: HeldOut | None = None
 
-    def start(self, network: Structure, rows: Rows, rng: np.random.RandomState) -> Model:
+    def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`; set up in NumPy, however small, and moved to where the inputs are."""
-        noise = noise_prior(np.zeros(network.widths[-1])) if self.learns_noise else None
+        noise = NoiseEvidence.none_yet(np.zeros(network.readout.n_units)) if self.learns_noise else None
         if noise is not None:
             network = replace(network, output=GaussianOutput(noise.variance))
-        basis, layers = set_up(network, self.design, rows, rng)
-        model = Model(
-            layers,
-            basis=basis,
-            noise=noise,
-            gain=output_gain(network, self.design, basis),
-        )
+        state = replace(set_up(network, self.design, rows, rng), noise=noise)
         if array_namespace(rows.X) is np:
-            return model
-        return converted(model, lambda array: like(array, rows.X))
+            return state
+        return converted(state, lambda array: like(array, rows.X))
 
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
@@ -69,20 +106,21 @@ class EPTrainer(Trainer):
             return progress
         return choose_on_held_out(self, progress, rows, self.held_out, course, rng, tell)
 
-    def resume(self, state: Model, n_samples: int) -> Model:
+    def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: a noise that held-out rows have judged stays as it is."""
         return state if self.held_out is None else replace(state, noise=None)
 
-    def finish(self, state: Model, mass: float) -> Model:
+    def finish(self, state: State, mass: float) -> State:
         """See `Trainer.finish`: a noise that held-out rows have judged is known now, but for what a stream adds."""
-        if self.held_out is None:
+        output = state.network.output
+        if self.held_out is None or not isinstance(output, GaussianOutput):
             return state
-        variance = state.network.output.noise_variance
-        return replace(state, noise=noise_prior(0 * variance).known(variance, mass))
+        noise = NoiseEvidence.none_yet(zeros_like(output.noise_variance))
+        return replace(state, noise=noise.known(output.noise_variance, mass))
 
     def absorb(
-        self, state: Model, batch: Rows, total_mass: float, rng: np.random.RandomState | None = None
-    ) -> tuple[Model, Report]:
+        self, state: State, batch: Rows, total_mass: float, rng: np.random.RandomState | None = None
+    ) -> tuple[State, Report]:
         """See `Trainer.absorb`.
 
         Raises
@@ -91,45 +129,65 @@ class EPTrainer(Trainer):
             If the rows say more than float64 arithmetic can keep.
         """
         with _refuse_too_precise():
-            state, result = absorb(state, state.batch(batch), self.schedule, total_mass)
+            state, result = self._absorb(state, state.network.batch(*batch), total_mass)
         return _with_variances(state), Report(result.energy, [result.step])
+
+    def _absorb(self, state: State, batch: Batch, total_mass: float) -> tuple[State, BatchResult]:
+        mass = batch.mass
+        exponent = min(1.0, max(total_mass - mass, 0.0) / state.mass) if state.mass > 0 else 0.0
+        cavities = [layer.posterior.power_blend(layer.prior, exponent) for layer in state.layers]
+        result = self.schedule.work(state, batch, cavities)
+        counts = state.counts.plus(result.counts)
+        if not result.accepted:
+            return replace(state, counts=counts), result
+        # The optional step of Algorithm 1: q0(W) of a prior that is not conjugate, seen from the new posterior.
+        learned = state.with_posteriors(result.posteriors)
+        learned = learned.with_layers([layer.with_refreshed_prior(counts) for layer in learned.layers])
+        if state.noise is not None:
+            # Residuals of a fit are too small, so the posterior before this batch judges the noise, if it knows any.
+            judge = state if state.mass > 0 else learned
+            # A batch that is new was truly predicted: the evidence of that prediction is the plain one.
+            power = 1.0 if exponent == 1 else state.power
+            noise = learned_noise(judge, state.noise.cavity(exponent), batch, power)
+            learned = replace(learned.with_noise_variance(noise.variance), noise=noise)
+        return replace(learned, mass=exponent * state.mass + mass, step=result.step, counts=counts), result
 
     def absorb_apart(
         self,
-        state: Model,
+        state: State,
         shards: Sequence[Rows],
         batches: Sequence[Sequence[Any]],
         total_mass: float,
         n_jobs: int | None,
-    ) -> tuple[Model, Report]:
+    ) -> tuple[State, Report]:
         """See `Trainer.absorb_apart`."""
         with _refuse_too_precise():
             state, report = absorb_apart(self, state, shards, batches, total_mass, n_jobs)
         return _with_variances(state), report
 
-    def faded(self, state: Model, factor: float) -> Model:
+    def faded(self, state: State, factor: float) -> State:
         """See `Trainer.faded`."""
         return state.faded(factor)
 
-    def predictor(self, state: Model, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Spread]:
+    def predictor(self, state: State, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Spread]:
         """See `Trainer.predictor`: one forward pass, nothing random."""
-        weights = state.network.moments(dtype)
-        return lambda X: state.network.predict_spread(observed(state.basis.transform(X)), weights)
+        weights = state.moments(dtype)
+        return lambda X: predict_spread(state, state.network.enter(X), weights)
 
-    def known(self, state: Model, weights: str, rng: np.random.RandomState | None = None) -> Model:
+    def known(self, state: State, weights: str, rng: np.random.RandomState | None = None) -> State:
         """See `Trainer.known`.
 
         "mode" is the most probable weights, "mean" the posterior means, "sample" a draw at the temperature of each
         layer; levels are drawn by their probabilities.
         """
-        network, known = state.network, None
         if weights == "mean":
-            known = [layer.posterior.mean for layer in network.layers]
             # Potentials of means of levels are nowhere exactly 0 for a reason.
-            network = replace(network, layers=[replace(layer, lattice=None) for layer in network.layers])
-        elif weights == "sample":
-            known = [layer.posterior.sample(layer.temperature, rng) for layer in network.layers]
-        return replace(state, network=network.frozen(known))
+            state = state.with_layers([replace(layer, lattice=None) for layer in state.layers])
+            return state.known([posterior.mean for posterior in state.posteriors])
+        if weights == "sample":
+            assert rng is not None
+            return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
+        return state.known()
 
 
 @contextmanager
@@ -143,9 +201,8 @@ def _refuse_too_precise() -> Iterator[None]:
         raise ValueError(_TOO_PRECISE) from error
 
 
-def _with_variances(state: Model) -> Model:
+def _with_variances(state: State) -> State:
     """The state, refused if a weight has no variance left."""
-    xp = array_namespace(state.basis.offset)
-    if not all(bool(xp.all(weights.variance > 0)) for weights in state.network.moments(xp.float64)):
+    if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
         raise ValueError(_TOO_PRECISE)
     return state

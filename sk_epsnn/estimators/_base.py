@@ -29,18 +29,20 @@ from sk_epsnn._sklearn import (
     dispatched_namespace,
 )
 from sk_epsnn._version import __version__
-from sk_epsnn.activations import HIDDEN_ACTIVATIONS
+from sk_epsnn.connections import Connection
 from sk_epsnn.ep.options import INFERENCES, EPInference
 from sk_epsnn.ep.setup import largest_to_square
 from sk_epsnn.estimators._callbacks import FitTask
-from sk_epsnn.estimators._plan import Plan, Problem, make_plan
+from sk_epsnn.estimators._plan import Plan, Problem
+from sk_epsnn.estimators._planner import make_plan
 from sk_epsnn.estimators._readout import WeightReadout
 from sk_epsnn.estimators._uncertainty import PotentialMoments
 from sk_epsnn.estimators._words import refuse_moved
-from sk_epsnn.levels import NAMED_LEVELS, Levels
-from sk_epsnn.network import Spread
+from sk_epsnn.messages import Spread
+from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.priors import PRIORS, WeightPrior
 from sk_epsnn.training import PREDICT_ROWS, Rows, learn_from_stream, train
+from sk_epsnn.weights import NAMED_LEVELS, Levels
 
 
 class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, BaseEstimator):
@@ -49,8 +51,8 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
     #: "classifier" or "regressor".
     _task: str
     _parameter_constraints: dict[str, list[Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(HIDDEN_ACTIVATIONS)), "array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), Connection],
+        "activation": [StrOptions(set(NEURONS)), Neuron, "array-like"],
         "weights": [StrOptions({"continuous", *NAMED_LEVELS}), Levels],
         "prior": [StrOptions(set(PRIORS)), WeightPrior],
         "inference": [StrOptions({"auto", *INFERENCES}), EPInference],
@@ -73,7 +75,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         """All of `fit`."""
         self._init_callback_context(max_subtasks=self.max_iter)
         with unchanged_on_error(self):
-            continuing = self.warm_start and hasattr(self, "_progress") and not self._progress.state.network.is_frozen
+            continuing = self.warm_start and hasattr(self, "_progress") and not self._progress.state.is_known
             X, y, sample_weight = self._enter(X, y, sample_weight, reset=not continuing)
             self._begin_fit(y, X, continuing)
             task = FitTask(self, X, y, sample_weight)
@@ -83,7 +85,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
                 first = self._plan.course.first_rows(rows.n_samples)
                 self._set_targets(y[first], rows.sample_weight[first], X)
             rows = rows._replace(target=self._encode(y))
-            start = self._progress if continuing else self._plan.network(self._target_scale())
+            start = self._progress if continuing else self._plan.network_for(self._target_scale())
             refused = self._n_refused(continuing)
             rng = check_random_state(self.random_state)
             self._progress = train(self._plan.trainer, start, rows, self._plan.course, rng, task, self._tell)
@@ -92,7 +94,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
 
     def _learn_from_stream(self, X: Any, y: Any, sample_weight: Any, first: bool) -> None:
         """All of `partial_fit`, but for the labels of a classifier."""
-        if not first and self._progress.state.network.is_frozen:
+        if not first and self._progress.state.is_known:
             raise ValueError(
                 "The weights are frozen and cannot learn from more data; use the estimator before freeze()."
             )
@@ -102,7 +104,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         if first:
             self._set_targets(y, rows.sample_weight, X)
         rows = rows._replace(target=self._encode(y))
-        start = self._plan.network(self._target_scale()) if first else self._progress
+        start = self._plan.network_for(self._target_scale()) if first else self._progress
         refused = self._n_refused(not first)
         rng = check_random_state(self.random_state) if first else None
         self._progress = learn_from_stream(self._plan.trainer, start, rows, self.forgetting, self.tol, rng, self._tell)

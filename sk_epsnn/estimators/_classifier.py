@@ -12,11 +12,11 @@ from sklearn.utils.validation import column_or_1d
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, with_callbacks
-from sk_epsnn.activations import SPIKING_OUTPUTS, Output
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._targets import check_classes, encode_labels, with_class_weight
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
 from sk_epsnn.estimators._words import knows_old_words
+from sk_epsnn.outputs import SPIKING_OUTPUTS, SpikingOutput
 from sk_epsnn.training import Rows
 
 
@@ -116,7 +116,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     temperature_ : ndarray of shape (`n_layers_` - 1,)
         Temperature of each layer of weights.
     update_counts_ : dict of int
-        How many updates were rejected, shortened or bounded (see `sk_epsnn.sites.UpdateCounts`).
+        How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
         Number of layers, inputs included, and of output units.
 
@@ -147,7 +147,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     _task = "classifier"
     _parameter_constraints = {
         **BaseEPSNN._parameter_constraints,
-        "output_activation": [StrOptions({"auto", *SPIKING_OUTPUTS}), Output],
+        "output_activation": [StrOptions({"auto", *SPIKING_OUTPUTS}), SpikingOutput],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 

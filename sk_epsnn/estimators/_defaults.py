@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-
 #: Share of the bias in the prior variance of a first-layer potential.
 BIAS_SHARE = 0.1
 #: Prior variance of a hidden potential, averaged over the data.
@@ -23,8 +21,6 @@ JOINT_ENTRIES = 2**24
 FEW_INPUTS = 32
 #: Inputs wider than this are not rotated: the eigenvectors cost n_features ** 3.
 ROTATION_LIMIT = 2048
-#: Variance of the threshold of Heaviside outputs, that of the logistic distribution.
-THRESHOLD_NOISE = float(np.pi**2 / 3)
 #: Share of the rows that is held out where held-out rows are asked.
 VALIDATION_FRACTION = 0.2
 #: Where hidden layers are heated, passes at each temperature, and over all rows in the end: the first ones after a

@@ -80,7 +80,7 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
     if type(other) is not type(base):
         raise ValueError(f"{name} is a {type(other).__name__}, but base is a {type(base).__name__}.")
     check_is_fitted(other)
-    if any(model._progress.state.network.is_frozen for model in (base, other)):
+    if any(model._progress.state.is_known for model in (base, other)):
         raise ValueError("Frozen weights hold no evidence to merge; use the estimators before freeze().")
     if not _same(_start(base), _start(other)):
         raise ValueError(
@@ -94,12 +94,12 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
 def _start(estimator: BaseEPSNN) -> list[np.ndarray]:
     """Everything that is decided before training, as arrays."""
     state = estimator._progress.state
-    basis, network = state.basis, state.network
+    basis = state.network.basis
     arrays = [getattr(estimator, "classes_", np.empty(0)), *estimator._target_location_and_scale(), basis.offset]
     arrays.append(np.array([basis.scale, basis.constant]))
     if basis.rotation is not None:
         arrays.append(basis.rotation)
-    for layer in network.layers:
+    for layer in state.layers:
         # A prior that is not conjugate is seen from the posterior, and changes with it.
         arrays.append(np.array(layer.posterior.precision.shape))
         arrays += [layer.prior.precision, layer.prior.shift] if layer.rule is None else [layer.rule.unit]

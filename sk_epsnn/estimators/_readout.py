@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn.ep.state import State
 from sk_epsnn.estimators._plan import Setting
-from sk_epsnn.sep import Model
-from sk_epsnn.weights import LevelWeights, WeightMoments
+from sk_epsnn.messages import WeightMoments
+from sk_epsnn.network import Network
+from sk_epsnn.weights import LevelWeights
 
 
 class InputSpace(NamedTuple):
@@ -27,7 +29,7 @@ class WeightReadout:
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_progress")
 
-    def _fitted_state(self, attribute: str) -> Model:
+    def _fitted_state(self, attribute: str) -> State:
         """State of the trainer; without one the attribute does not exist."""
         if not hasattr(self, "_progress"):
             raise AttributeError(f"{type(self).__name__} is not fitted yet, so it has no {attribute!r}.")
@@ -36,14 +38,14 @@ class WeightReadout:
     @property
     def _offset(self) -> Array:
         """A fitted array, which says in what library and where all of them are."""
-        return self._progress.state.basis.offset
+        return self._progress.state.network.basis.offset
 
     def _input_space(self, moments: list[WeightMoments]) -> list[InputSpace]:
         """Weights, biases and their variances per layer, in the space of the inputs and targets."""
         state, result = self._progress.state, []
         for index, (mean, variance, covariance) in enumerate(moments):
             if index == 0:
-                parts = state.basis.to_inputs(mean, variance if covariance is None else covariance)
+                parts = state.network.basis.to_inputs(mean, variance if covariance is None else covariance)
             elif state.network.constant:
                 parts = mean[:, :-1], mean[:, -1], variance[:, :-1], variance[:, -1]
             else:
@@ -62,13 +64,11 @@ class WeightReadout:
 
     def _posterior_space(self, attribute: str) -> list[InputSpace]:
         """Posterior means and variances, see `_input_space`."""
-        network = self._fitted_state(attribute).network
-        return self._input_space(network.moments(array_namespace(self._offset).float64))
+        return self._input_space(self._fitted_state(attribute).moments("float64"))
 
     def _mode_space(self, attribute: str) -> list[InputSpace]:
         """Most probable weights, see `_input_space`."""
-        network = self._fitted_state(attribute).network.frozen()
-        return self._input_space(network.moments(array_namespace(self._offset).float64))
+        return self._input_space(self._fitted_state(attribute).known().moments("float64"))
 
     @property
     def settings_(self) -> dict[str, Setting]:
@@ -77,14 +77,19 @@ class WeightReadout:
         return {name: self._plan.settings[name] for name in sorted(self._plan.automatic)}
 
     @property
+    def network_(self) -> Network:
+        """Layers, connections, neurons and outputs; without the weights."""
+        return self._fitted_state("network_").network
+
+    @property
     def n_layers_(self) -> int:
         """Number of layers, inputs included."""
-        return len(self._fitted_state("n_layers_").network.layers) + 1
+        return len(self._fitted_state("n_layers_").layers) + 1
 
     @property
     def n_outputs_(self) -> int:
         """Number of output units."""
-        return self._fitted_state("n_outputs_").network.layers[-1].posterior.mean.shape[0]
+        return self._fitted_state("n_outputs_").network.readout.n_units
 
     @property
     def n_iter_(self) -> int:
@@ -106,13 +111,13 @@ class WeightReadout:
 
     @property
     def update_counts_(self) -> dict[str, int]:
-        """How many updates were rejected, shortened or bounded; see `sk_epsnn.sites.UpdateCounts`."""
+        """How many updates were rejected, shortened or bounded; see `sk_epsnn.ep.sites.UpdateCounts`."""
         return self._fitted_state("update_counts_").counts.as_dict()
 
     @property
     def temperature_(self) -> np.ndarray:
         """Temperature of each layer of weights, shape (`n_layers_` - 1,)."""
-        return np.array([layer.temperature for layer in self._fitted_state("temperature_").network.layers])
+        return np.array([layer.temperature for layer in self._fitted_state("temperature_").layers])
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -158,7 +163,7 @@ class WeightReadout:
 
     def _single_layer(self, attribute: str) -> InputSpace:
         """The only layer; with hidden layers the attribute does not exist."""
-        if len(self._fitted_state(attribute).network.layers) > 1:
+        if len(self._fitted_state(attribute).layers) > 1:
             raise AttributeError(
                 f"{attribute} exists without hidden layers only; coefs_ has the weights of each layer."
             )
@@ -172,7 +177,10 @@ class WeightReadout:
     @property
     def readout_gain_(self) -> np.ndarray:
         """Factor between the levels and the last layer's discrete weights in `coefs_`, shape (n_outputs,)."""
-        return self._fitted_state("readout_gain_").gain * self._target_location_and_scale()[1]
+        state = self._fitted_state("readout_gain_")
+        if self._plan.trainer.design.grid is None:
+            raise AttributeError("readout_gain_ exists for discrete weights only; set weights to Levels(values).")
+        return state.gain * self._target_location_and_scale()[1]
 
     @property
     def coefs_probabilities_(self) -> list[np.ndarray]:
@@ -183,7 +191,7 @@ class WeightReadout:
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities that a weight is not 0 under a spike-and-slab prior, shapes as `coefs_`."""
-        layers = self._fitted_state("activation_probabilities_").network.layers
+        layers = self._fitted_state("activation_probabilities_").layers
         if any(layer.rule is None or not layer.rule.prior.sparse for layer in layers):
             raise AttributeError(
                 "activation_probabilities_ exists with a spike-and-slab prior only; set prior='bernoulli_gaussian'."
@@ -191,7 +199,7 @@ class WeightReadout:
         return [layer.activation_probability().T for layer in layers]
 
     def _level_posteriors(self, attribute: str) -> list[LevelWeights]:
-        posteriors = [layer.posterior for layer in self._fitted_state(attribute).network.layers]
+        posteriors = [layer.posterior for layer in self._fitted_state(attribute).layers]
         if not all(isinstance(q, LevelWeights) for q in posteriors):
             raise AttributeError(
                 f"{attribute} exists for discrete weights only, before they are frozen; set weights to 'binary', "

@@ -115,7 +115,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     temperature_ : ndarray of shape (`n_layers_` - 1,)
         Temperature of each layer of weights.
     update_counts_ : dict of int
-        How many updates were rejected, shortened or bounded (see `sk_epsnn.sites.UpdateCounts`).
+        How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
         Number of layers, inputs included, and of output units.
 
@@ -309,7 +309,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
     def _set_targets(self, y: np.ndarray, sample_weight: np.ndarray, X: Any) -> None:
         plan = self._plan
-        self._targets = TargetScale.of(y, sample_weight, X, standardise=plan.standardise, shift=plan.constant)
+        self._targets = TargetScale.of(y, sample_weight, X, standardise=plan.standardise, shift=plan.network.constant)
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return self._targets.encode(y)

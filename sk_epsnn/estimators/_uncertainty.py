@@ -11,9 +11,9 @@ from scipy.stats import qmc
 from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, array_namespace, like
-from sk_epsnn.activations import Output
-from sk_epsnn.network import Spread
+from sk_epsnn.messages import Spread
 from sk_epsnn.numerics import gauss_hermite, xlogy
+from sk_epsnn.outputs import Output
 
 #: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
 _NODES = 64

@@ -8,13 +8,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn.network import Network
+from sk_epsnn.neurons import Heaviside
 
 #: NIR's threshold neuron fires above its threshold, ours at 0 or above: 0 must lie above it, and no other double does.
 _JUST_BELOW_ZERO = -float(np.finfo(np.float64).smallest_normal)
 
 
-def to_nir(estimator: EPSNNClassifier | EPSNNRegressor) -> Any:
+def to_nir(estimator: Any) -> Any:
     """Network of a fitted estimator with known weights, as a graph of the Neuromorphic Intermediate Representation.
 
     The graph maps the inputs of the estimator (spikes, say) to its output potentials, in one step: ``Input``, for each
@@ -65,33 +66,39 @@ def to_nir(estimator: EPSNNClassifier | EPSNNRegressor) -> Any:
     ['input', 'affine', 'threshold', 'affine_1', 'scale', 'output']
     """
     nir = _import_nir()
-    if not isinstance(estimator, EPSNNClassifier | EPSNNRegressor):
+    if missing := [name for name in ("network_", "coefs_", "intercepts_") if not hasattr(type(estimator), name)]:
         raise TypeError(
-            f"to_nir takes an EPSNNClassifier or EPSNNRegressor, got {type(estimator).__name__}; of a pipeline export "
-            "the last step, and feed it what the steps before give."
+            f"to_nir takes a network with {' and '.join(missing)}, such as EPSNNClassifier or EPSNNRegressor, got "
+            f"{type(estimator).__name__}; of a pipeline export the last step, and feed it what the steps before give."
         )
     check_is_fitted(estimator)
-    network = estimator._progress.state.network
-    hidden = network.hidden
-    if random := sorted({neuron.name for neuron in hidden if neuron.name != "heaviside"}):
-        raise ValueError(
-            f"Hidden neurons with activation {random} fire at random, which NIR has no neuron for; train the network "
-            "with activation='heaviside'."
-        )
+    network = estimator.network_
+    _refuse_unknown(network)
     weights = [np.ascontiguousarray(to_numpy(coef).T) for coef in estimator.coefs_]
     biases = [to_numpy(intercept) for intercept in estimator.intercepts_]
-    fires = [True] * len(hidden) + [network.output.name == "heaviside"]
-    gain = to_numpy(estimator.readout_gain_) if estimator._plan.trainer.design.grid is not None else None
+    fires = [True] * len(network.hidden) + [network.output.name == "heaviside"]
+    gain = to_numpy(estimator.readout_gain_) if hasattr(estimator, "readout_gain_") else None
     if gain is not None:
         weights[-1], biases[-1] = weights[-1] / gain[:, None], biases[-1] / gain
     nodes = [nir.Input(input_type={"input": np.array([weights[0].shape[1]])})]
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         nodes.append(nir.Affine(weight=weight, bias=bias))
-        if gain is not None and index == len(hidden):
+        if gain is not None and index == len(network.hidden):
             nodes.append(nir.Scale(scale=gain))
         if fires[index]:
             nodes.append(nir.Threshold(threshold=np.full(len(bias), _JUST_BELOW_ZERO)))
     return nir.NIRGraph.from_list(*nodes, nir.Output(output_type={"output": np.array([len(biases[-1])])}))
+
+
+def _refuse_unknown(network: Network) -> None:
+    """Refuse neurons and connections that the graph has no node for."""
+    if random := sorted({layer.neuron.name for layer in network.hidden if not isinstance(layer.neuron, Heaviside)}):
+        raise ValueError(
+            f"Hidden neurons with activation {random} fire at random, or by a law of their own, for which NIR has no "
+            "neuron; train the network with activation='heaviside'."
+        )
+    if others := sorted({type(c).__name__ for c in network.connections if not c.is_identity}):
+        raise ValueError(f"Connections {others} have no node in the graph; only fully connected layers are exported.")
 
 
 def _import_nir() -> Any:

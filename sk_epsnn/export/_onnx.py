@@ -8,10 +8,11 @@ import numpy as np
 
 from sk_epsnn._arrays import to_numpy
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
-from sk_epsnn.network import Layer, Network
+from sk_epsnn.messages import WeightMoments
+from sk_epsnn.neurons import Heaviside, Sigmoid
 from sk_epsnn.numerics import PROBIT_SLOPES, PROBIT_WEIGHTS
-from sk_epsnn.weights import WeightMoments
 
 #: Element types of ONNX.
 _FLOAT, _DOUBLE = 1, 11
@@ -163,22 +164,37 @@ def _give(add: _Nodes, values: str, output: Any) -> None:
 
 def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
-    network: Network = model._progress.state.network
-    moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in network.moments(float)]
-    values, spikes = _transform(add, model, inputs), None
-    for index, (layer, weights) in enumerate(zip(network.layers, moments, strict=True)):
+    state: State = model._progress.state
+    network = state.network
+    _refuse_unknown(state)
+    moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
+    values, spikes = _transform(add, state, inputs), None
+    for index, (layer, weights) in enumerate(zip(state.layers, moments, strict=True)):
         mean, variance = _mix(add, layer, weights, values, spikes)
-        variance = add("Max", variance, network.variance_floor)
+        variance = add("Max", variance, state.variance_floor)
         if index == len(network.hidden):
             break
-        spikes = _NEURONS[network.hidden[index].name](add, mean, variance)
+        spikes = _NEURONS[type(network.hidden[index].neuron)](add, mean, variance)
         values = _with_one(add, spikes) if network.constant else spikes
     return mean, variance
 
 
-def _transform(add: _Nodes, model: Any, inputs: str) -> str:
+def _refuse_unknown(state: State) -> None:
+    """Refuse neurons and connections that have no converter."""
+    network = state.network
+    neurons = sorted({type(h.neuron).__name__ for h in network.hidden if type(h.neuron) not in _NEURONS})
+    others = sorted({type(c).__name__ for c in network.connections if not c.is_identity})
+    if neurons or others:
+        raise NotImplementedError(
+            f"{' and '.join([*neurons, *others])} cannot be converted to ONNX; fully connected layers of Heaviside and "
+            "Sigmoid neurons can."
+        )
+
+
+def _transform(add: _Nodes, state: State, inputs: str) -> str:
     """Inputs in the coordinates of the first layer, see `InputBasis.transform`."""
-    basis, X = model._progress.state.basis, add("Cast", inputs, to=_FLOAT)
+    basis, X = state.network.basis, add("Cast", inputs, to=_FLOAT)
+    assert basis is not None
     turned = add("Div", X, basis.scale) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
     moved = add("Add", turned, to_numpy(basis.offset))
     return _with_one(add, moved) if basis.constant else moved
@@ -190,7 +206,7 @@ def _with_one(add: _Nodes, values: str) -> str:
     return add("Concat", values, ones, axis=1)
 
 
-def _mix(add: _Nodes, layer: Layer, weights: WeightMoments, values: str, spikes: str | None) -> tuple[str, str]:
+def _mix(add: _Nodes, layer: LayerState, weights: WeightMoments, values: str, spikes: str | None) -> tuple[str, str]:
     """Mean and variance of a layer's potentials (eq. 25); ``spikes`` are the values that are probabilities."""
     mean = add("MatMul", values, weights.mean.T)
     if weights.covariance is None:
@@ -228,7 +244,7 @@ def _sigmoid(add: _Nodes, mean: str, variance: str) -> str:
 
 
 #: Spike probability of each kind of hidden neuron.
-_NEURONS = {"heaviside": _heaviside, "sigmoid": _sigmoid}
+_NEURONS = {Heaviside: _heaviside, Sigmoid: _sigmoid}
 
 
 def _ndtr(add: _Nodes, z: str) -> str:

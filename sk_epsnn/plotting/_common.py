@@ -8,8 +8,6 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
-
 #: Size of the axes of one panel, in inches.
 _WIDTH, _HEIGHT = 5.5, 4.0
 
@@ -58,13 +56,14 @@ def last_step(estimator: Any) -> tuple[Any, list[Any]]:
     return model, [estimator[:-1], *before] if len(estimator) > 1 else before
 
 
-def network_of(estimator: Any, user: str) -> EPSNNClassifier | EPSNNRegressor:
-    """The fitted network inside of searches and pipelines."""
+def network_of(estimator: Any, user: str, *offers: str) -> Any:
+    """The fitted network inside of searches and pipelines, which must offer some fitted attributes."""
     model, _ = last_step(estimator)
-    if not isinstance(model, EPSNNClassifier | EPSNNRegressor):
+    missing = [name for name in offers if not hasattr(type(model), name)]
+    if missing:
         raise TypeError(
-            f"{user} needs an EPSNNClassifier or EPSNNRegressor, or a pipeline that ends in one, "
-            f"got {type(model).__name__}."
+            f"{user} needs a network with {' and '.join(missing)}, such as EPSNNClassifier or EPSNNRegressor, or a "
+            f"pipeline that ends in one, got {type(model).__name__}."
         )
     check_is_fitted(model)
     return model

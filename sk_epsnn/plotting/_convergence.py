@@ -70,7 +70,7 @@ class ConvergenceDisplay:
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """
-        return cls(network_of(estimator, cls.__name__).history_).plot(ax=ax)
+        return cls(network_of(estimator, cls.__name__, "history_").history_).plot(ax=ax)
 
     def plot(self, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the display.

@@ -112,7 +112,7 @@ class WeightPosteriorDisplay:
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """
-        model = network_of(estimator, cls.__name__)
+        model = network_of(estimator, cls.__name__, "coefs_", "coefs_variance_")
         n_layers = model.n_layers_ - 1
         if not isinstance(layer, Integral) or not -n_layers <= layer < n_layers:
             raise ValueError(f"layer must be an integer from {-n_layers} to {n_layers - 1}, got {layer!r}.")

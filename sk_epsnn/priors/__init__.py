@@ -11,7 +11,6 @@ References
    arXiv:2506.23757, 2025.
 """
 
-from sk_epsnn.priors._refresh import refresh_site
 from sk_epsnn.priors.base import Tilted, WeightPrior
 from sk_epsnn.priors.bernoulli_gaussian import BernoulliGaussianPrior
 from sk_epsnn.priors.gaussian import GaussianPrior
@@ -28,5 +27,4 @@ __all__ = [
     "LaplacePrior",
     "Tilted",
     "WeightPrior",
-    "refresh_site",
 ]

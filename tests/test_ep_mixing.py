@@ -7,9 +7,9 @@ import oracles
 import pytest
 from scipy.stats import binom, norm
 
-from sk_epsnn import mixing
-from sk_epsnn.sites import Derivatives
-from sk_epsnn.weights import WeightMoments
+from sk_epsnn.ep import mixing
+from sk_epsnn.messages import Derivatives, WeightMoments, observed, spikes
+from sk_epsnn.weights import Lattice, find_lattice
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -44,7 +44,7 @@ def test_potential_moments_are_exact(joint, constant):
     n, n_out, n_spikes = 3, 2, 5
     probability = random_probabilities(n, n_spikes, 0)
     weights = random_moments(n_out, n_spikes + constant, 1, joint)
-    inputs = mixing.spikes(probability, constant)
+    inputs = spikes(probability, constant)
     mean = mixing.potential_mean(inputs, weights.mean)
     variance = mixing.weight_part_of_variance(inputs, weights) + mixing.spike_part_of_variance(inputs, weights)
     for k in range(n):
@@ -62,12 +62,12 @@ def test_variance_parts():
     probability = random_probabilities(4, 6, 2)
     weights = random_moments(3, 6, 3)
     known = WeightMoments(weights.mean, np.zeros_like(weights.variance), None)
-    inputs = mixing.spikes(probability, False)
+    inputs = spikes(probability, False)
     np.testing.assert_array_equal(mixing.weight_part_of_variance(inputs, known), 0)
     patterns, mass = oracles.spike_patterns(probability[0])
     exact = oracles.potential_moments(patterns, mass, weights.mean[1], np.zeros((6, 6)))[1]
     np.testing.assert_allclose(mixing.spike_part_of_variance(inputs, known)[0, 1], exact, rtol=1e-12)
-    certain = mixing.spikes((probability > 0.5).astype(float), False)
+    certain = spikes((probability > 0.5).astype(float), False)
     np.testing.assert_array_equal(mixing.spike_part_of_variance(certain, weights), 0)
 
 
@@ -75,7 +75,7 @@ def test_variance_parts():
 def test_observed_inputs(joint):
     x = np.random.default_rng(4).standard_normal((5, 4))
     weights = random_moments(3, 4, 5, joint)
-    inputs = mixing.observed(x)
+    inputs = observed(x)
     assert inputs.variance is None
     assert mixing.spike_part_of_variance(inputs, weights) == 0
     variance = mixing.weight_part_of_variance(inputs, weights)
@@ -84,19 +84,6 @@ def test_observed_inputs(joint):
             covariance = weights.covariance[i] if joint else np.diag(weights.variance[i])
             np.testing.assert_allclose(variance[n, i], x[n] @ covariance @ x[n], rtol=1e-12)
             np.testing.assert_allclose(mixing.potential_mean(inputs, weights.mean)[n, i], x[n] @ weights.mean[i])
-
-
-@DTYPES
-def test_spikes(dtype):
-    probability = random_probabilities(3, 4, 6, dtype)
-    inputs = mixing.spikes(probability, True)
-    parts = inputs.mean, inputs.square, inputs.variance
-    assert [part.shape for part in parts] == [(3, 5)] * 3
-    assert {part.dtype for part in parts} == {np.dtype(dtype)}
-    np.testing.assert_array_equal(inputs.mean[:, -1], 1)
-    np.testing.assert_array_equal(inputs.variance[:, -1], 0)
-    np.testing.assert_allclose(inputs.variance[:, :4], probability * (1 - probability), rtol=1e-5)
-    np.testing.assert_allclose(inputs.square, inputs.mean**2, rtol=1e-6)
 
 
 # Ties
@@ -111,50 +98,17 @@ def firing_probability(inputs, weights, lattice):
     return norm.cdf(mean / np.sqrt(variance))
 
 
-@pytest.mark.parametrize(
-    "levels, spacing, alternates",
-    [
-        ([-1, 1], 2, True),
-        ([-0.3, 0.3], 0.6, True),
-        ([-0.5, 0.5, 1.5], 1, True),
-        ([0.25, 0.75], 0.5, True),
-        ([-1, -1 / 3, 1 / 3, 1], 2 / 3, True),
-        ([0, 1], 1, False),
-        ([-1, 0, 1], 1, False),
-        ([-2, -1], 1, False),
-        (0.1 * np.linspace(-1, 1, 9), 0.025, False),
-    ],
-)
-def test_find_lattice(levels, spacing, alternates):
-    """Checked on all sums of up to four levels: neighbours are one spacing apart, 0 is in line with them or is not."""
-    lattice = mixing.find_lattice(np.array(levels, float))
-    assert lattice.spacing == pytest.approx(spacing, rel=1e-12)
-    assert lattice.alternates is alternates
-    for n_spikes in (1, 2, 3, 4):
-        sums = np.unique(np.round([sum(chosen) for chosen in product(levels, repeat=n_spikes)], 9))
-        np.testing.assert_allclose(np.diff(sums), spacing, rtol=1e-6)
-        away = sums[0] / spacing
-        in_line = abs(away - round(away)) < 1e-6
-        assert in_line == (n_spikes % 2 == 0 or not alternates)
-
-
-@pytest.mark.parametrize("levels", [[0, 1, np.sqrt(2)], [-1, 0, 1 + 1e-6], [0.3, 1.3], [-1, np.sqrt(2)]], ids=str)
-def test_no_lattice(levels):
-    """Uneven grids, and even ones of which neither one level nor two can sum up to a multiple of the spacing."""
-    assert mixing.find_lattice(np.array(levels, float)) is None
-
-
 @DTYPES
 @pytest.mark.parametrize("n_spikes", [1, 2, 5])
 def test_tie_offset_is_half_a_spacing_where_zero_is_a_value(dtype, n_spikes):
     probability = random_probabilities(4, n_spikes, 20, dtype)
     probability[3] = np.arange(n_spikes) % 2  # known spikes
-    inputs = mixing.spikes(probability, False)
+    inputs = spikes(probability, False)
     for k in range(4):
         patterns, mass = oracles.spike_patterns(probability[k].astype(float))
         even = mass @ (patterns.sum(1) % 2 == 0)
         for alternates, share in ((True, even), (False, 1.0)):
-            offset = mixing.tie_offset(inputs, mixing.Lattice(0.6, alternates))
+            offset = mixing.tie_offset(inputs, Lattice(0.6, alternates))
             assert offset.shape == (4, 1)
             assert offset.dtype == dtype
             np.testing.assert_allclose(offset[k], 0.3 * share, rtol=1e-12 if dtype == np.float64 else 1e-5)
@@ -168,9 +122,9 @@ def test_ties_of_balanced_weights(n_active, exact):
     """
     fires = binom.sf((n_active + 1) // 2 - 1, n_active, 0.5)
     assert fires == pytest.approx(exact, abs=5e-4)
-    inputs = mixing.spikes(np.ones((1, n_active)), False)
+    inputs = spikes(np.ones((1, n_active)), False)
     weights = WeightMoments(np.zeros((1, n_active)), np.ones((1, n_active)), None)
-    lattice = mixing.find_lattice(np.array([-1.0, 1.0]))
+    lattice = find_lattice(np.array([-1.0, 1.0]))
     np.testing.assert_allclose(firing_probability(inputs, weights, lattice), fires, rtol=0, atol=1.2e-3)
     np.testing.assert_allclose(firing_probability(inputs, weights, None), 0.5, rtol=0, atol=1e-12)
 
@@ -193,7 +147,7 @@ def test_ties_against_the_exact_distribution(levels, law, certain):
     Root mean square error of 6 draws: measured at most .0021, and at least .029 without the correction.
     """
     rng = np.random.default_rng(21)
-    lattice = mixing.find_lattice(np.array(levels, float))
+    lattice = find_lattice(np.array(levels, float))
     errors = []
     for _ in range(6):
         shares = rng.dirichlet(8 * np.array(law), 24)
@@ -204,7 +158,7 @@ def test_ties_against_the_exact_distribution(levels, law, certain):
             probability = np.round(probability)
         exact = oracles.potential_distribution(levels, shares, probability)
         fires = sum(mass for value, mass in exact.items() if value > -1e-6)
-        inputs = mixing.spikes(probability[None], False)
+        inputs = spikes(probability[None], False)
         errors.append([firing_probability(inputs, weights, grid)[0, 0] - fires for grid in (lattice, None)])
     corrected, plain = np.sqrt(np.mean(np.square(errors), axis=0))
     assert corrected < 0.004
@@ -296,9 +250,9 @@ def weight_loops(down, inputs, noise):
 def test_sums_over_samples(kind):
     down = random_message(7, 3, 10)
     if kind == "spikes":
-        inputs = mixing.spikes(random_probabilities(7, 4, 11), True)
+        inputs = spikes(random_probabilities(7, 4, 11), True)
     else:
-        inputs = mixing.observed(np.random.default_rng(12).standard_normal((7, 5)))
+        inputs = observed(np.random.default_rng(12).standard_normal((7, 5)))
     expected = np.zeros((3, 5))
     if kind == "spikes":
         for i in range(3):
@@ -316,7 +270,7 @@ def test_sums_over_samples(kind):
 
 def test_joint_site_precision_is_in_double_precision_and_definite():
     gamma = np.abs(random_message(30, 2, 14, np.float32).gamma)
-    inputs = mixing.spikes(random_probabilities(30, 4, 15, np.float32), True)
+    inputs = spikes(random_probabilities(30, 4, 15, np.float32), True)
     precision = mixing.joint_site_precision(gamma, inputs, 0.0)
     assert precision.dtype == np.float64
     assert (np.linalg.eigvalsh(precision) > 0).all()
@@ -352,7 +306,7 @@ def test_average_messages_leave_one_out():
     for n_in in (1, 2, mixing.FEW_INPUTS, mixing.FEW_INPUTS + 1, 16 * mixing.FEW_INPUTS):
         x, weights, site_variance, site_mean, down, sample_weight = averaged_problem(n_in, 0)
         exact = exact_messages(x, weights, site_variance, site_mean, sample_weight)
-        messages = mixing.average_messages(down, sample_weight, mixing.observed(x), weights, True)
+        messages = mixing.average_messages(down, sample_weight, observed(x), weights, True)
         errors.append([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(messages, exact, strict=True)])
     *few, small, large = np.array(errors)
     assert np.max(few) < 1e-11
@@ -363,7 +317,7 @@ def test_average_messages_leave_one_out():
 
 def test_average_messages_with_the_posterior_as_cavity():
     x, weights, _, _, down, sample_weight = averaged_problem(8, 1)
-    precision, shift = mixing.average_messages(down, sample_weight, mixing.observed(x), weights, False)
+    precision, shift = mixing.average_messages(down, sample_weight, observed(x), weights, False)
     expected = np.zeros((2, 2, 8))
     for n, i, j in np.ndindex(9, 2, 8):
         tau = down.gamma[n, i] * x[n, j] ** 2
@@ -378,8 +332,8 @@ def test_average_messages_count_samples_by_weight(leave_one_out):
     x, weights, _, _, down, sample_weight = averaged_problem(6, 2)
     rows = np.repeat(np.arange(9), sample_weight.astype(int))
     repeated = Derivatives(*(part[rows] for part in down))
-    once = mixing.average_messages(down, sample_weight, mixing.observed(x), weights, leave_one_out)
-    copies = mixing.average_messages(repeated, np.ones(len(rows)), mixing.observed(x[rows]), weights, leave_one_out)
+    once = mixing.average_messages(down, sample_weight, observed(x), weights, leave_one_out)
+    copies = mixing.average_messages(repeated, np.ones(len(rows)), observed(x[rows]), weights, leave_one_out)
     for a, b in zip(once, copies, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
@@ -388,14 +342,14 @@ def test_average_messages_count_samples_by_weight(leave_one_out):
 def test_average_messages_of_a_silent_input_say_nothing(leave_one_out):
     x, weights, _, _, down, sample_weight = averaged_problem(6, 3)
     x[:, 2] = 0
-    for part in mixing.average_messages(down, sample_weight, mixing.observed(x), weights, leave_one_out):
+    for part in mixing.average_messages(down, sample_weight, observed(x), weights, leave_one_out):
         np.testing.assert_array_equal(part[:, 2], 0)
 
 
 def test_float32_is_kept():
     down, weights = random_message(5, 3, 16, np.float32), random_moments(3, 5, 17, dtype=np.float32)
     probability = random_probabilities(5, 4, 18, np.float32)
-    inputs = mixing.spikes(probability, True)
+    inputs = spikes(probability, True)
     noise = mixing.spike_noise(down, inputs)
     results = [
         mixing.potential_mean(inputs, weights.mean),
@@ -446,7 +400,7 @@ def averaged_log_messages(levels, law, probability, site_mean, site_variance):
     """The same by `mixing.average_messages`."""
     mean = law @ levels
     weights = WeightMoments(mean[None], (law @ levels**2 - mean**2)[None], None)
-    inputs = mixing.spikes(probability[None], constant=False)
+    inputs = spikes(probability[None], constant=False)
     total = site_variance + mixing.weight_part_of_variance(inputs, weights)
     total = total + mixing.spike_part_of_variance(inputs, weights)
     g = (site_mean - mixing.potential_mean(inputs, weights.mean)) / total
@@ -479,9 +433,3 @@ def test_messages_to_discrete_weights_by_enumeration():
             sizes.append(np.mean(exact**2))
         assert np.sqrt(np.mean(errors)) <= error + 5e-5  # four decimals are known
         assert np.sqrt(np.mean(sizes)) == pytest.approx(size, abs=5e-5)
-
-
-def test_spikes_are_their_own_squares():
-    x = np.random.default_rng(0).integers(2, size=(5, 3)).astype(np.float32)
-    assert mixing.observed(x).square is x
-    np.testing.assert_array_equal(mixing.observed(2 * x).square, 4 * x)

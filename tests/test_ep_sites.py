@@ -7,10 +7,9 @@ import oracles
 import pytest
 from scipy.optimize import minimize
 
-from sk_epsnn.sites import (
+from sk_epsnn.ep.sites import (
     LOG_RATIO_BOUND,
     SITE_BOX,
-    Derivatives,
     SiteBox,
     UpdateCounts,
     bound_log_ratio,
@@ -188,13 +187,3 @@ def test_counts_plus_adds_every_field():
     assert first.as_dict() == {name: k for k, name in enumerate(names, start=1)}
     assert total == second.plus(first)
     assert first.plus(UpdateCounts()) == first
-
-
-def test_derivatives_times_weighs_samples():
-    """A sample of weight 3 says what three copies of it say; weight 0 says nothing."""
-    rng = np.random.default_rng(0)
-    message = Derivatives(*rng.standard_normal((3, 4, 2)))
-    weight = np.array([3.0, 0.0, 1.0, 0.5])
-    for part, weighted in zip(message, message.times(weight), strict=True):
-        for n in range(4):
-            np.testing.assert_allclose(weighted[n], weight[n] * part[n], rtol=1e-15)

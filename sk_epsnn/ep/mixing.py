@@ -10,77 +10,13 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
-
-import numpy as np
-
-from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn._arrays import Array, astype, clip, empty_like, epsilon, full_like, product_over, stack, sum_over, vecdot
+from sk_epsnn.messages import Derivatives, InputMessage, Inputs, WeightMoments
 from sk_epsnn.numerics import plus_diagonal
-from sk_epsnn.sites import Derivatives
-from sk_epsnn.weights import WeightMoments
+from sk_epsnn.weights import Lattice
 
 #: Up to this many inputs, messages leave a weight's own share out exactly; beyond, to first order in that share.
 FEW_INPUTS = 32
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
-
-    ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs.
-    """
-
-    mean: Array
-    variance: Array | None
-
-    @cached_property
-    def square(self) -> Array:
-        """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
-        square = self.mean * self.mean
-        same = self.variance is None and bool(array_namespace(square).all(square == self.mean))
-        return self.mean if same else square
-
-
-def observed(values: Array) -> Inputs:
-    """Inputs that are known numbers."""
-    return Inputs(values, None)
-
-
-def spikes(probability: Array, constant: bool) -> Inputs:
-    """Independent spikes of the given probability, with a constant input appended when ``constant``."""
-    if constant:
-        xp = array_namespace(probability)
-        probability = xp.concat([probability, xp.ones_like(probability[:, :1])], axis=1)
-    return Inputs(probability, probability - probability * probability)
-
-
-class Lattice(NamedTuple):
-    """Values that potentials can take when weights sit on an even grid and inputs are spikes.
-
-    Attributes
-    ----------
-    spacing : float
-        Distance between neighbouring values.
-    alternates : bool
-        Whether 0 is a value only for an even number of spikes (as with weights -1 and +1); otherwise it always is.
-    """
-
-    spacing: float
-    alternates: bool
-
-
-def find_lattice(levels: Sequence[float]) -> Lattice | None:
-    """Lattice of potentials for weights on ``levels``; None if the grid is uneven, or 0 is no value of it."""
-    spacing = np.diff(levels)
-    if not np.allclose(spacing, spacing[0], rtol=1e-9, atol=0):
-        return None
-    halves = 2 * levels[0] / spacing[0]
-    if abs(halves - np.round(halves)) > 1e-9:
-        return None
-    return Lattice(float(spacing[0]), bool(np.round(halves) % 2))
 
 
 def tie_offset(inputs: Inputs, lattice: Lattice) -> Array:
@@ -90,10 +26,9 @@ def tie_offset(inputs: Inputs, lattice: Lattice) -> Array:
     and the value below it. Where 0 is a value for even numbers of spikes only, their probability
     ``(1 + prod_j (1 - 2 p_nj)) / 2`` takes part.
     """
-    xp = array_namespace(inputs.mean)
     if not lattice.alternates:
-        return xp.full_like(inputs.mean[:, :1], 0.5 * lattice.spacing)
-    even = 0.5 + 0.5 * xp.prod(1 - 2 * inputs.mean, axis=1, keepdims=True)
+        return full_like(inputs.mean[:, :1], 0.5 * lattice.spacing)
+    even = 0.5 + 0.5 * product_over(1 - 2 * inputs.mean, axis=1, keepdims=True)
     return 0.5 * lattice.spacing * even
 
 
@@ -109,9 +44,9 @@ def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
     """
     if weights.covariance is None:
         return inputs.square @ weights.variance.T
-    p, xp = inputs.mean, array_namespace(inputs.mean)
+    p = inputs.mean
     units = range(weights.covariance.shape[0])
-    return xp.stack([xp.vecdot(p @ weights.covariance[i, :, :], p) for i in units], axis=1)
+    return stack([vecdot(p @ weights.covariance[i, :, :], p) for i in units], axis=1)
 
 
 def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | float:
@@ -121,30 +56,28 @@ def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | fl
     return inputs.variance @ (weights.mean * weights.mean + weights.variance).T
 
 
-def log_ratio_below(down: Derivatives, weights: WeightMoments, probability: Array) -> Array:
-    """Log-ratio ``log q1(v=1)/q1(v=0)`` for the spikes that enter a layer, summed over its units.
+def to_inputs(down: Derivatives, weights: WeightMoments, n_inputs: int) -> InputMessage:
+    """Message to the inputs of a layer, summed over its units, to first order in each unit's share of the potential.
 
-    Eqs. 26-27 applied to ``v`` and eq. 30, to first order in each unit's share of the potential:
-    ``g m - gamma m^2 (1 - 2p) / 2 - kappa s / 2``. The last term, absent when the weight is fixed at its mean, tells
-    the layer below that an uncertain weight adds noise.
+    Eqs. 26-27 applied to ``v``. The noise part, absent when the weight is fixed at its mean, tells the layer below that
+    an uncertain weight adds noise.
 
     Parameters
     ----------
-    down : Derivatives of shape (n_samples, n_out)
+    down : Derivatives of shape (n_rows, n_out)
     weights : WeightMoments of the layer
-    probability : array of shape (n_samples, n_spikes)
-        Probability of each entering spike; columns of ``weights`` beyond ``n_spikes`` (the constant) are ignored.
+    n_inputs : int
+        Columns of ``weights`` beyond these (the constant) are ignored.
     """
-    n_spikes = probability.shape[1]
-    m, s = weights.mean[:, :n_spikes], weights.variance[:, :n_spikes]
-    return down.g @ m - (0.5 - probability) * (down.gamma @ (m * m)) - 0.5 * (down.kappa @ s)
+    m, s = weights.mean[:, :n_inputs], weights.variance[:, :n_inputs]
+    return InputMessage(down.g @ m, down.gamma @ (m * m), down.kappa @ s)
 
 
 def spike_noise(down: Derivatives, inputs: Inputs) -> Array | float:
     """``k_ij = sum_n kappa_ni p_nj (1 - p_nj)``: what uncertain spikes cost a large weight; 0 for observed inputs."""
     if inputs.variance is None:
         return 0.0
-    return array_namespace(down.kappa).clip(down.kappa, min=0.0).T @ inputs.variance
+    return clip(down.kappa, min=0.0).T @ inputs.variance
 
 
 def mean_gradient(down: Derivatives, inputs: Inputs, mean: Array, noise: Array | float) -> Array:
@@ -159,10 +92,10 @@ def site_precision(down: Derivatives, inputs: Inputs, noise: Array | float) -> A
 
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
     """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in)."""
-    p, xp = inputs.mean, array_namespace(inputs.mean)
-    precision = xp.stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])])
-    precision = xp.astype(precision, xp.float64)
-    return precision if isinstance(noise, float) else plus_diagonal(precision, xp.astype(noise, xp.float64))
+    p = inputs.mean
+    precision = stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])])
+    precision = astype(precision, "float64")
+    return precision if isinstance(noise, float) else plus_diagonal(precision, astype(noise, "float64"))
 
 
 def average_messages(
@@ -191,13 +124,12 @@ def average_messages(
 
 def _messages_of_few(weighted: Derivatives, gamma: Array, inputs: Inputs, variance: Array) -> tuple[Array, Array]:
     """``sum_n g p / (1 - gamma s p^2)`` and ``sum_n gamma p^2 / (1 - gamma s p^2)``, one input at a time."""
-    xp = array_namespace(variance)
-    gain, precision = xp.empty_like(variance), xp.empty_like(variance)
-    eps = float(xp.finfo(variance.dtype).eps)
+    gain, precision = empty_like(variance), empty_like(variance)
+    eps = epsilon(variance)
     for j in range(variance.shape[1]):
         p, square = inputs.mean[:, j], inputs.square[:, j, None]
         # What the others leave of the width of a message; the weight's own share is never all of it.
-        rest = xp.clip(1 - gamma * square * variance[:, j], min=eps)
+        rest = clip(1 - gamma * square * variance[:, j], min=eps)
         gain[:, j] = p @ (weighted.g / rest)
-        precision[:, j] = xp.sum(weighted.gamma * square / rest, axis=0)
+        precision[:, j] = sum_over(weighted.gamma * square / rest, axis=0)
     return gain, precision

@@ -10,29 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn._arrays import Array, absolute, clip, how_many, hypot, is_any, ones_like, sqrt, where
 
 #: A difference of two precisions this small beside them is rounding.
 _ROUNDING = 1e-12
 #: Log-ratios sent to hidden spikes are kept within +- this bound (the KL projection of a Bernoulli site on a box).
 LOG_RATIO_BOUND = 10.0
-
-
-class Derivatives(NamedTuple):
-    """Message to a potential ``u ~ N(M, S)`` in derivative form, each of shape (n_samples, n_out).
-
-    ``g = dlogZ/dM``, ``gamma = -d2logZ/dM2``, ``kappa = -2 dlogZ/dS``. A Gaussian site of precision tau and shift
-    nu has ``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``.
-    """
-
-    g: Array
-    gamma: Array
-    kappa: Array
-
-    def times(self, sample_weight: Array) -> Derivatives:
-        """The message of a likelihood raised to the power ``sample_weight``, one per sample."""
-        w = sample_weight[:, None]
-        return Derivatives(w * self.g, w * self.gamma, w * self.kappa)
 
 
 @dataclass
@@ -88,10 +71,9 @@ def bound_precision(precision: Array, counts: UpdateCounts) -> Array:
 
     With the mean kept as it is, this is the closest Gaussian in KL with a non-negative site precision.
     """
-    xp = array_namespace(precision)
     negative = precision < 0
-    counts.bounded_precisions += int(xp.count_nonzero(negative))
-    return xp.where(negative, 0.0, precision)
+    counts.bounded_precisions += how_many(negative)
+    return where(negative, 0.0, precision)
 
 
 class SiteBox(NamedTuple):
@@ -143,43 +125,40 @@ def bound_site(
     .. [1] J. M. Hernandez-Lobato, D. Hernandez-Lobato, A. Suarez, "Expectation propagation in linear regression
        models with spike-and-slab priors", Machine Learning 99:437-487, 2015. doi:10.1007/s10994-014-5475-7
     """
-    xp = array_namespace(mean)
-    least = xp.clip(-(1 + _ROUNDING) * cavity_precision, min=box.least_precision)
-    most = xp.clip(least, min=box.most_precision)
+    least = clip(-(1 + _ROUNDING) * cavity_precision, min=box.least_precision)
+    most = clip(least, min=box.most_precision)
     with np.errstate(divide="ignore", over="ignore"):
         total = 1 / variance
     free = total - cavity_precision
-    precision = xp.clip(free, least, most)
-    total = xp.where(precision == free, total, cavity_precision + precision)
+    precision = clip(free, least, most)
+    total = where(precision == free, total, cavity_precision + precision)
     free_shift = mean * total - cavity_shift
-    shift = xp.clip(free_shift, -box.most_shift, box.most_shift)
-    outside = xp.abs(free_shift) > box.most_shift
-    if xp.any(outside):
+    shift = clip(free_shift, -box.most_shift, box.most_shift)
+    outside = absolute(free_shift) > box.most_shift
+    if is_any(outside):
         # The KL is convex: a shift whose bound is passed at the best precision stays at that bound when both are free.
         refit = _closest_precision(mean, variance, cavity_shift + shift) - cavity_precision
-        free = xp.where(outside, refit, free)
-        precision = xp.clip(free, least, most)
-    missed = xp.abs(free - precision) > _ROUNDING * xp.abs(cavity_precision)
-    counts.bounded_precisions += int(xp.count_nonzero(missed))
-    counts.bounded_shifts += int(xp.count_nonzero(outside))
+        free = where(outside, refit, free)
+        precision = clip(free, least, most)
+    missed = absolute(free - precision) > _ROUNDING * absolute(cavity_precision)
+    counts.bounded_precisions += how_many(missed)
+    counts.bounded_shifts += how_many(outside)
     return precision, shift
 
 
 def _closest_precision(mean: Array, variance: Array, shift: Array) -> Array:
     """Precision of the Gaussian of a given shift that is closest in KL to a density with the given moments."""
-    xp = array_namespace(mean)
     second_moment = variance + mean * mean
     with np.errstate(divide="ignore", over="ignore"):
-        length = 2 * shift * xp.sqrt(second_moment)
-        return (1 + xp.hypot(xp.ones_like(length), length)) / (2 * second_moment)
+        length = 2 * shift * sqrt(second_moment)
+        return (1 + hypot(ones_like(length), length)) / (2 * second_moment)
 
 
 def bound_log_ratio(log_ratio: Array, counts: UpdateCounts) -> Array:
     """Log-ratios clipped to ``[-LOG_RATIO_BOUND, LOG_RATIO_BOUND]``."""
-    xp = array_namespace(log_ratio)
-    outside = xp.abs(log_ratio) > LOG_RATIO_BOUND
-    counts.bounded_log_ratios += int(xp.count_nonzero(outside))
-    return xp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+    outside = absolute(log_ratio) > LOG_RATIO_BOUND
+    counts.bounded_log_ratios += how_many(outside)
+    return clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def damp(old: Array, new: Array, step: float) -> Array:

@@ -1,8 +1,7 @@
-"""Activation blocks: hidden neurons and observed outputs (eq. 31 of [1]_).
+"""Observed outputs: the activation block with its value clamped (eq. 31 of [1]_).
 
-A hidden neuron turns the Gaussian message ``u ~ N(M, S)`` into a spike probability and, given the log-ratio that
-the next layer sends back for the spike, returns the derivatives of ``log Z`` that flow down. An observed output is
-the same block with the spike clamped. In both, with ``Z`` the normaliser of the tilted distribution,
+An output turns the Gaussian message ``u ~ N(M, S)`` and a target into ``log Z``, with ``Z`` the normaliser of the
+tilted distribution, and its derivatives
 
     g = dlogZ/dM,    gamma = -d2logZ/dM2,    kappa = -2 dlogZ/dS.
 
@@ -20,11 +19,33 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import NamedTuple
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, HoldsArrays, array_namespace
+from sk_epsnn._arrays import (
+    Array,
+    HoldsArrays,
+    absolute,
+    astype,
+    clip,
+    copysign,
+    exp,
+    expm1,
+    is_any,
+    largest,
+    largest_finite,
+    log,
+    log1p,
+    minimum,
+    ones_like,
+    smallest_normal,
+    sqrt,
+    zeros_like,
+)
+from sk_epsnn._sklearn import Interval, Option, StrOptions
+from sk_epsnn.messages import Derivatives
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -33,89 +54,20 @@ from sk_epsnn.numerics import (
     log_expected_sigmoid,
     log_expected_sigmoid_value,
     log_ndtr,
-    ndtr,
     normal_grid,
-    normal_pdf,
 )
-from sk_epsnn.sites import Derivatives
 
+#: Variance of the logistic distribution, which makes Heaviside outputs comparable to sigmoid ones.
+LOGISTIC_VARIANCE = float(np.pi**2 / 3)
 #: Wider Gaussians get the rule for this standard deviation, which keeps its cost bounded.
 MOST_SD = 100.0
-
-
-class SpikeMoments(NamedTuple):
-    """Spike probability ``E f(u)`` and its first two derivatives in the mean of ``u``."""
-
-    probability: Array
-    first: Array
-    second: Array
-
-
-class HiddenActivation:
-    """A neuron that fires with probability ``f(u)``."""
-
-    name: str
-    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
-    has_ties = False
-
-    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
-        """Predictive spike probability and its derivatives; message q0(v) of eq. 31."""
-        raise NotImplementedError
-
-    def repeat_probability(self, moments: SpikeMoments) -> Array:
-        """``E f(u)**2``: two spikes drawn with the same potential both fire."""
-        raise NotImplementedError
-
-    def backward(self, moments: SpikeMoments, log_ratio: Array) -> Derivatives:
-        """Message to ``u`` given the log-ratio ``log q1(v=1)/q1(v=0)`` that came down (eq. 31).
-
-        ``Z = 1 + p (exp(log_ratio) - 1)`` up to a constant, so everything follows from ``p`` and its derivatives;
-        ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
-        """
-        p, first, second = moments
-        odds = array_namespace(log_ratio).expm1(log_ratio)
-        lam = odds / (1 + p * odds)
-        g = lam * first
-        return Derivatives(g, g * g - lam * second, -lam * second)
-
-
-class Heaviside(HiddenActivation):
-    """Deterministic threshold: the neuron fires when ``u >= 0``."""
-
-    name = "heaviside"
-    has_ties = True
-
-    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
-        """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
-        sd = array_namespace(variance).sqrt(variance)
-        z = mean / sd
-        first = normal_pdf(z) / sd
-        return SpikeMoments(ndtr(z), first, -z * first / sd)
-
-    def repeat_probability(self, moments: SpikeMoments) -> Array:
-        """The threshold is deterministic: firing twice is firing once."""
-        return moments.probability
-
-
-class Sigmoid(HiddenActivation):
-    """Stochastic neuron: fires with probability ``1 / (1 + exp(-u))``."""
-
-    name = "sigmoid"
-
-    def forward(self, mean: Array, variance: Array) -> SpikeMoments:
-        """Spike probability ``E sigma(u)`` by the mixture of eight probits, with its derivatives."""
-        return SpikeMoments(*expected_sigmoid(mean, variance))
-
-    def repeat_probability(self, moments: SpikeMoments) -> Array:
-        """``E sigma**2 = E sigma - E sigma'``."""
-        return moments.probability - moments.first
 
 
 class Output(HoldsArrays):
     """An observed output unit: the activation block with its value clamped."""
 
     name: str
-    #: See `HiddenActivation.has_ties`.
+    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
     has_ties = False
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
@@ -123,12 +75,12 @@ class Output(HoldsArrays):
         return self.evidence(mean, variance, target, power)[0]
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Log partition function (see `log_partition`) and its derivatives."""
+        """Log partition function, as `log_partition` gives it, and its derivatives."""
         raise NotImplementedError
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
-        ones = array_namespace(mean).ones_like(mean)
+        ones = ones_like(mean)
         return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
 
 
@@ -148,19 +100,22 @@ class GaussianOutput(Output):
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
-        xp = array_namespace(mean)
-        noise = xp.astype(self.noise_variance, mean.dtype)
+        noise = astype(self.noise_variance, mean.dtype)
         total = noise + power * variance
         residual = target - mean
         g = residual / total
         gamma = 1 / total
         ratio = variance / noise
-        spread = ratio if power == 0 else xp.log1p(power * ratio) / power
-        log_z = -0.5 * (residual * g + spread + xp.log(2 * np.pi * noise))
+        spread = ratio if power == 0 else log1p(power * ratio) / power
+        log_z = -0.5 * (residual * g + spread + log(2 * np.pi * noise))
         return log_z, Derivatives(g, gamma, gamma - power * g * g)
 
 
-class SigmoidOutput(Output):
+class SpikingOutput(Option, Output):
+    """An output neuron of a classifier; targets are -1 (silent) and +1 (spike). Base of every kind."""
+
+
+class SigmoidOutput(SpikingOutput):
     """Spiking output that fires with probability ``sigma(u)``; targets are -1 (silent) and +1 (spike)."""
 
     name = "sigmoid"
@@ -177,40 +132,37 @@ class SigmoidOutput(Output):
         return self._quadrature(margin, variance, target, power)
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
-        """See `Output.log_partition`; skips the derivatives."""
-        xp = array_namespace(mean)
+        """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats, without the work for its derivatives."""
         margin = target * mean
         if power == 1:
             return log_expected_sigmoid_value(margin, variance)
         if power == 0:
             return -expected_softplus(-margin, variance)
-        sd = xp.sqrt(variance)
-        total = xp.zeros_like(margin)
+        sd = sqrt(variance)
+        total = zeros_like(margin)
         reference = _reference_loss(margin, sd, power)
         for x, w in _nodes(sd):
-            total += w * xp.exp(power * (reference - _softplus(-(margin + x * sd))))
-        return xp.log(total) / power - reference
+            total += w * exp(power * (reference - _softplus(-(margin + x * sd))))
+        return log(total) / power - reference
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
-        """See `Output.log_odds`; from the smaller of the two probabilities, which loses no digits."""
-        xp = array_namespace(mean)
-        if not xp.any(variance > float(xp.finfo(variance.dtype).smallest_normal)):
+        """``log p / (1 - p)`` of the spike probability, from the smaller of the two, which loses no digits."""
+        if not is_any(variance > smallest_normal(variance)):
             return mean
-        log_rare = log_expected_sigmoid_value(-xp.abs(mean), variance)
-        return xp.copysign(xp.log1p(-xp.exp(log_rare)) - log_rare, mean)
+        log_rare = log_expected_sigmoid_value(-absolute(mean), variance)
+        return copysign(log1p(-exp(log_rare)) - log_rare, mean)
 
     @staticmethod
     def _quadrature(margin: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         # With r = sigma(-T u) under the tilted density: g = T E r, gamma = E r(1-r) - alpha Var r,
         # kappa = E r(1-r) - alpha E r^2 (integration by parts of N(u; M, S) sigma(T u)^alpha).
-        xp = array_namespace(margin)
-        sd = xp.sqrt(variance)
+        sd = sqrt(variance)
         reference = _reference_loss(margin, sd, power)
-        total, r1, r2 = xp.zeros_like(margin), xp.zeros_like(margin), xp.zeros_like(margin)
+        total, r1, r2 = zeros_like(margin), zeros_like(margin), zeros_like(margin)
         for x, w in _nodes(sd):
             loss = _softplus(-(margin + x * sd))
-            weight = w * xp.exp(power * (reference - loss))
-            miss = -xp.expm1(-loss)
+            weight = w * exp(power * (reference - loss))
+            miss = -expm1(-loss)
             total += weight
             weight *= miss
             r1 += weight
@@ -219,32 +171,52 @@ class SigmoidOutput(Output):
         r2 /= total
         # The loss is convex with curvatures of at most 1/4, hence gamma <= 1 / (4 + alpha S) (Cramer and Rao); a rule
         # too coarse for a very wide Gaussian would break this and claim more precision than there is.
-        gamma = xp.clip(r1 - r2 - power * (r2 - r1 * r1), 0.0, 1 / (4 + power * variance))
+        gamma = clip(r1 - r2 - power * (r2 - r1 * r1), 0.0, 1 / (4 + power * variance))
         derivatives = Derivatives(target * r1, gamma, gamma - power * r1 * r1)
-        return xp.log(total) / power - reference, derivatives
+        return log(total) / power - reference, derivatives
 
 
-class HeavisideOutput(Output):
+class HeavisideOutput(SpikingOutput):
     """Spiking output with a threshold: fires when ``u + e >= 0``; targets are -1 (silent) and +1 (spike).
 
     Without noise the likelihood is an indicator, every power of which is itself; this block is always plain EP.
 
     Parameters
     ----------
-    noise_variance : float, default=0
-        Variance of the Gaussian noise ``e`` of the threshold.
+    noise_variance : "auto" or float, default="auto"
+        Variance of the Gaussian noise ``e`` of the threshold; without any, one row on the wrong side is impossible.
+        "auto" is that of the logistic distribution, pi ** 2 / 3; 0 is the Heaviside output of [1]_.
+
+    References
+    ----------
+    .. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, eq. 31.
+
+    Examples
+    --------
+    >>> from sk_epsnn import EPSNNClassifier, HeavisideOutput
+    >>> clf = EPSNNClassifier(output_activation=HeavisideOutput(noise_variance=0))
     """
 
     name = "heaviside"
+    _parameter_constraints = {"noise_variance": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")]}
 
-    def __init__(self, noise_variance: float = 0.0):
+    def __init__(self, noise_variance: Any = "auto"):
         self.noise_variance = noise_variance
-        self.has_ties = noise_variance == 0
+
+    @property
+    def variance(self) -> float:
+        """Variance of the threshold."""
+        return LOGISTIC_VARIANCE if isinstance(self.noise_variance, str) else float(self.noise_variance)
+
+    @property
+    def has_ties(self) -> bool:  # type: ignore[override]
+        """Whether a potential of exactly 0 is decided by convention: a threshold without noise."""
+        return self.variance == 0
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""
-        total = variance + float(self.noise_variance)
-        sd = array_namespace(total).sqrt(total)
+        total = variance + self.variance
+        sd = sqrt(total)
         z = target * mean / sd
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
@@ -252,8 +224,7 @@ class HeavisideOutput(Output):
 
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
-    xp = array_namespace(x)
-    return xp.clip(x, min=0) + xp.log1p(xp.exp(-xp.abs(x)))
+    return clip(x, min=0) + log1p(exp(-absolute(x)))
 
 
 def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
@@ -261,17 +232,16 @@ def _reference_loss(margin: Array, sd: Array, power: float) -> Array:
 
     That at the mean does, unless the loss is so large that nodes on the other side of the boundary take over.
     """
-    xp = array_namespace(margin)
     reference = _softplus(-margin)
-    if power * _largest(reference) < 0.8 * math.log(float(xp.finfo(margin.dtype).max)):
+    if power * _largest(reference) < 0.8 * math.log(largest_finite(margin)):
         return reference
     costs = [_softplus(-(margin + x * sd)) - math.log(w) / power for x, w in _nodes(sd)]
-    return reduce(xp.minimum, costs)
+    return reduce(minimum, costs)
 
 
 def _largest(values: Array) -> float:
     """Largest entry of a non-negative array, 0 if it has none."""
-    return float(array_namespace(values).max(values)) if values.shape[0] else 0.0
+    return float(largest(values)) if values.shape[0] else 0.0
 
 
 def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
@@ -280,5 +250,4 @@ def _nodes(sd: Array) -> tuple[tuple[float, float], ...]:
     return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
 
 
-HIDDEN_ACTIVATIONS = {c.name: c for c in (Heaviside, Sigmoid)}
 SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput)}

@@ -1,36 +1,21 @@
-"""Every registered activation against quadrature: log Z, its derivatives, tilted moments, limits and symmetries."""
+"""Every registered output against quadrature: log Z, its derivatives, limits and symmetries."""
 
 import numpy as np
 import oracles
 import pytest
+from potentials import GRID, grid
 from scipy.stats import norm
 
-from sk_epsnn.activations import (
-    HIDDEN_ACTIVATIONS,
-    SPIKING_OUTPUTS,
-    GaussianOutput,
-    HiddenActivation,
-    Output,
-    SpikeMoments,
-)
+from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, Output
 
-HIDDEN = pytest.mark.parametrize("name", sorted(HIDDEN_ACTIVATIONS))
 OUTPUTS = pytest.mark.parametrize("name", sorted(SPIKING_OUTPUTS))
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-MEANS = np.array([-8.0, -2.5, -0.7, 0.0, 0.4, 1.9, 6.0])
-VARIANCES = np.array([0.05, 0.6, 2.0, 9.0, 100.0])
-GRID = [(m, s) for m in MEANS for s in VARIANCES]
 #: An indicator is its own power, and its expected log is minus infinity: power 0 and in between mean nothing here.
 POWERLESS = {"heaviside"}
 
 
 def outputs_and_powers():
     return [(name, power) for name in sorted(SPIKING_OUTPUTS) for power in (0, 0.1, 0.5, 1)]
-
-
-def grid(pairs, dtype=np.float64):
-    """Column arrays: the shape is (n_samples, n_out) with one output."""
-    return (np.array(column, dtype)[:, None] for column in zip(*pairs, strict=True))
 
 
 def quadrature_error(power, variance):
@@ -54,13 +39,9 @@ def evidence(name, pairs, target, power, dtype=np.float64):
     return log_z, *down
 
 
-def test_registries():
-    assert set(oracles.SPIKE_LAWS) >= set(HIDDEN_ACTIVATIONS) | set(SPIKING_OUTPUTS)
-    for registry, base in ((HIDDEN_ACTIVATIONS, HiddenActivation), (SPIKING_OUTPUTS, Output)):
-        assert all(issubclass(c, base) and c.name == name for name, c in registry.items())
-
-
-# Observed spikes
+def test_registry():
+    assert set(oracles.SPIKE_LAWS) >= set(SPIKING_OUTPUTS)
+    assert all(issubclass(c, Output) and c.name == name for name, c in SPIKING_OUTPUTS.items())
 
 
 @pytest.mark.parametrize("name, power", outputs_and_powers())
@@ -170,9 +151,6 @@ def test_sigmoid_output_rule_is_that_of_each_entry(power):
         np.testing.assert_allclose(a[0], b[0], rtol=0, atol=1e-3)
 
 
-# Gaussian output
-
-
 @pytest.mark.parametrize("power", [0, 0.1, 0.5, 1])
 def test_gaussian_output_evidence(power):
     """``N(y; u, noise)**power`` has slopes without limit, so a rule wide enough replaces the panels at the mode."""
@@ -210,112 +188,7 @@ def test_gaussian_output_float32(power):
     assert {log_z.dtype, *(d.dtype for d in down)} == {np.dtype(np.float32)}
 
 
-# Hidden spikes
-
-
-@HIDDEN
-def test_hidden_forward(name):
-    law, activation = oracles.SPIKE_LAWS[name], HIDDEN_ACTIVATIONS[name]()
-    mean, variance = grid(GRID)
-    moments = activation.forward(mean, variance)
-    repeat = activation.repeat_probability(moments)
-    for row, (m, s) in enumerate(GRID):
-        u, w = oracles.gaussian_rule(m, s, law.breaks)
-        fires, score = law.probability(u), (u - m) / s
-        exact = [(w * fires * f).sum() for f in (np.ones_like(u), score, score**2 - 1 / s)]
-        scale = np.array([1, np.sqrt(s), s])
-        np.testing.assert_allclose(np.hstack(moments)[row] * scale, exact * scale, rtol=0, atol=1e-8)
-        np.testing.assert_allclose(repeat[row, 0], (w * fires**2).sum(), rtol=0, atol=1e-8)
-
-
-@HIDDEN
-@pytest.mark.parametrize("log_ratio", [-10.0, -2.0, -0.3, 0.1, 1.5, 8.0])
-def test_hidden_backward(name, log_ratio):
-    law, activation = oracles.SPIKE_LAWS[name], HIDDEN_ACTIVATIONS[name]()
-    pairs = [(m, s) for m, s in GRID if abs(m) < 6 * np.sqrt(s)]
-    mean, variance = grid(pairs)
-    down = activation.backward(activation.forward(mean, variance), np.full_like(mean, log_ratio))
-    g, gamma, kappa = (part[:, 0] for part in down)
-    for row, (m, s) in enumerate(pairs):
-        sd = np.sqrt(s)
-        _, first, second = oracles.hidden_spike(law, m, s, log_ratio)
-        # Probabilities are off by 2e-9 (mixture of probits), which exp(10) multiplies where a spike is refused.
-        atol = 2e-9 * np.exp(abs(log_ratio)) + 1e-9
-        np.testing.assert_allclose((m + s * g[row] - first) / sd, 0, rtol=0, atol=10 * atol, err_msg=f"{m} {s}")
-        np.testing.assert_allclose((s - s**2 * gamma[row] - second) / s, 0, rtol=0, atol=50 * atol, err_msg=f"{m} {s}")
-        # Heat equation: the second derivative in M is twice the first in S.
-        np.testing.assert_allclose(kappa[row], gamma[row] - g[row] ** 2, rtol=1e-9, atol=1e-12)
-
-
-@HIDDEN
-@pytest.mark.parametrize("log_ratio", [-4.0, -0.5, 2.0])
-def test_hidden_backward_by_differences(name, log_ratio):
-    law, activation = oracles.SPIKE_LAWS[name], HIDDEN_ACTIVATIONS[name]()
-    pairs = [(-1.5, 0.8), (0.0, 0.3), (0.6, 4.0), (2.0, 1.0)]
-    mean, variance = grid(pairs)
-    down = activation.backward(activation.forward(mean, variance), np.full_like(mean, log_ratio))
-    for row, (m, s) in enumerate(pairs):
-        exact = oracles.derivatives(lambda a, b: oracles.hidden_spike(law, a, b, log_ratio)[0], m, s)
-        np.testing.assert_allclose([float(d[row, 0]) for d in down], exact, rtol=2e-5, atol=1e-6)
-
-
-@HIDDEN
-def test_hidden_message_of_nothing_is_nothing(name):
-    activation = HIDDEN_ACTIVATIONS[name]()
-    mean, variance = grid(GRID)
-    for part in activation.backward(activation.forward(mean, variance), np.zeros_like(mean)):
-        np.testing.assert_array_equal(part, 0)
-
-
-@HIDDEN
-def test_hidden_sign_flip(name):
-    """With ``P(v = 1 | -u) = P(v = 0 | u)``, flipping M and the log-ratio flips g only."""
-    activation = HIDDEN_ACTIVATIONS[name]()
-    mean, variance = grid(GRID)
-    log_ratio = np.linspace(-9, 9, len(GRID))[:, None]
-    one = activation.backward(activation.forward(mean, variance), log_ratio)
-    other = activation.backward(activation.forward(-mean, variance), -log_ratio)
-    scale = np.sqrt(variance)
-    for a, b, sign, unit in zip(one, other, (-1, 1, 1), (scale, scale**2, scale**2), strict=True):
-        np.testing.assert_allclose(a * unit, sign * b * unit, rtol=1e-7, atol=3e-5)
-
-
-@HIDDEN
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_hidden_certain_message_is_an_observed_spike(name, sign):
-    """A log-ratio of +-30 clamps the spike: the message of the output block of the same name."""
-    if name not in SPIKING_OUTPUTS:
-        pytest.skip("no observed output has this law")
-    activation = HIDDEN_ACTIVATIONS[name]()
-    pairs = [(m, s) for m in (-1.5, 0.2, 2.0) for s in (0.5, 4.0)]
-    mean, variance = grid(pairs)
-    down = activation.backward(activation.forward(mean, variance), np.full_like(mean, 30.0 * sign))
-    for part, clamped in zip(down, evidence(name, pairs, sign, 1)[1:], strict=True):
-        np.testing.assert_allclose(part, clamped, rtol=1e-6, atol=1e-6)
-
-
-@HIDDEN
-@DTYPES
-@pytest.mark.parametrize("variance", [1e-7, 1e-3, 1.0, 1e6])
-def test_hidden_extremes_stay_finite(name, dtype, variance):
-    activation = HIDDEN_ACTIVATIONS[name]()
-    pairs = [(z * np.sqrt(variance), variance) for z in (-1e4, -100, -30, -9, -5, 0, 5, 9, 30, 100, 1e4)]
-    mean, variances = grid(pairs, dtype)
-    moments = activation.forward(mean, variances)
-    assert ((moments.probability >= 0) & (moments.probability <= 1 + 1e-6)).all()
-    for log_ratio in (-10, 10):
-        down = activation.backward(moments, np.full_like(mean, log_ratio))
-        for part in (*moments, activation.repeat_probability(moments), *down):
-            assert part.dtype == dtype
-            assert np.isfinite(part).all()
-
-
-def test_bases_refuse():
+def test_base_refuses():
     one = np.ones((1, 1))
-    for call in (
-        lambda: HiddenActivation().forward(one, one),
-        lambda: HiddenActivation().repeat_probability(SpikeMoments(one, one, one)),
-        lambda: Output().evidence(one, one, one, 1.0),
-    ):
-        with pytest.raises(NotImplementedError):
-            call()
+    with pytest.raises(NotImplementedError):
+        Output().evidence(one, one, one, 1.0)

@@ -1,12 +1,18 @@
-"""Sites of priors that are not Gaussian."""
+"""The Gaussian sites that stand for a weight prior that is not Gaussian: the optional step of Algorithm 1 of [1]_.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
+   arXiv:2506.23757, 2025.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sk_epsnn._arrays import Array
-from sk_epsnn.priors.base import WeightPrior
-from sk_epsnn.sites import UpdateCounts, bound_site, damp
+from sk_epsnn.ep.sites import UpdateCounts, bound_site, damp
+from sk_epsnn.priors import WeightPrior
 
 
 def refresh_site(
@@ -39,7 +45,7 @@ def refresh_site(
     Returns
     -------
     precision, shift : array
-        Natural parameters of the new sites, for ``w``; within `sk_epsnn.sites.SITE_BOX` if the old ones are.
+        Natural parameters of the new sites, for ``w``; within `sk_epsnn.ep.sites.SITE_BOX` if the old ones are.
     """
     unit = np.broadcast_to(np.asarray(unit, np.float64), cavity_precision.shape)
     with np.errstate(over="ignore", invalid="ignore"):

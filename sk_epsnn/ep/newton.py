@@ -1,0 +1,285 @@
+"""Energy-checked Newton steps towards the fixed point of average EP over one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import NamedTuple
+
+from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve, total_of
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, spread_kl
+from sk_epsnn.ep.passes import Upward, backward, forward, potentials, row_weights
+from sk_epsnn.ep.sites import UpdateCounts, bound_precision
+from sk_epsnn.ep.state import State
+from sk_epsnn.ep.steps import mean_cost, mean_curvature, moved, with_site
+from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
+from sk_epsnn.network import Batch
+from sk_epsnn.numerics import conjugate_gradient
+from sk_epsnn.weights import JointWeights, Weights
+
+#: Shortest fraction of a Newton step that is tried before the step is given up.
+SHORTEST_STEP = 1e-3
+#: A direction of independent weights is accurate enough at this fraction of the first residual, or after so many steps.
+CG_TOL = 0.05
+CG_STEPS = 30
+#: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
+LEAST_PRECISION_STEP = 0.1
+
+
+def newton(
+    state: State,
+    batch: Batch,
+    cavities: list[Weights],
+    *,
+    step: float,
+    n_sweeps: int,
+    tol: float,
+) -> BatchResult:
+    """Energy-checked Newton steps towards the fixed point of average EP.
+
+    In each sweep the means move along the Newton direction, by the longest of ``t, t/2, t/4, ...`` that does not
+    lower the energy with the covariances frozen; then the precisions follow their sites. A sweep in which no step
+    helps leaves the means where they are.
+
+    Parameters
+    ----------
+    state : State
+        Its posteriors are where the iteration starts.
+    batch : Batch
+    cavities : list of Weights
+        q_c(W) of eq. 33, the prior of this batch.
+    step : float in (0, 1]
+        Length that worked last; twice this is tried first.
+    n_sweeps : int
+        Forward and backward passes.
+    tol : float
+        Stop when a sweep raises the energy by less than ``tol`` nats per sample.
+
+    Returns
+    -------
+    BatchResult
+    """
+    counts = UpdateCounts()
+    ascent = _Ascent(state, batch, cavities)
+    for _ in range(n_sweeps):
+        before = ascent.energy
+        step, gain = ascent.sweep(min(1.0, 2 * step), counts)
+        if max(gain, abs(ascent.energy - before)) < tol * batch.mass:
+            break
+    posteriors = ascent.here.posteriors
+    return BatchResult(posteriors, step, ascent.energy - spread_kl(state, posteriors, cavities), True, counts)
+
+
+class _Trial(NamedTuple):
+    """Posteriors with their moments, the forward pass that goes with them and its summed log evidence."""
+
+    posteriors: list[Weights]
+    weights: list[WeightMoments]
+    up: Upward
+    data_energy: float
+
+
+class _Ascent:
+    """Posteriors being improved on one batch, with the forward pass that belongs to them."""
+
+    def __init__(self, state: State, batch: Batch, cavities: list[Weights]):
+        self.state, self.batch, self.cavities = state, batch, cavities
+        self.here = self._trial(state.posteriors)
+
+    def _trial(
+        self,
+        posteriors: list[Weights],
+        weights: list[WeightMoments] | None = None,
+        first: Potentials | None = None,
+    ) -> _Trial:
+        """Forward pass of given posteriors; their moments and the first potentials may be known."""
+        if weights is None:
+            weights = moments_of(self.state, posteriors, self.batch.target.dtype)
+        up = forward(self.state, self.batch.inputs, weights, first)
+        return _Trial(posteriors, weights, up, data_energy(self.state, self.batch, up.potentials[-1]))
+
+    @property
+    def energy(self) -> float:
+        """Energy up to the part of KL that depends on the covariances only."""
+        return self.here.data_energy - mean_kl(self.here.posteriors, self.cavities)
+
+    def sweep(self, step: float, counts: UpdateCounts) -> tuple[float, float]:
+        """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
+        _, messages, _ = backward(self.state, self.here.up, self.batch.target, self.here.weights, counts)
+        rows = row_weights(self.state, self.batch.sample_weight)
+        curvatures = [
+            weight[:, None] * _curvature(m, hidden=m is not messages[-1])
+            for weight, m in zip(rows, messages, strict=True)
+        ]
+        messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
+        excess = [message.gamma - message.kappa for message in messages]
+        solutions = [
+            newton_direction(posterior, cavity, _Message(message, curvature, inputs), layer.temperature, counts)
+            for message, curvature, inputs, posterior, cavity, layer in zip(
+                messages,
+                curvatures,
+                self.here.up.inputs,
+                self.here.posteriors,
+                self.cavities,
+                self.state.layers,
+                strict=True,
+            )
+        ]
+        # What is no longer needed is as large as the trials to come.
+        del messages, curvatures
+        start = self.energy
+        taken = self._move_means(solutions, excess, step, counts)
+        gain = self.energy - start
+        sites = [s.site for s in solutions]
+        del solutions
+        self._move_precisions(sites, excess, max(taken, LEAST_PRECISION_STEP), counts)
+        # Where no step helps the means have settled; that says nothing about the next batch.
+        return taken if taken > 0 else step, gain
+
+    def _move_means(self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts) -> float:
+        """Move the means by the longest tried fraction of their directions that does not lower the energy."""
+        here = self.here
+        first = here.up.potentials[0]
+
+        def trial(length: float) -> _Trial:
+            ahead = [moved(q, length * s.delta) for q, s in zip(here.posteriors, solutions, strict=True)]
+            if any(q.variance_follows_mean for q in ahead):
+                return self._trial(ahead)
+            weights = [w.with_mean(q.mean) for w, q in zip(here.weights, ahead, strict=True)]
+            # The first layer's inputs are observed: its potentials move linearly and their variances stay.
+            known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
+            return self._trial(ahead, weights, known)
+
+        length = self._search(trial, excess, step, whole=False)
+        counts.shortened_steps += 0 < length < step
+        counts.rejected_steps += length == 0
+        return length
+
+    def _move_precisions(self, sites: list[Array], excess: list[Array], step: float, counts: UpdateCounts) -> None:
+        """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
+        posteriors, layers = self.here.posteriors, self.state.layers
+        first_mean = self.here.up.potentials[0].mean
+
+        def trial(length: float) -> _Trial:
+            ahead = [
+                with_site(q, cavity, site, layer.temperature, length)
+                for q, cavity, site, layer in zip(posteriors, self.cavities, sites, layers, strict=True)
+            ]
+            if any(q.variance_follows_mean for q in ahead):
+                return self._trial(ahead)
+            weights = moments_of(self.state, ahead, first_mean.dtype)
+            return self._trial(ahead, weights, potentials(self.state, 0, self.batch.inputs, weights[0], first_mean))
+
+        counts.rejected_precisions += self._search(trial, excess, step, whole=True) == 0
+
+    def _search(self, trial: Callable[[float], _Trial], excess: list[Array], step: float, *, whole: bool) -> float:
+        """Take the longest of ``step, step/2, ...`` that does not lower the EP energy, and say which; 0 for none.
+
+        ``whole`` counts the KL of the covariances too, which a move of the means leaves alone.
+        """
+
+        def parts(state: _Trial) -> list[float]:
+            costs = [mean_kl(state.posteriors, self.cavities), _own_sites(state.up, excess)]
+            if whole:
+                costs.append(spread_kl(self.state, state.posteriors, self.cavities))
+            return [state.data_energy, *(-cost for cost in costs)]
+
+        here = parts(self.here)
+        # Energies this close cannot be told apart: every part is rounded, and so is the evidence of every row.
+        size = sum(abs(part) for part in here) + self.batch.mass
+        start = sum(here) - epsilon(self.batch.target) * size
+        while step >= SHORTEST_STEP:
+            state = trial(step)
+            if sum(parts(state)) >= start:  # False for NaN
+                self.here = state
+                return step
+            del state  # before the next trial takes its place
+            step *= 0.5
+        return 0.0
+
+
+def _own_sites(up: Upward, excess: list[Array]) -> float:
+    """What EP's energy subtracts from the summed log evidence for the weights' own sites, these held fixed.
+
+    Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
+    to second order, S the variance that comes from the weights. With the KL to the cavity, the stationary point is
+    EP's ``P = P_c + sum gamma p^2``.
+    """
+    return sum(0.5 * total_of(extra * here.from_weights) for here, extra in zip(up.potentials, excess, strict=True))
+
+
+@dataclass
+class _Solution:
+    """Newton direction of one layer's means, its image ``p delta^T`` and the summed site precision."""
+
+    delta: Array
+    image: Array
+    site: Array
+
+
+def _curvature(message: Derivatives, hidden: bool) -> Array:
+    """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
+    return maximum(message.gamma, message.g * message.g) if hidden else clip(message.gamma, min=0.0)
+
+
+class _Message(NamedTuple):
+    """What comes down to the potentials of a layer, multiplied by the weights of the rows, and what went up to them."""
+
+    derivatives: Derivatives
+    curvature: Array
+    inputs: Inputs
+
+
+@singledispatch
+def newton_direction(
+    posterior: Weights, cavity: Weights, message: _Message, temperature: float, counts: UpdateCounts
+) -> _Solution:
+    """Solve ``(C + diag k + p^T diag(c) p) delta = g^T p - k m - cost`` for each unit.
+
+    ``C`` and ``cost`` are `mean_curvature` and `mean_cost`: for Gaussian weights ``P_c`` and ``P_c (m - m_c)``. Weights
+    that are independent of each other take conjugate gradients.
+    """
+    derivatives, curvature, inputs = message
+    dtype, noise = inputs.mean.dtype, mixing.spike_noise(derivatives, inputs)
+    site = bound_precision(mixing.site_precision(derivatives, inputs, noise), counts)
+    gradient = _gradient(posterior, cavity, message, noise, site, temperature)
+    diagonal = astype(mean_curvature(posterior, cavity), dtype) + noise
+
+    def operator(direction: Array) -> tuple[Array, Array]:
+        image = inputs.mean @ direction.T
+        return diagonal * direction + (curvature * image).T @ inputs.mean, image
+
+    delta, image = conjugate_gradient(operator, gradient, diagonal + curvature.T @ inputs.square, CG_STEPS, CG_TOL)
+    return _Solution(delta, image, site)
+
+
+@newton_direction.register
+def _(
+    posterior: JointWeights, cavity: JointWeights, message: _Message, temperature: float, counts: UpdateCounts
+) -> _Solution:
+    """Joint weights of a unit: the system is solved as it is."""
+    derivatives, curvature, inputs = message
+    dtype, noise = inputs.mean.dtype, mixing.spike_noise(derivatives, inputs)
+    gamma = clip(derivatives.gamma, min=0.0)
+    site = mixing.joint_site_precision(gamma, inputs, noise)
+    gradient = _gradient(posterior, cavity, message, noise, site, temperature)
+    # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
+    extra = curvature - gamma
+    hessian = mean_curvature(posterior, cavity) + site
+    if is_any(extra != 0):
+        hessian = hessian + mixing.joint_site_precision(extra, inputs, 0.0)
+    delta = solve(hessian, astype(gradient[:, :, None], "float64"))
+    delta = astype(delta[:, :, 0], dtype)
+    return _Solution(delta, inputs.mean @ delta.T, site)
+
+
+def _gradient(
+    posterior: Weights, cavity: Weights, message: _Message, noise: Array | float, site: Array, temperature: float
+) -> Array:
+    """Gradient of the energy in the means, in the dtype of the data."""
+    derivatives, _, inputs = message
+    dtype = inputs.mean.dtype
+    gradient = mixing.mean_gradient(derivatives, inputs, astype(posterior.mean, dtype), noise)
+    return gradient - astype(mean_cost(posterior, cavity, site, temperature), dtype)

@@ -1,0 +1,160 @@
+"""Forward and backward pass through a network (Algorithm 1 of [1]_). No schedule.
+
+Upward go the means and variances ``(M, S)`` of the potentials, downward the derivatives ``(g, gamma, kappa)`` of
+``log Z``.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, arXiv:2506.23757, 2025, Section IV and V-C.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sk_epsnn._arrays import Array, clip, epsilon, expm1, is_any, minimum, repeat_rows, reshape, sum_over, zeros_like
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
+from sk_epsnn.ep.state import State
+from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
+from sk_epsnn.numerics import expit, logit
+
+
+class Upward(NamedTuple):
+    """What the forward pass leaves behind: one entry per layer (``spikes``: per hidden layer)."""
+
+    inputs: list[Inputs]
+    potentials: list[Potentials]
+    spikes: list[SpikeMoments]
+
+
+def potentials(
+    state: State, index: int, inputs: Inputs, weights: WeightMoments, mean: Array | None = None
+) -> Potentials:
+    """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
+    from_weights = mixing.weight_part_of_variance(inputs, weights)
+    variance = from_weights
+    if inputs.variance is not None:
+        variance = variance + mixing.spike_part_of_variance(inputs, weights)
+    if is_any(variance < state.variance_floor):
+        variance = clip(variance, min=state.variance_floor)
+    if mean is None:
+        mean = mixing.potential_mean(inputs, weights.mean)
+        lattice = state.layers[index].lattice
+        if lattice is not None:
+            mean = mean + mixing.tie_offset(inputs, lattice)
+    return Potentials(mean, variance, from_weights)
+
+
+def forward(
+    state: State,
+    inputs: Inputs,
+    weights: list[WeightMoments],
+    first: Potentials | None = None,
+    log_ratios: list[Array] | None = None,
+) -> Upward:
+    """Forward half of Algorithm 1: mixing (eq. 25), then activation (eq. 31), layer by layer.
+
+    Parameters
+    ----------
+    state : State
+    inputs : Inputs of shape (n_rows, n_in)
+        Of the first layer.
+    weights : list of WeightMoments
+    first : Potentials, optional
+        Potentials of the first layer when the caller knows them already (it is the widest product).
+    log_ratios : list of arrays of shape (n_samples, n_spikes), optional
+        Messages that came down to the hidden spikes, already raised to the cavity's power (eq. 23); without
+        them the pass is predictive (Section V-C).
+    """
+    network = state.network
+    up = Upward([inputs], [potentials(state, 0, inputs, weights[0]) if first is None else first], [])
+    for index, layer in enumerate(network.hidden):
+        moments = layer.neuron.forward(*up.potentials[index][:2])
+        up.spikes.append(moments)
+        probability = by_sample(moments.probability, network.sizes[index + 1])
+        if log_ratios is not None:
+            edge = epsilon(probability)
+            probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
+        up.inputs.append(network.connections[index + 1].spikes(probability, network.constant))
+        up.potentials.append(potentials(state, index + 1, up.inputs[-1], weights[index + 1]))
+    return up
+
+
+def backward(
+    state: State, up: Upward, target: Array, weights: list[WeightMoments], counts: UpdateCounts
+) -> tuple[Array, list[Derivatives], list[Array]]:
+    """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first.
+
+    Returns
+    -------
+    log_z : array of shape (n_samples,)
+    down : list of Derivatives, one per layer
+    log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
+    """
+    network = state.network
+    log_z, message = network.output.evidence(*up.potentials[-1][:2], target, state.power)
+    down = [message]
+    log_ratios: list[Array] = []
+    for index in range(len(network.hidden) - 1, -1, -1):
+        moments, above = up.spikes[index], index + 1
+        probability = by_sample(moments.probability, network.sizes[above])
+        below = mixing.to_inputs(down[0], weights[above], network.fan_ins[above] - network.constant)
+        ratio = network.connections[above].log_ratio(below, up.inputs[above], probability)
+        ratio = bound_log_ratio(ratio, counts)
+        log_ratios.insert(0, ratio)
+        down.insert(0, neuron_message(moments, by_sample(ratio, moments.probability.shape[1])))
+    return sum_over(log_z, axis=1), down, log_ratios
+
+
+def neuron_message(moments: SpikeMoments, log_ratio: Array) -> Derivatives:
+    """Message to the potential of a neuron, given the log-ratio that came down for its spike (eq. 31).
+
+    ``Z = 1 + p (exp(log_ratio) - 1)`` up to a constant, so everything follows from ``p`` and its derivatives;
+    ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
+    """
+    p, first, second = moments
+    odds = expm1(log_ratio)
+    lam = odds / (1 + p * odds)
+    g = lam * first
+    return Derivatives(g, g * g - lam * second, -lam * second)
+
+
+def log_partition(state: State, last: Potentials, target: Array) -> Array:
+    """``log Z`` of each sample, summed over the output units, shape (n_samples,)."""
+    log_z = state.network.output.log_partition(*last[:2], target, state.power)
+    return sum_over(log_z, axis=1)
+
+
+def predict(state: State, inputs: Inputs, weights: list[WeightMoments]) -> Potentials:
+    """Predictive mean and variance of the output potentials: one forward pass (Section V-C)."""
+    return forward(state, inputs, weights).potentials[-1]
+
+
+def predict_spread(state: State, inputs: Inputs, weights: list[WeightMoments]) -> Spread:
+    """Split the predictive variance into weight uncertainty and spike noise, in one pass.
+
+    With ``r = E P(spike|u)^2`` the probability that two networks' worth of spikes, drawn with the same weights,
+    both fire, ``S_epistemic = sum_j (m^2 + s) r - m^2 p^2`` and ``S_aleatoric = sum_j (m^2 + s) (p - r)``.
+    """
+    network, up = state.network, forward(state, inputs, weights)
+    mean, variance, _ = up.potentials[-1]
+    if not up.spikes:
+        return Spread(mean, variance, zeros_like(variance))
+    noise = up.spikes[-1].probability - network.hidden[-1].neuron.repeat_probability(up.spikes[-1])
+    noise = network.readout.gather_variance(by_sample(noise, network.sizes[-1]))
+    last = weights[-1]
+    n_spikes = noise.shape[1]
+    square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]
+    aleatoric = minimum(noise @ square.T, variance)
+    return Spread(mean, variance - aleatoric, aleatoric)
+
+
+def by_sample(values: Array, n_columns: int) -> Array:
+    """The same numbers in rows of so many: those of a sample side by side, or one row after another."""
+    return values if values.shape[1] == n_columns else reshape(values, (-1, n_columns))
+
+
+def row_weights(state: State, sample_weight: Array) -> list[Array]:
+    """Weight of every row of every layer, shape (n_samples * n_rows,): that of its sample."""
+    return [repeat_rows(sample_weight, n_rows) for n_rows in state.network.n_rows]

@@ -1,0 +1,113 @@
+"""The messages between the blocks: up go means and variances, down the derivatives of ``log Z``.
+
+Rows are samples. Arrays have the dtype of the data, and no message is changed once it is made.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
+   arXiv:2506.23757, 2025.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from sk_epsnn._arrays import Array, astype, is_all
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
+
+    ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs.
+    """
+
+    mean: Array
+    variance: Array | None
+
+    @cached_property
+    def square(self) -> Array:
+        """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
+        square = self.mean * self.mean
+        same = self.variance is None and is_all(square == self.mean)
+        return self.mean if same else square
+
+
+def observed(values: Array) -> Inputs:
+    """Inputs that are known numbers."""
+    return Inputs(values, None)
+
+
+class WeightMoments(NamedTuple):
+    """What the forward pass needs of ``q(W)``, in the dtype of the data.
+
+    ``mean`` and ``variance`` have shape (n_out, n_in); ``covariance`` has shape (n_out, n_in, n_in) when the weights
+    of a unit are correlated and is None when they are independent.
+    """
+
+    mean: Array
+    variance: Array
+    covariance: Array | None
+
+    def with_mean(self, mean: Array) -> WeightMoments:
+        """The same covariances about another mean."""
+        return self._replace(mean=astype(mean, self.mean.dtype))
+
+
+class Potentials(NamedTuple):
+    """Message q1(u) = N(mean, variance), each of shape (n_samples, n_out).
+
+    ``from_weights`` is the part of the variance that comes from not knowing the weights.
+    """
+
+    mean: Array
+    variance: Array
+    from_weights: Array
+
+
+class SpikeMoments(NamedTuple):
+    """Spike probability ``E f(u)`` and its first two derivatives in the mean of ``u``."""
+
+    probability: Array
+    first: Array
+    second: Array
+
+
+class Derivatives(NamedTuple):
+    """Message to a potential ``u ~ N(M, S)`` in derivative form, each of shape (n_samples, n_out).
+
+    ``g = dlogZ/dM``, ``gamma = -d2logZ/dM2``, ``kappa = -2 dlogZ/dS``. A Gaussian site of precision tau and shift
+    nu has ``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``.
+    """
+
+    g: Array
+    gamma: Array
+    kappa: Array
+
+    def times(self, sample_weight: Array) -> Derivatives:
+        """The message of a likelihood raised to the power ``sample_weight``, one per sample."""
+        w = sample_weight[:, None]
+        return Derivatives(w * self.g, w * self.gamma, w * self.kappa)
+
+
+class InputMessage(NamedTuple):
+    """Message to the inputs of a layer, each of shape (n_rows, n_in).
+
+    With potentials ``u = sum_j w_j x_j``: ``linear = sum_i g_i m_ij``, ``quadratic = sum_i gamma_i m_ij^2`` and
+    ``noise = sum_i kappa_i s_ij``. The derivative of ``log Z`` in the mean ``x`` of an input is ``linear - noise * x``,
+    minus the second one ``quadratic + noise``.
+    """
+
+    linear: Array
+    quadratic: Array
+    noise: Array
+
+
+class Spread(NamedTuple):
+    """Output potentials with the variance split into what more data could remove and what it could not."""
+
+    mean: Array
+    epistemic: Array
+    aleatoric: Array
