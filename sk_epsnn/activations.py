@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sk_epsnn._arrays import Array, HoldsArrays, array_namespace
+from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -224,7 +226,7 @@ class SigmoidOutput(Output):
         return xp.log(total) / power - reference, derivatives
 
 
-class HeavisideOutput(Output):
+class HeavisideOutput(Option, Output):
     """Spiking output with a threshold: fires when ``u + e >= 0``; targets are -1 (silent) and +1 (spike).
 
     Without noise the likelihood is an indicator, every power of which is itself; this block is always plain EP.
@@ -236,10 +238,15 @@ class HeavisideOutput(Output):
     """
 
     name = "heaviside"
+    _parameter_constraints: dict[str, list[Any]] = {"noise_variance": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, noise_variance: float = 0.0):
         self.noise_variance = noise_variance
-        self.has_ties = noise_variance == 0
+
+    @property
+    def has_ties(self) -> bool:  # type: ignore[override]
+        """See `HiddenActivation.has_ties`."""
+        return self.noise_variance == 0
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""

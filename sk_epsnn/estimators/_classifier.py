@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, with_callbacks
-from sk_epsnn.activations import SPIKING_OUTPUTS, Output
+from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._targets import check_classes, encode_labels, with_class_weight
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
@@ -147,7 +147,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     _task = "classifier"
     _parameter_constraints = {
         **BaseEPSNN._parameter_constraints,
-        "output_activation": [StrOptions({"auto", *SPIKING_OUTPUTS}), Output],
+        "output_activation": [StrOptions({"auto", *SPIKING_OUTPUTS}), HeavisideOutput],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 

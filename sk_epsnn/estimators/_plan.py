@@ -246,9 +246,10 @@ class _Planner:
     def _output(self) -> Output:
         """The output neurons of a classifier."""
         given = self.estimator.output_activation
-        if isinstance(given, Output):
+        if isinstance(given, HeavisideOutput):
+            given.check()
             self._given("output_activation", given.name)
-            output = given
+            output: Output = clone(given)
         else:
             name = self._answer("output_activation", given, "sigmoid", "one unit for each class, or one for two")
             output = HeavisideOutput(THRESHOLD_NOISE) if name == "heaviside" else SPIKING_OUTPUTS[name]()
