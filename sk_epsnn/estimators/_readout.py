@@ -177,8 +177,9 @@ class WeightReadout:
     @property
     def coefs_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
+        posteriors = self._level_posteriors("coefs_probabilities_")
         xp = array_namespace(self._offset)
-        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in self._level_posteriors("coefs_probabilities_")]
+        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in posteriors]
 
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:
