@@ -99,8 +99,8 @@ class Plan:
         Of a regressor, in squared units of y; None where it is learned.
     settings : mapping of str to Setting
         By the name of the parameter, as in ``get_params(deep=True)``.
-    automatic : frozenset of str
-        Those of them that were "auto".
+    automatic : tuple of str
+        Those of them that were "auto", sorted.
     """
 
     trainer: EPTrainer
@@ -112,7 +112,7 @@ class Plan:
     standardise: bool
     noise_variance: float | None
     settings: Mapping[str, Setting] = field(repr=False)
-    automatic: frozenset[str] = field(repr=False)
+    automatic: tuple[str, ...] = field(repr=False)
 
     def network(self, target_scale: np.ndarray) -> Structure:
         """The network to train, for targets divided by their scale, shape (n_outputs,)."""
@@ -196,7 +196,7 @@ class _Planner:
             standardise=all(variance is None for variance in trainer.design.prior_variances),
             noise_variance=noise_variance,
             settings=self.settings,
-            automatic=frozenset(self.automatic),
+            automatic=tuple(sorted(self.automatic)),
         )
 
     # ------------------------------------------------------------------ answers

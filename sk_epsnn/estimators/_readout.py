@@ -74,7 +74,7 @@ class WeightReadout:
     def settings_(self) -> dict[str, Setting]:
         """What every parameter that was "auto" stood for in the fit, by its name: ``(value, reason)``."""
         self._fitted_state("settings_")
-        return {name: self._plan.settings[name] for name in sorted(self._plan.automatic)}
+        return {name: self._plan.settings[name] for name in self._plan.automatic}
 
     @property
     def n_layers_(self) -> int:
