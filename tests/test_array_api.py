@@ -9,7 +9,7 @@ from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.utils._array_api import move_estimator_to
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, merge
+from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton, merge
 from sk_epsnn._arrays import array_namespace, converted, device, like, take, to_numpy
 
 pytestmark = pytest.mark.skipif(
@@ -20,20 +20,24 @@ CLASSIFIERS = {
     "one layer": {},
     "hidden": {"hidden_layer_sizes": 20},
     "two hidden": {"hidden_layer_sizes": (10, 10), "activation": ["heaviside", "sigmoid"]},
-    "binary": {"hidden_layer_sizes": 10, "weight_type": "binary"},
-    "lattice": {"hidden_layer_sizes": 10, "weight_type": "binary", "fit_intercept": False},
-    "ternary": {"weight_type": "ternary"},
+    "binary": {"hidden_layer_sizes": 10, "weights": "binary"},
+    "lattice": {"hidden_layer_sizes": 10, "weights": "binary", "fit_intercept": False},
+    "ternary": {"weights": "ternary"},
     "slab": {"hidden_layer_sizes": 10, "prior": "bernoulli_gaussian"},
-    "average": {"hidden_layer_sizes": 10, "prior_variance": 1.0, "schedule": "average_ep", "damping": 0.1},
+    "average": {
+        "hidden_layer_sizes": 10,
+        "prior": GaussianPrior(variance=1.0),
+        "inference": AverageEP(damping=0.1),
+    },
     "heaviside": {"output_activation": "heaviside"},
     "shards": {"n_shards": 2},
-    "EP": {"power": 1.0},
+    "EP": {"inference": Newton(power=1.0)},
 }
 REGRESSORS = {
     "one layer": {},
     "heated": {"hidden_layer_sizes": 10},
     "known noise": {"hidden_layer_sizes": 10, "noise_variance": 1000.0},
-    "numbers": {"prior_variance": 1.0, "temperature": 1.0},
+    "numbers": {"prior": GaussianPrior(variance=1.0), "inference": Newton(temperature=1.0)},
     "laplace": {"prior": "laplace"},
     "no bias": {"hidden_layer_sizes": 10, "fit_intercept": False},
 }

@@ -13,14 +13,14 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 
 import sk_epsnn
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, PopulationEncoder
+from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton, PopulationEncoder
 
 HIDDEN = pytest.mark.parametrize("hidden", [(), (5,)], ids=["one layer", "hidden layer"])
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
@@ -44,9 +44,9 @@ def values(model, X):
     return np.hstack([*parts, *(part[:, None] for part in model.predict_uncertainty(X))])
 
 
-def all_rows(kind):
+def all_rows(kind, hidden):
     """Parameters with which no row is held out."""
-    return {} if kind is EPSNNClassifier else {"validation_fraction": 0}
+    return {"inference": Newton(validation_fraction=0)} if kind is EPSNNRegressor and hidden else {}
 
 
 def assert_same_posterior(model, other, X, rtol):
@@ -110,7 +110,7 @@ def test_weight_two_is_the_row_twice_and_weight_zero_its_absence(kind, hidden, d
     weight = np.random.default_rng(5).integers(0, 3, size=len(data.y))
     repeated = data.X.repeat(weight, axis=0), data.y.repeat(weight)
     size = 2 * len(data.y)
-    options = {"batch_size": size, "max_iter": 3, "tol": 0, "random_state": 0, **all_rows(kind)}
+    options = {"batch_size": size, "max_iter": 3, "tol": 0, "random_state": 0, **all_rows(kind, hidden)}
     model, other = (kind(hidden, **options) for _ in range(2))
     assert_same_posterior(model.fit(data.X, data.y, sample_weight=weight), other.fit(*repeated), data.X_test, rtol=1e-7)
 
@@ -148,12 +148,12 @@ def test_rows_without_weight_are_not_seen_at_all(kind, hidden, data, shuffle, ba
 
 @KIND
 @HIDDEN
-@pytest.mark.parametrize("schedule", ["newton", "average_ep"])
+@pytest.mark.parametrize("inference", ["newton", "average_ep"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # both ways, refused batches or not
-def test_one_epoch_is_a_loop_of_partial_fit(kind, hidden, schedule, data):
+def test_one_epoch_is_a_loop_of_partial_fit(kind, hidden, inference, data):
     """The set-up, too, may look at the first batch only; the last of the batches is a ragged one."""
     n = len(data.y) - 3
-    options = {"hidden_layer_sizes": hidden, "schedule": schedule, "random_state": 0}
+    options = {"hidden_layer_sizes": hidden, "inference": inference, "random_state": 0}
     fitted = kind(max_iter=1, shuffle=False, batch_size=32, **options).fit(data.X[:n], data.y[:n])
     stream = kind(**options)
     for start in range(0, n, 32):
@@ -242,14 +242,14 @@ def test_a_stream_can_follow_a_fit(kind, hidden, data):
 @KIND
 @HIDDEN
 def test_max_iter_tol_and_history(kind, hidden, data):
-    options = {"batch_size": 20, "random_state": 0, **all_rows(kind)}
+    options = {"batch_size": 20, "random_state": 0, **all_rows(kind, hidden)}
     model = kind(hidden, max_iter=3, tol=0, **options).fit(data.X, data.y)
     assert model.n_iter_ == 3 and not model.converged_
     assert set(model.history_) == {"energy", "step"}
     assert len(model.history_["energy"]) == 3
     assert len(model.history_["step"]) == 3 * -(-len(data.y) // 20)
     assert all(0 < step <= 1 for step in model.history_["step"])
-    loose = kind(hidden, max_iter=30, tol=0.5, random_state=0, **all_rows(kind)).fit(data.X, data.y)
+    loose = kind(hidden, max_iter=30, tol=0.5, random_state=0, **all_rows(kind, hidden)).fit(data.X, data.y)
     assert loose.n_iter_ < 30 and loose.converged_
     energy = loose.history_["energy"]
     assert abs(energy[-1] - energy[-2]) < 0.5
@@ -303,18 +303,18 @@ def test_hidden_layer_sizes_in_any_form(kind, data, sizes):
 
 
 @KIND
-@pytest.mark.parametrize("name", ["prior_variance", "temperature"])
+@pytest.mark.parametrize("name", ["prior__variance", "inference__temperature"])
 def test_one_number_stands_for_every_layer(kind, data, name):
     # Thresholds do not depend on the scale of the weights, and so not on the variance of their prior; sigmoids do.
-    options = {"activation": "sigmoid", "max_iter": 1, "random_state": 0}
-    number, *lists = (
-        kind((4,), **options, **{name: value}).fit(data.X, data.y)
-        for value in (0.5, [0.5, 0.5], (0.5, 0.5), np.array([0.5, 0.5]))
-    )
+    def with_value(value):
+        model = kind((4,), activation="sigmoid", prior=GaussianPrior(), inference=Newton(), max_iter=1, random_state=0)
+        return model.set_params(**{name: value}).fit(data.X, data.y)
+
+    number, *lists = (with_value(value) for value in (0.5, [0.5, 0.5], (0.5, 0.5), np.array([0.5, 0.5])))
     for other in lists:
         np.testing.assert_array_equal(values(number, data.X_test), values(other, data.X_test))
     for value in ([0.5, 1.5], [1.5, 0.5], "auto"):
-        other = kind((4,), **options, **{name: value}).fit(data.X, data.y)
+        other = with_value(value)
         assert not np.allclose(values(number, data.X_test), values(other, data.X_test), rtol=1e-4, atol=0)
 
 
@@ -324,8 +324,8 @@ def test_temperature_sets_the_variances_that_are_read_out(kind, data):
     weight = np.full(len(data.y), 1e-9)
     cold, warm = (
         kind(
-            prior_variance=1.0,
-            temperature=t,
+            prior=GaussianPrior(variance=1.0),
+            inference=Newton(temperature=t),
             max_iter=1,
             **({} if kind is EPSNNClassifier else {"noise_variance": 1.0}),
         )
@@ -399,12 +399,12 @@ def test_grid_search_over_a_pipeline_with_an_encoder(kind, data):
 
 @KIND
 def test_cross_validation_and_clone(kind, data):
-    model = kind((3,), max_iter=2, random_state=0, prior_variance=[1.0, 2.0])
+    model = kind((3,), max_iter=2, random_state=0, prior=GaussianPrior(variance=[1.0, 2.0]))
     scores = cross_val_score(model, data.X, data.y, cv=2)
     np.testing.assert_array_equal(scores, cross_val_score(clone(model), data.X, data.y, cv=2))
     assert not hasattr(model, "n_iter_")
     assert not hasattr(clone(model.fit(data.X, data.y)), "n_iter_")
-    assert clone(model).get_params() == model.get_params()
+    assert repr(clone(model)) == repr(model) and clone(model).prior is not model.prior
 
 
 def test_calibration(blobs):
@@ -488,13 +488,21 @@ def test_loading_another_version_warns(kind, data, version):
 
 
 def test_a_file_of_an_older_version_loads_with_a_warning():
-    """A classifier of two hidden neurons, five rows and what it said of them, pickled with its version set to 0.0.1."""
-    with pytest.warns(UserWarning, match="saved by sk_epsnn 0.0.1 and is loaded by"):
+    """A classifier of two hidden neurons and five rows, pickled with its version set to 0.0.1 before much was renamed.
+
+    It says at once that it may not work, and then that it has to be fitted, not something wrong.
+    """
+    match = f"saved by sk_epsnn 0.0.1 and is loaded by {sk_epsnn.__version__}.*Refit it, or install the version that"
+    with pytest.warns(UserWarning, match=match):
         stored = pickle.loads((Path(__file__).parent / "fixtures" / "version_0.0.1.pickle").read_bytes())
     model = stored["model"]
-    np.testing.assert_allclose(model.predict_proba(stored["X"]), stored["probability"], rtol=1e-6)
-    model.partial_fit(stored["X"], model.predict(stored["X"]))
-    assert "EPSNNClassifier" in repr(model)
+    assert isinstance(model, EPSNNClassifier)
+    for method in ("predict", "predict_proba", "predict_uncertainty", "freeze"):
+        with pytest.raises(NotFittedError, match="Call 'fit' with appropriate arguments"):
+            getattr(model, method)(*[stored["X"]] * (method != "freeze"))
+    # A new one is fitted to what the old one was.
+    fresh = EPSNNClassifier(2, random_state=0).fit(stored["X"], stored["probability"].argmax(1))
+    assert fresh.predict_proba(stored["X"]).shape == stored["probability"].shape
 
 
 @KIND
@@ -503,12 +511,17 @@ def test_average_ep_that_diverges_is_refused(kind):
     rng = np.random.default_rng(0)
     X = (rng.random((300, 40)) < 0.5).astype(float)
     y = X[:, :5].sum(1)
-    model = kind(schedule="average_ep", damping=0.7, prior_variance=1.0, n_sweeps=100, max_iter=2, random_state=0)
+    model = kind(
+        prior=GaussianPrior(variance=1.0),
+        inference=AverageEP(damping=0.7, n_sweeps=100),
+        max_iter=2,
+        random_state=0,
+    )
     target = (y > 2).astype(int) if kind is EPSNNClassifier else y
-    with pytest.warns(ConvergenceWarning, match="Use schedule='newton'"):
+    with pytest.warns(ConvergenceWarning, match="Use inference='newton'"):
         model.fit(X, target)
     assert model.update_counts_["rejected_batches"] > 0
     assert np.isfinite(model.predict(X).astype(float)).all()
     assert np.isfinite(model.coefs_[0]).all() and (model.coefs_variance_[0] > 0).all()
-    calm = kind(schedule="newton", prior_variance=1.0, random_state=0).fit(X, target)
+    calm = kind(inference="newton", prior=GaussianPrior(variance=1.0), random_state=0).fit(X, target)
     assert calm.score(X, target) > 0.9

@@ -8,7 +8,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton
 
 SCORE = {EPSNNClassifier: "accuracy", EPSNNRegressor: "r2"}
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
@@ -68,7 +68,10 @@ def test_what_callbacks_are_told(kind, data):
 @pytest.mark.parametrize("hidden", [(), (5,)], ids=["one layer", "hidden layer"])
 def test_the_model_after_each_pass_is_that_of_a_shorter_fit(kind, hidden, data):
     """What a callback is given does not change while training goes on."""
-    options = {} if kind is EPSNNClassifier else {"validation_fraction": 0, "temperature": 0.5}
+    options = {}
+    if kind is EPSNNRegressor:
+        # No row is held out, and no temperature is chosen.
+        options["inference"] = Newton(temperature=0.5, validation_fraction=0 if hidden else "auto")
     recorder = Recorder()
     slow(kind, hidden_layer_sizes=hidden, **options).set_callbacks(recorder).fit(data.X, data.y)
     for n_passes, then in enumerate(recorder.models, 1):
@@ -100,8 +103,8 @@ def test_scores_after_each_pass(kind, data):
 @KIND
 def test_nested_in_pipeline_and_parallel_search(kind, data):
     monitor = ScoringMonitor(scoring=SCORE[kind])
-    pipeline = make_pipeline(StandardScaler(), slow(kind).set_callbacks(monitor))
-    name = f"{kind.__name__.lower()}__temperature"
+    pipeline = make_pipeline(StandardScaler(), slow(kind, inference=Newton()).set_callbacks(monitor))
+    name = f"{kind.__name__.lower()}__inference__temperature"
     search = GridSearchCV(pipeline, {name: [0.2, 1.0]}, cv=2, n_jobs=2).fit(data.X, data.y)
     logs = monitor.get_logs().data
     # Two settings on two folds, and the best on all rows, three passes each.

@@ -12,7 +12,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNClassifier
+from sk_epsnn import EPSNNClassifier, HeavisideOutput
 
 LABELS = {
     "strings": np.array(["b", "c", "a"]),
@@ -77,7 +77,8 @@ def test_probabilities(blobs, hidden, n_classes):
 def test_probability_is_conditioned_on_exactly_one_spike(blobs, name, n_classes):
     """Against quadrature for each unit's probability and enumeration of which unit fires."""
     y = blobs.y if n_classes == 3 else blobs.y > 0
-    model = EPSNNClassifier(output_activation=name, threshold_noise=0.0).fit(blobs.X, y)
+    output = HeavisideOutput(noise_variance=0.0) if name == "heaviside" else name
+    model = EPSNNClassifier(output_activation=output).fit(blobs.X, y)
     X = blobs.X_test[:5]
     spread = model._spread(X, "predict")
     fires = {"sigmoid": expit, "heaviside": lambda u: float(u >= 0)}[name]
@@ -149,8 +150,8 @@ def test_epistemic_part_is_the_mutual_information(blobs):
 
 def drawn_class_probabilities(model, X, n_draws, rng):
     """Class probabilities for draws of the weights; spikes summed over all patterns of the hidden layer."""
-    inputs = model._basis.transform(X)
-    first, last = model._model.network.moments(np.dtype(float))
+    inputs = model._progress.state.basis.transform(X)
+    first, last = model._progress.state.network.moments(np.dtype(float))
     patterns = np.array(list(product([0.0, 1.0], repeat=len(first.mean))))
     constant = np.ones((len(patterns), 1))
     for _ in range(n_draws):

@@ -6,22 +6,22 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels
 
 CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside"),
-    EPSNNClassifier(schedule="average_ep", damping=0.1),
+    EPSNNClassifier(inference=AverageEP(damping=0.1)),
     EPSNNClassifier(hidden_layer_sizes=(8,)),
-    EPSNNClassifier(weight_type="binary"),
-    EPSNNClassifier(hidden_layer_sizes=(8,), weight_type="binary", activation=["sigmoid"]),
+    EPSNNClassifier(weights="binary"),
+    EPSNNClassifier(hidden_layer_sizes=(8,), weights="binary", activation=["sigmoid"]),
     EPSNNClassifier(prior="laplace"),
     EPSNNClassifier(hidden_layer_sizes=(8,), prior=BernoulliGaussianPrior(slab_variance=2.0)),
     EPSNNRegressor(),
-    EPSNNRegressor(weight_type=np.linspace(-1, 1, 9).tolist()),
-    EPSNNRegressor(hidden_layer_sizes=(8,), weight_type="binary"),
+    EPSNNRegressor(weights=Levels(np.linspace(-1, 1, 9).tolist())),
+    EPSNNRegressor(hidden_layer_sizes=(8,), weights="binary"),
     EPSNNRegressor(hidden_layer_sizes=(8,), prior="gaussian_mixture"),
-    EPSNNRegressor(schedule="average_ep", damping=0.1),
+    EPSNNRegressor(inference=AverageEP(damping=0.1)),
     EPSNNRegressor(hidden_layer_sizes=(8,)),
 ]
 # Public checks that check_estimator leaves out.

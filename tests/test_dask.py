@@ -78,5 +78,5 @@ def test_incremental_learns_from_more_than_fits_into_memory():
         y = (X @ w > 0).astype(int)
         wrapper = Incremental(EPSNNClassifier(), assume_equal_chunks=True).fit(X, y, classes=[0, 1])
         X_test = X[:1000].compute()
-    assert wrapper.estimator_._model.mass == 280_000
+    assert wrapper.estimator_._progress.state.mass == 280_000
     assert wrapper.estimator_.score(X_test, X_test @ w > 0) > 0.95

@@ -11,14 +11,30 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, LaplacePrior, PopulationEncoder, RateSpikeEncoder
+from sk_epsnn import (
+    AverageEP,
+    EPSNNClassifier,
+    EPSNNRegressor,
+    HeavisideOutput,
+    LaplacePrior,
+    Levels,
+    Newton,
+    PopulationEncoder,
+    RateSpikeEncoder,
+)
 
 ESTIMATORS = {
     "one layer": EPSNNClassifier(random_state=0),
     "hidden layers": EPSNNClassifier((8, 6), activation=["heaviside", "sigmoid"], random_state=0),
-    "binary": EPSNNClassifier(8, weight_type="binary", random_state=0),
+    "binary": EPSNNClassifier(8, weights="binary", random_state=0),
     "spike and slab": EPSNNClassifier(prior="bernoulli_gaussian", random_state=np.random.RandomState(0)),
     "threshold": EPSNNClassifier(output_activation="heaviside", random_state=0),
+    "options": EPSNNClassifier(
+        output_activation=HeavisideOutput(noise_variance=2.0),
+        weights=Levels([-1, 0, 0.5], gain=0.3),
+        inference=AverageEP(damping=0.1),
+        random_state=0,
+    ),
     "pipeline": make_pipeline(MinMaxScaler(), RateSpikeEncoder(random_state=0), EPSNNClassifier(random_state=0)),
     "regressor": EPSNNRegressor(8, random_state=0),
     "encoded regressor": make_pipeline(PopulationEncoder(), EPSNNRegressor(random_state=0)),
@@ -108,9 +124,9 @@ def test_weights_are_routed_through_a_search_to_fit_and_score(kind):
     folds = [(np.arange(100), np.arange(100, 200))]
     with_nonsense = [(np.r_[train, 200:300], np.r_[test, 300:400]) for train, test in folds]
     with config_context(enable_metadata_routing=True):
-        model = kind(random_state=0, shuffle=False, batch_size=1000)
+        model = kind(inference=Newton(), random_state=0, shuffle=False, batch_size=1000)
         model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        grid = {"temperature": [0.2, 1.0]}
+        grid = {"inference__temperature": [0.2, 1.0]}
         plain = GridSearchCV(model, grid, cv=folds).fit(X, y)
         search = GridSearchCV(model, grid, cv=with_nonsense).fit(np.vstack([X, X]), nonsense, sample_weight=weight)
     scores = [each.cv_results_["mean_test_score"] for each in (plain, search)]
@@ -120,12 +136,22 @@ def test_weights_are_routed_through_a_search_to_fit_and_score(kind):
 @EVERY
 def test_html_shows_the_estimator(name):
     html = ESTIMATORS[name]._repr_html_()
-    assert "EPSNN" in html and "temperature" in html
+    assert "EPSNN" in html and "hidden_layer_sizes" in html
 
 
 @pytest.mark.parametrize(
     "thing",
-    [EPSNNClassifier(), EPSNNRegressor(), PopulationEncoder(), RateSpikeEncoder(), LaplacePrior()],
+    [
+        EPSNNClassifier(),
+        EPSNNRegressor(),
+        PopulationEncoder(),
+        RateSpikeEncoder(),
+        LaplacePrior(),
+        Newton(),
+        AverageEP(),
+        Levels((-1, 1)),
+        HeavisideOutput(),
+    ],
     ids=lambda thing: type(thing).__name__,
 )
 def test_html_links_to_the_page_of_the_class(thing):

@@ -7,8 +7,21 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, LaplacePrior
-from sk_epsnn.estimators import _training
+from sk_epsnn import (
+    AverageEP,
+    BernoulliGaussianPrior,
+    EPSNNClassifier,
+    EPSNNRegressor,
+    GaussianMixturePrior,
+    GaussianPrior,
+    HeavisideOutput,
+    LaplacePrior,
+    Levels,
+    Newton,
+)
+from sk_epsnn.activations import GaussianOutput, SigmoidOutput
+from sk_epsnn.ep import trainer as ep_trainer
+from sk_epsnn.priors import WeightPrior
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -186,39 +199,18 @@ BAD_PARAMETERS = [
     ("hidden_layer_sizes", (2**70,), r"integers below 2\*\*31"),
     ("hidden_layer_sizes", ("a",), "must hold positive integers"),
     ("activation", "relu", "must be a str among .*heaviside"),
-    ("weight_type", "quaternary", "must be a str among .*continuous"),
-    ("weight_type", [1.0], "at least two different finite numbers"),
-    ("weight_type", [1.0, 1.0], "at least two different finite numbers"),
-    ("weight_type", [0.0, np.nan], "at least two different finite numbers"),
-    ("weight_type", [[0.0, 1.0]], "at least two different finite numbers"),
-    ("weight_type", ["a", "b"], "must be a name or a 1-D array of numbers"),
-    ("level_probabilities", [0.5, 0.5], "level_probabilities is for discrete weights"),
-    ("readout_gain", 0.0, r"float in the range \(0.0, inf\)"),
-    ("activation", ["heaviside"] * 9, "one for each of the .* hidden layers"),
+    ("weights", "quaternary", "must be a str among .*continuous.* or an instance of 'sk_epsnn.levels.Levels'"),
+    ("weights", [-1.0, 1.0], "must be a str among .*continuous.* or an instance of 'sk_epsnn.levels.Levels'"),
+    ("activation", ["heaviside"] * 9, "is that of hidden neurons, and there are none"),
     ("prior", "flat", "must be a str among .*gaussian"),
-    ("prior_variance", 0.0, r"float in the range \(0.0, inf\)"),
-    ("prior_variance", [1.0, 1.0], "give one number, or one per layer"),
-    ("prior_variance", [-1.0], "must be positive and finite in every layer"),
-    ("prior_variance", [np.inf], "must be positive and finite in every layer"),
-    ("prior_variance", "big", "among .*auto"),
-    ("prior_anchor", -1.0, r"float in the range \[0.0, inf\)"),
-    ("spectral_exponent", -0.5, r"float in the range \[0.0, inf\)"),
-    ("input_rotation", "yes", "among .*auto"),
-    ("schedule", "adam", "among .*average_ep|among .*newton"),
-    ("n_sweeps", 0, r"int in the range \[1, inf\)"),
+    ("inference", "adam", "among .*average_ep|among .*newton"),
+    ("inference", GaussianPrior(), "among .*average_ep|among .*newton"),
     ("fit_intercept", "no", "must be an instance of 'bool'"),
     ("batch_size", 0, r"int in the range \[1, inf\)"),
     ("batch_size", 2.5, r"int in the range \[1, inf\)"),
     ("max_iter", 0, r"int in the range \[1, inf\)"),
-    ("damping", 0.0, r"float in the range \(0.0, 1.0\]"),
-    ("damping", 1.5, r"float in the range \(0.0, 1.0\]"),
     ("forgetting", 0.0, r"float in the range \(0.0, 1.0\]"),
     ("forgetting", 1.5, r"float in the range \(0.0, 1.0\]"),
-    ("power", -0.1, r"float in the range \[?\(?0.0, 1.0\]"),
-    ("power", 1.1, r"float in the range \[?\(?0.0, 1.0\]"),
-    ("temperature", 0.0, r"float in the range \(0.0, inf\)"),
-    ("temperature", [1.0, 1.0, 1.0], "give one number, or one per layer"),
-    ("temperature", [np.nan], "must be positive and finite in every layer"),
     ("tol", -1e-3, r"float in the range \[0.0, inf\)"),
     ("n_shards", 0, r"int in the range \[1, inf\)"),
     ("shuffle", "no", "must be an instance of 'bool'"),
@@ -229,16 +221,88 @@ BAD_PARAMETERS = [
 ]
 OF_ONE_KIND = [
     (EPSNNClassifier, "output_activation", "softmax", "must be a str among .*sigmoid"),
-    (EPSNNClassifier, "threshold_noise", -1.0, r"float in the range \[0.0, inf\)"),
+    (EPSNNClassifier, "output_activation", GaussianOutput(np.ones(1)), "or an instance of .*HeavisideOutput"),
+    (EPSNNClassifier, "output_activation", SigmoidOutput(), "or an instance of .*HeavisideOutput"),
     (EPSNNClassifier, "class_weight", "even", "among .*balanced"),
     (EPSNNClassifier, "class_weight", {0: -1.0}, "class_weight must be finite and not negative"),
     (EPSNNClassifier, "class_weight", {0: np.nan}, "class_weight must be finite and not negative"),
     (EPSNNClassifier, "class_weight", {0: 0, 1: 0, 2: 0}, "give one a positive weight"),
     (EPSNNClassifier, "class_weight", {0: 1.0, 7: 2.0}, "not in class_weight"),
-    (EPSNNRegressor, "validation_fraction", 1.0, r"float in the range \[0.0, 1.0\)"),
     (EPSNNRegressor, "noise_variance", 0.0, r"float in the range \(0.0, inf\)"),
     (EPSNNRegressor, "noise_variance", "big", "among .*auto"),
 ]
+
+
+#: Bad parameters of an object, with the parameter of the estimator that takes it.
+BAD_OPTIONS = [
+    ("weights", Levels([1.0]), "at least two different finite numbers"),
+    ("weights", Levels([1.0, 1.0]), "at least two different finite numbers"),
+    ("weights", Levels([0.0, np.nan]), "at least two different finite numbers"),
+    ("weights", Levels([[0.0, 1.0]]), "at least two different finite numbers"),
+    ("weights", Levels(["a", "b"]), "at least two different finite numbers"),
+    ("weights", Levels(3), "'values' parameter of Levels must be an array-like"),
+    ("weights", Levels((-1, 1), probabilities=[0.5, 0.4]), "must sum to 1"),
+    ("weights", Levels((-1, 1), probabilities=[1.0, 0.0]), "one positive number for each"),
+    ("weights", Levels((-1, 1), probabilities=[1 / 3] * 3), "each of the 2 levels"),
+    ("weights", Levels((-1, 1), probabilities=0.5), "'probabilities' parameter of Levels must be None or an array"),
+    ("weights", Levels((-1, 1), gain=0.0), r"'gain'.*float in the range \(0.0, inf\)"),
+    ("prior", GaussianPrior(variance=0.0), r"'variance'.*float in the range \(0.0, inf\)"),
+    ("prior", GaussianPrior(variance=[1.0, 1.0]), "give one number, or one per layer"),
+    ("prior", GaussianPrior(variance=[-1.0]), "must be positive and finite in every layer"),
+    ("prior", GaussianPrior(variance=[np.inf]), "must be positive and finite in every layer"),
+    ("prior", GaussianPrior(variance="big"), "'variance'.*among .*auto"),
+    ("prior", GaussianPrior(anchor=-1.0), r"'anchor'.*float in the range \[0.0, inf\)"),
+    ("prior", GaussianPrior(spectral_exponent=-0.5), r"'spectral_exponent'.*float in the range \[0.0, inf\)"),
+    ("prior", BernoulliGaussianPrior(active_probability=1.0), r"'active_probability'.*float in the range \(0.0, 1.0\)"),
+    ("prior", BernoulliGaussianPrior(slab_variance=-1.0), r"'slab_variance'.*float in the range \(0.0, inf\)"),
+    ("prior", LaplacePrior(scale=0.0), r"'scale'.*float in the range \(0.0, inf\)"),
+    ("prior", GaussianMixturePrior(weights=(0.5, 0.4)), "weights"),
+    ("prior", GaussianMixturePrior(means=(0.0,)), "means"),
+    ("prior", GaussianMixturePrior(variances=(1.0, -1.0)), "variances"),
+    ("inference", Newton(rotate_inputs="yes"), "'rotate_inputs'.*among .*auto"),
+    ("inference", Newton(n_sweeps=0), r"'n_sweeps'.*int in the range \[1, inf\)"),
+    ("inference", Newton(power=-0.1), r"'power'.*float in the range \[0.0, 1.0\]"),
+    ("inference", Newton(power=1.1), r"'power'.*float in the range \[0.0, 1.0\]"),
+    ("inference", Newton(temperature=0.0), r"'temperature'.*float in the range \(0.0, inf\)"),
+    ("inference", Newton(temperature=[1.0, 1.0, 1.0]), "give one number, or one per layer"),
+    ("inference", Newton(temperature=[np.nan]), "must be positive and finite in every layer"),
+    ("inference", Newton(validation_fraction=1.0), r"'validation_fraction'.*float in the range \[0.0, 1.0\)"),
+    ("inference", AverageEP(damping=0.0), r"'damping'.*float in the range \(0.0, 1.0\]"),
+    ("inference", AverageEP(damping=1.5), r"'damping'.*float in the range \(0.0, 1.0\]"),
+    ("output_activation", HeavisideOutput(noise_variance=-1.0), r"'noise_variance'.*float in the range \[0.0, inf\)"),
+    ("output_activation", HeavisideOutput(noise_variance=np.nan), r"'noise_variance'.*float in the range \[0.0, inf\)"),
+    ("output_activation", HeavisideOutput(noise_variance="loud"), r"'noise_variance'.*float in the range \[0.0, inf\)"),
+]
+
+
+@METHOD
+@pytest.mark.parametrize(("kind", "name", "bad", "match"), [(kind, *case) for kind in KINDS for case in BAD_OPTIONS])
+def test_bad_options(kind, method, name, bad, match, freeze):
+    if name not in kind().get_params(deep=False):
+        pytest.skip(f"{kind.__name__} has no {name}")
+    assert_refused(unfitted(kind, **{name: bad}), method, X, KINDS[kind], match, freeze)
+    if method == "fit":
+        assert_refused(fitted(kind).set_params(**{name: bad}), method, X, KINDS[kind], match, freeze)
+
+
+def test_every_option_has_a_bad_value():
+    checked = {type(bad) for _, bad, _ in BAD_OPTIONS}
+    for option in checked:
+        values = [bad for _, bad, _ in BAD_OPTIONS if type(bad) is option]
+        default = Levels((-1, 1)) if option is Levels else option()
+        changed = {
+            name
+            for bad in values
+            for name, value in bad.get_params().items()
+            if repr(value) != repr(default.get_params()[name])
+        }
+        shared = {"variance", "anchor"} if issubclass(option, WeightPrior) and option is not GaussianPrior else set()
+        shared |= set(Newton().get_params()) if option is AverageEP else set()
+        assert changed | shared == set(default.get_params()), option
+    assert checked == {
+        *(AverageEP, BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior),
+        *(HeavisideOutput, LaplacePrior, Levels, Newton),
+    }
 
 
 @METHOD
@@ -255,11 +319,24 @@ def test_bad_parameters(kind, method, name, bad, match, freeze):
 
 @KIND
 @pytest.mark.parametrize(
-    ("name", "bad"), [("prior", 4), ("n_sweeps", 0), ("damping", 2.0), ("forgetting", 0.0), ("schedule", "adam")]
+    ("name", "bad"), [("prior", 4), ("weights", 4), ("batch_size", 0), ("forgetting", 0.0), ("inference", "adam")]
 )
 def test_parameters_that_went_bad_in_a_stream(kind, name, bad, freeze):
     model = fitted(kind).set_params(**{name: bad})
     assert_refused(model, "partial_fit", X, KINDS[kind], f"The {name!r} parameter of {kind.__name__}", freeze)
+
+
+@KIND
+@pytest.mark.parametrize(
+    ("option", "match"),
+    [
+        ({"inference": Newton(n_sweeps=0)}, "The 'n_sweeps' parameter of Newton"),
+        ({"inference": AverageEP(damping=2.0)}, "The 'damping' parameter of AverageEP"),
+        ({"prior": GaussianPrior(anchor=-1)}, "The 'anchor' parameter of GaussianPrior"),
+    ],
+)
+def test_options_that_went_bad_in_a_stream(kind, option, match, freeze):
+    assert_refused(fitted(kind).set_params(**option), "partial_fit", X, KINDS[kind], match, freeze)
 
 
 def test_every_parameter_has_a_bad_value():
@@ -270,44 +347,33 @@ def test_every_parameter_has_a_bad_value():
 
 
 @KIND
-@pytest.mark.parametrize(
-    ("probabilities", "match"),
-    [
-        ([0.5, 0.4], "must sum to 1"),
-        ([1.0, 0.0], "one positive number for each"),
-        ([1 / 3] * 3, "each of the 2 levels"),
-    ],
-)
-def test_bad_level_probabilities(kind, probabilities, match, freeze):
-    model = unfitted(kind, weight_type="binary", level_probabilities=probabilities)
-    assert_refused(model, "fit", X, KINDS[kind], match, freeze)
+@METHOD
+@pytest.mark.parametrize("bad", [["heaviside"] * 9, [], ["heaviside", "relu"], ["relu", "relu"]], ids=str)
+def test_activations_for_each_hidden_layer(kind, method, bad, freeze):
+    model = unfitted(kind, hidden_layer_sizes=(3, 2), activation=bad)
+    match = "one for each of the 2 hidden layers, got"
+    assert_refused(model, method, X, KINDS[kind], match, freeze)
 
 
 @KIND
-@pytest.mark.parametrize("option", [{"weight_type": "binary"}, {"prior": "laplace"}])
+@pytest.mark.parametrize("option", [{"weights": "binary"}, {"prior": "laplace"}])
 def test_no_rotation_of_what_is_not_gaussian(kind, option, freeze):
-    model = unfitted(kind, input_rotation=True, **option)
-    assert_refused(model, "fit", X, KINDS[kind], "only continuous weights with prior='gaussian' allow", freeze)
+    model = unfitted(kind, inference=Newton(rotate_inputs=True), **option)
+    assert_refused(model, "fit", X, KINDS[kind], "only continuous weights with a Gaussian prior allow", freeze)
 
 
 @KIND
 def test_priors_are_for_continuous_weights(kind, freeze):
-    model = unfitted(kind, weight_type="binary", prior="laplace")
-    assert_refused(model, "fit", X, KINDS[kind], "set level_probabilities", freeze)
-
-
-@KIND
-def test_bad_parameters_of_a_prior(kind, freeze):
-    model = unfitted(kind, prior=BernoulliGaussianPrior(slab_variance=-1.0))
-    assert_refused(model, "fit", X, KINDS[kind], "slab_variance", freeze)
+    model = unfitted(kind, weights="binary", prior="laplace")
+    assert_refused(model, "fit", X, KINDS[kind], "set probabilities of Levels", freeze)
 
 
 @KIND
 def test_a_name_has_no_parameters(kind, freeze):
     model = unfitted(kind, prior="laplace")
     before = freeze(vars(model))
-    with pytest.raises(ValueError, match=r"prior__scale needs a prior that has parameters.*this one is 'laplace'"):
-        model.set_params(damping=0.5, prior__scale=2.0)
+    with pytest.raises(ValueError, match=r"prior__scale is a parameter of an object, and prior='laplace' is none"):
+        model.set_params(forgetting=0.5, prior__scale=2.0)
     assert freeze(vars(model)) == before
     assert model.set_params(prior=LaplacePrior(), prior__scale=2.0).prior.scale == 2.0
 
@@ -317,11 +383,11 @@ def test_a_name_has_no_parameters(kind, freeze):
 @pytest.mark.parametrize(
     "option",
     [
-        {"spectral_exponent": 1e300},
-        {"temperature": 1e300},
-        {"prior_variance": 1e-200},
-        {"weight_type": [1.0, -1e300]},
-        {"weight_type": "binary", "readout_gain": 1e-207},
+        {"prior": GaussianPrior(spectral_exponent=1e300)},
+        {"inference": Newton(temperature=1e300)},
+        {"prior": GaussianPrior(variance=1e-200)},
+        {"weights": Levels([1.0, -1e300])},
+        {"weights": Levels((-1, 1), gain=1e-207)},
     ],
     ids=str,
 )
@@ -337,8 +403,8 @@ def test_frozen_weights_do_not_learn(kind, freeze):
 
 @KIND
 def test_spectral_prior_needs_the_principal_axes(kind, freeze):
-    model = unfitted(kind, spectral_exponent=1.0, input_rotation=False)
-    assert_refused(model, "fit", X, KINDS[kind], "leave input_rotation='auto' or set spectral_exponent=0", freeze)
+    model = unfitted(kind, prior=GaussianPrior(spectral_exponent=1.0), inference=Newton(rotate_inputs=False))
+    assert_refused(model, "fit", X, KINDS[kind], "leave rotate_inputs='auto' or set spectral_exponent=0", freeze)
 
 
 @pytest.mark.parametrize("start", [unfitted, fitted])
@@ -356,8 +422,9 @@ def test_use_before_fit(kind):
     for method in {"predict", "predict_proba", "predict_log_proba", "predict_uncertainty"} & set(dir(kind)):
         with pytest.raises(NotFittedError, match="Call 'fit' with appropriate arguments"):
             getattr(model, method)(X)
-    names = ["coefs_", "intercepts_", "coefs_variance_", "intercepts_variance_", "update_counts_"]
-    for name in names + ["noise_variance_"] * (kind is EPSNNRegressor):
+    names = sorted(name for name in dir(kind) if name.endswith("_") and not name.startswith("_"))
+    assert {"coefs_", "coef_", "history_", "n_iter_", "settings_", "update_counts_"} <= set(names)
+    for name in names:
         with pytest.raises(AttributeError, match=f"not fitted yet, so it has no '{name}'"):
             getattr(model, name)
     assert vars(model) == vars(clone(model))
@@ -372,7 +439,7 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
     """Ctrl-C in the second batch of a fit, or in the batch of a stream."""
     options = {"hidden_layer_sizes": hidden, "batch_size": 12, "warm_start": warm_start}
     model = start(kind, **options)
-    absorb, calls = _training.absorb, []
+    absorb, calls = ep_trainer.absorb, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -380,7 +447,7 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
             raise KeyboardInterrupt
         return absorb(*arguments)
 
-    monkeypatch.setattr("sk_epsnn.estimators._training.absorb", interrupted)
+    monkeypatch.setattr("sk_epsnn.ep.trainer.absorb", interrupted)
     before = freeze(vars(model))
     with pytest.raises(KeyboardInterrupt):
         call(model, method, X, KINDS[kind])
@@ -401,7 +468,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sk_epsnn.estimators._training.absorb", interrupted)
+    monkeypatch.setattr("sk_epsnn.ep.trainer.absorb", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call(model, "partial_fit", X[15:], KINDS[kind][15:])
     assert freeze(vars(model)) == before
@@ -411,7 +478,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
 @KIND
 def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
     """A warning in the call whose batch was refused, none in the next one."""
-    absorb = _training.absorb
+    absorb = ep_trainer.absorb
 
     def refuse(model, *arguments):
         _, result = absorb(model, *arguments)
@@ -419,9 +486,9 @@ def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
 
     model = fitted(kind)
     before = model.predict(X)
-    monkeypatch.setattr(_training, "absorb", refuse)
+    monkeypatch.setattr(ep_trainer, "absorb", refuse)
     with pytest.warns(
-        ConvergenceWarning, match="1 batch update.*Use schedule='newton'.*or a smaller damping"
+        ConvergenceWarning, match="1 batch update.*Use inference='newton'.*or AverageEP with a smaller damping"
     ) as record:
         call(model, "partial_fit", X, KINDS[kind])
     assert record[0].filename == __file__

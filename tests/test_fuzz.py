@@ -24,6 +24,7 @@ from sk_epsnn import (
     EPSNNClassifier,
     EPSNNRegressor,
     LaplacePrior,
+    Newton,
     PopulationEncoder,
     RateSpikeEncoder,
     merge,
@@ -99,7 +100,7 @@ class Calls(RuleBasedStateMachine):
         hidden=st.sampled_from([(), (4,)]), weights=st.sampled_from(["continuous", "binary"]), fitted=st.booleans()
     )
     def start(self, hidden, weights, fitted):
-        self.model = self.kind(hidden, weight_type=weights, max_iter=2, n_sweeps=2, random_state=0)
+        self.model = self.kind(hidden, weights=weights, inference=Newton(n_sweeps=2), max_iter=2, random_state=0)
         if fitted:
             self.model.fit(**self.rows(0, 12))
 
@@ -156,8 +157,8 @@ class Calls(RuleBasedStateMachine):
 
     @rule(data=st.data(), seed=SEEDS, n_rows=ROWS, value=JUNK, stream=st.booleans())
     def train_with_another_parameter(self, data, seed, n_rows, value, stream):
-        name = data.draw(st.sampled_from(sorted(self.model.get_params(deep=False))))
-        before = self.model.get_params(deep=False)[name]
+        name = data.draw(st.sampled_from(sorted(self.model.get_params())))
+        before = self.model.get_params()[name]
         self.model.set_params(**{name: value})
         with self.only_documented_errors():
             X, y = rows_of(seed, n_rows), self.target(seed, n_rows)

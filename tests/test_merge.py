@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, merge
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GaussianPrior, merge
 
 THIRDS = [slice(0, 50), slice(50, 90), slice(90, 130)]
 
@@ -37,16 +37,16 @@ def test_gaussian_layer_is_exactly_training_on_the_union():
     base = EPSNNRegressor(noise_variance=0.09).partial_fit(X[THIRDS[0]], y[THIRDS[0]])
     merged = merge(base, parts_of(base, X, y))
     assert_same_weights(merged, deepcopy(base).partial_fit(X[50:], y[50:]), rtol=1e-9)
-    assert merged._model.mass == 130
+    assert merged._progress.state.mass == 130
     # The closed form, with the prior that base has set up: it counts once.
-    layer = base._model.network.layers[0]
-    x = base._basis.transform(X)
-    scale = base._y_scale
-    target = (y - base._y_location) / scale
+    layer = base._progress.state.network.layers[0]
+    x = base._progress.state.basis.transform(X)
+    location, scale = base._targets.location, base._targets.scale
+    target = (y - location) / scale
     for unit in range(2):
         noise = 0.09 / scale[unit] ** 2
         precision = layer.prior.precision[unit] + x.T @ x / noise
-        q = merged._model.network.layers[0].posterior
+        q = merged._progress.state.network.layers[0].posterior
         np.testing.assert_allclose(q.precision[unit], precision, rtol=1e-9)
         np.testing.assert_allclose(q.mean[unit], np.linalg.solve(precision, x.T @ target[:, unit] / noise), rtol=1e-7)
 
@@ -56,14 +56,14 @@ def test_learned_noise_adds_up():
     base = EPSNNRegressor().partial_fit(X[THIRDS[0]], y[THIRDS[0]])
     parts = parts_of(base, X, y)
     merged = merge(base, parts)
-    noise, start = merged._model.noise, base._model.noise
+    noise, start = merged._progress.state.noise, base._progress.state.noise
     assert noise.mass == pytest.approx(130)
-    squares = start.squares + sum(part._model.noise.squares - start.squares for part in parts)
+    squares = start.squares + sum(part._progress.state.noise.squares - start.squares for part in parts)
     np.testing.assert_allclose(noise.squares, squares)
-    np.testing.assert_allclose(merged.noise_variance_ / merged._y_scale**2, noise.variance)
+    np.testing.assert_allclose(merged.noise_variance_ / merged._targets.scale**2, noise.variance)
 
 
-@pytest.mark.parametrize("options", [{}, {"weight_type": "binary"}, {"prior": "bernoulli_gaussian"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"weights": "binary"}, {"prior": "bernoulli_gaussian"}], ids=str)
 def test_classifiers_with_a_hidden_layer_learn_from_each_other(options, blobs):
     """Each copy misses a class; the merged one knows them all."""
     base = EPSNNClassifier((20,), random_state=0, **options).partial_fit(blobs.X[:40], blobs.y[:40], classes=[0, 1, 2])
@@ -72,7 +72,7 @@ def test_classifiers_with_a_hidden_layer_learn_from_each_other(options, blobs):
     merged = merge(base, parts)
     scores = [part.score(blobs.X_test, blobs.y_test) for part in (base, *parts)]
     assert merged.score(blobs.X_test, blobs.y_test) >= min(scores)
-    assert merged._model.mass > max(part._model.mass for part in parts)
+    assert merged._progress.state.mass > max(part._progress.state.mass for part in parts)
 
 
 def test_one_part_is_that_part_and_order_does_not_matter(blobs):
@@ -111,7 +111,7 @@ def test_refuses_what_does_not_come_from_base(blobs, line):
         EPSNNClassifier(random_state=0).partial_fit(blobs.X, blobs.y, classes=[0, 1, 2]),
         EPSNNClassifier(random_state=0).partial_fit(blobs.X[:40], blobs.y[:40], classes=[0, 1, 3, 2]),
         start(hidden_layer_sizes=(4,)),
-        start(prior_variance=2.0),
+        start(prior=GaussianPrior(variance=2.0)),
     ]
     for other in others:
         with pytest.raises(ValueError, match="does not come from base"):

@@ -17,9 +17,9 @@ CLASSIFIERS = {
     "one layer": {},
     "hidden": {"hidden_layer_sizes": 20},
     "two hidden": {"hidden_layer_sizes": (12, 10)},
-    "binary": {"hidden_layer_sizes": 20, "weight_type": "binary"},
-    "lattice": {"hidden_layer_sizes": (15, 8), "weight_type": "binary", "fit_intercept": False},
-    "ternary": {"weight_type": "ternary"},
+    "binary": {"hidden_layer_sizes": 20, "weights": "binary"},
+    "lattice": {"hidden_layer_sizes": (15, 8), "weights": "binary", "fit_intercept": False},
+    "ternary": {"weights": "ternary"},
     "threshold": {"hidden_layer_sizes": 10, "output_activation": "heaviside"},
 }
 WHICH = {
@@ -124,7 +124,7 @@ def test_same_spikes_in_nirtorch(classifier, digits):
 
 def test_binary_weights_stay_binary(digits):
     X, y = digits
-    model = EPSNNClassifier((10, 8), weight_type="binary", max_iter=1, random_state=0).fit(X[:300], y[:300])
+    model = EPSNNClassifier((10, 8), weights="binary", max_iter=1, random_state=0).fit(X[:300], y[:300])
     for frozen in (model.freeze(), model.freeze("sample", random_state=1)):
         affine = [node for node in to_nir(frozen).nodes.values() if isinstance(node, nir.Affine)]
         assert len(affine) == 3
@@ -137,14 +137,14 @@ def test_a_potential_of_exactly_zero_fires():
     rng = np.random.default_rng(0)
     X = (rng.random((200, 4)) < 0.5).astype(float)
     y = (X[:, 0] == X[:, 1]).astype(int)
-    model = EPSNNClassifier(6, weight_type="binary", fit_intercept=False, max_iter=2, random_state=0).fit(X, y).freeze()
+    model = EPSNNClassifier(6, weights="binary", fit_intercept=False, max_iter=2, random_state=0).fit(X, y).freeze()
     potential = X @ model.coefs_[0]
     assert (potential == 0).any()
     fired = run(to_nir(model), X)["threshold"]
     np.testing.assert_array_equal(fired, potential >= 0)
 
 
-@pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": 10}, {"hidden_layer_sizes": 8, "weight_type": "binary"}])
+@pytest.mark.parametrize("params", [{}, {"hidden_layer_sizes": 10}, {"hidden_layer_sizes": 8, "weights": "binary"}])
 def test_regressor_predicts_in_the_units_of_the_target(params):
     X, y = load_diabetes(return_X_y=True)
     targets = np.column_stack([y, 10 - 3 * y])
@@ -155,14 +155,14 @@ def test_regressor_predicts_in_the_units_of_the_target(params):
 def test_sampling_follows_the_posterior(digits):
     """Means and variances over many draws, of joint, independent and discrete weights."""
     X, y = digits
-    for params in ({"hidden_layer_sizes": 4}, {"hidden_layer_sizes": 4, "weight_type": "ternary"}):
+    for params in ({"hidden_layer_sizes": 4}, {"hidden_layer_sizes": 4, "weights": "ternary"}):
         model = EPSNNClassifier(max_iter=1, random_state=0, **params).fit(X[:100], y[:100])
         rng = np.random.RandomState(0)
         draws = [model.freeze("sample", random_state=rng) for _ in range(400)]
         for layer in range(2):
             values = np.array([draw.coefs_[layer] for draw in draws])
-            gain = 1.0 if layer == 0 or not params.get("weight_type") else model.readout_gain_
-            if params.get("weight_type"):  # the variance of a level is that of its probabilities
+            gain = 1.0 if layer == 0 or not params.get("weights") else model.readout_gain_
+            if params.get("weights"):  # the variance of a level is that of its probabilities
                 levels = model.levels_
                 p = model.coefs_probabilities_[layer]
                 variance = (p @ levels**2 - (p @ levels) ** 2) * np.square(gain)

@@ -11,6 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from sk_epsnn import (
     EPSNNClassifier,
     EPSNNRegressor,
+    GaussianPrior,
+    Newton,
     PopulationEncoder,
     RateSpikeEncoder,
     register_onnx_converters,
@@ -21,14 +23,14 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 
 CLASSIFIERS = {
     "one layer": {},
-    "in the inputs' axes": {"input_rotation": False, "spectral_exponent": 0},
+    "in the inputs' axes": {"inference": Newton(rotate_inputs=False), "prior": GaussianPrior(spectral_exponent=0)},
     "hidden": {"hidden_layer_sizes": 20},
     "laplace": {"hidden_layer_sizes": 10, "prior": "laplace"},
     "two hidden": {"hidden_layer_sizes": (10, 8), "activation": ["heaviside", "sigmoid"]},
     "without intercept": {"hidden_layer_sizes": 10, "fit_intercept": False},
-    "binary": {"hidden_layer_sizes": 20, "weight_type": "binary"},
-    "lattice": {"hidden_layer_sizes": (10, 6), "weight_type": "binary", "fit_intercept": False},
-    "ternary lattice": {"hidden_layer_sizes": 10, "weight_type": "ternary", "fit_intercept": False},
+    "binary": {"hidden_layer_sizes": 20, "weights": "binary"},
+    "lattice": {"hidden_layer_sizes": (10, 6), "weights": "binary", "fit_intercept": False},
+    "ternary lattice": {"hidden_layer_sizes": 10, "weights": "ternary", "fit_intercept": False},
     "spike and slab": {"prior": "bernoulli_gaussian"},
 }
 

@@ -19,6 +19,7 @@ from sk_epsnn import (
     ConvergenceDisplay,
     EPSNNClassifier,
     EPSNNRegressor,
+    Newton,
     PopulationEncoder,
     PredictionBandDisplay,
     RateSpikeEncoder,
@@ -119,7 +120,11 @@ def test_weights_take_the_names_of_features(line):
 
 
 def test_weights_inside_pipelines_and_searches(line):
-    search = GridSearchCV(make_pipeline(StandardScaler(), EPSNNRegressor()), {"epsnnregressor__power": [0, 1]}, cv=2)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), EPSNNRegressor(inference=Newton())),
+        {"epsnnregressor__inference__power": [0, 1]},
+        cv=2,
+    )
     outer = make_pipeline(StandardScaler(), search).fit(line.X, line.y)
     display = WeightPosteriorDisplay.from_estimator(outer)
     np.testing.assert_array_equal(display.mean, search.best_estimator_[-1].coefs_[0])

@@ -5,8 +5,8 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNRegressor
-from sk_epsnn.estimators._settings import FEW_INPUTS_REGRESSOR
+from sk_epsnn import EPSNNRegressor, GaussianPrior, Newton
+from sk_epsnn.estimators._defaults import TABLE
 
 
 class ConjugateRegression:
@@ -28,17 +28,18 @@ class ConjugateRegression:
         return A @ self.mean, np.einsum("nj,jk,nk->n", A, self.covariance, A)
 
 
-def conjugate(power=1e-9, n_sweeps=1, **options):
+def conjugate(power=1e-9, n_sweeps=1, rotate_inputs="auto", **options):
     """The model of the oracle; as the power goes to 0 a Gaussian output's message no longer depends on its cavity."""
-    return EPSNNRegressor(prior_variance=1.0, noise_variance=0.25, power=power, n_sweeps=n_sweeps, **options)
+    inference = Newton(power=power, n_sweeps=n_sweeps, rotate_inputs=rotate_inputs)
+    return EPSNNRegressor(prior=GaussianPrior(variance=1.0), noise_variance=0.25, inference=inference, **options)
 
 
 @pytest.mark.parametrize(("power", "n_sweeps"), [("auto", "auto"), (1e-9, 1)])
-@pytest.mark.parametrize("input_rotation", [True, False])
+@pytest.mark.parametrize("rotate_inputs", [True, False])
 @pytest.mark.parametrize("batch_size", [60, 16])
-def test_is_conjugate_linear_regression(line, batch_size, input_rotation, power, n_sweeps):
+def test_is_conjugate_linear_regression(line, batch_size, rotate_inputs, power, n_sweeps):
     """One layer with Gaussian output is exact, in one batch and in several of one epoch."""
-    model = conjugate(power, n_sweeps, batch_size=batch_size, max_iter=1, input_rotation=input_rotation)
+    model = conjugate(power, n_sweeps, rotate_inputs, batch_size=batch_size, max_iter=1)
     model.set_params(random_state=0).fit(line.X, line.y)
     exact = ConjugateRegression(line.X, line.y, 0.25)
     mean, variance = exact.predict(line.X_test)
@@ -76,12 +77,12 @@ def test_sample_weight_is_a_power_of_the_likelihood(line):
 
 
 def test_prior_variance_of_one_layer(line):
-    model = conjugate(max_iter=1, batch_size=60).set_params(prior_variance=[0.01]).fit(line.X, line.y)
+    model = conjugate(max_iter=1, batch_size=60).set_params(prior__variance=[0.01]).fit(line.X, line.y)
     exact = ConjugateRegression(line.X, line.y, 0.25, prior_variance=0.01)
     np.testing.assert_allclose(model.predict(line.X_test), exact.predict(line.X_test)[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"prior_variance": 2.0}, {"fit_intercept": False}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"prior": GaussianPrior(variance=2.0)}, {"fit_intercept": False}], ids=str)
 def test_coefficients_reproduce_the_prediction_of_one_layer(line, options):
     model = EPSNNRegressor(**options).fit(line.X, line.y)
     (coef,), (intercept,) = model.coefs_, model.intercepts_
@@ -196,7 +197,9 @@ def curve():
 def test_held_out_rows_choose_the_noise_and_the_temperature(curve):
     """Bands of a fitted hidden layer hold for rows that it has not seen; judged on its own rows they are too narrow."""
     X, y, X_test, y_test = curve
-    held, own = (EPSNNRegressor(30, validation_fraction=f, random_state=0).fit(X, y) for f in (0.2, 0))
+    held, own = (
+        EPSNNRegressor(30, inference=Newton(validation_fraction=f), random_state=0).fit(X, y) for f in (0.2, 0)
+    )
 
     def log_density(model):
         mean, std = model.predict(X_test, return_std=True)
@@ -205,10 +208,12 @@ def test_held_out_rows_choose_the_noise_and_the_temperature(curve):
     assert log_density(held) > log_density(own) + 0.02
     scores, temperatures = held.history_["held_out"], held.history_["temperature"]
     assert held.temperature_[0] == temperatures[int(np.argmax(scores))] and held.temperature_[1] == 1
-    assert temperatures == [step for path in FEW_INPUTS_REGRESSOR.heating for step in path]
+    assert temperatures == [step for path in TABLE["regressor, hidden layers, few inputs"].heating for step in path]
     # Two passes at each temperature; one over all rows ends the search, and a given temperature allows more.
     assert held.n_iter_ == 1 and len(held.history_["step"]) == 2 * len(temperatures) + 1
-    assert EPSNNRegressor(30, temperature=1.0, max_iter=3, tol=0, random_state=0).fit(X, y).n_iter_ == 3
+    assert (
+        EPSNNRegressor(30, inference=Newton(temperature=1.0), max_iter=3, tol=0, random_state=0).fit(X, y).n_iter_ == 3
+    )
     assert set(own.history_) == {"energy", "step"}
 
 
@@ -219,7 +224,7 @@ def test_no_row_is_held_out_without_need(curve):
         assert "held_out" not in model.history_
     few = EPSNNRegressor(5, max_iter=2, random_state=0)
     assert "held_out" not in few.fit(X[:49], y[:49]).history_
-    assert len(few.set_params(temperature=[0.5, 1.0]).fit(X[:50], y[:50]).history_["held_out"]) == 1
+    assert len(few.set_params(inference=Newton(temperature=[0.5, 1.0])).fit(X[:50], y[:50]).history_["held_out"]) == 1
     assert few.temperature_.tolist() == [0.5, 1.0]
 
 

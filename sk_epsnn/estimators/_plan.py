@@ -66,7 +66,7 @@ class Plan:
         Of a regressor, in squared units of y; None where it is learned.
     settings : mapping of str to Setting
         By the name of the parameter, as in ``get_params(deep=True)``.
-    automatic : frozenset of str
+    automatic : tuple of str
         Those of them that were "auto".
     """
 
@@ -76,7 +76,7 @@ class Plan:
     standardise: bool
     noise_variance: float | None
     settings: Mapping[str, Setting] = field(repr=False)
-    automatic: frozenset[str] = field(repr=False)
+    automatic: tuple[str, ...] = field(repr=False)
 
     def network_for(self, target_scale: np.ndarray) -> Network:
         """The network to train on targets divided by their scale, shape (n_outputs,)."""

@@ -89,7 +89,7 @@ class Planner:
             standardise=all(variance is None for variance in trainer.design.prior_variances),
             noise_variance=noise_variance,
             settings=self.settings,
-            automatic=frozenset(self.automatic),
+            automatic=tuple(sorted(self.automatic)),
         )
 
     # ------------------------------------------------------------------ answers

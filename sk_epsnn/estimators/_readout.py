@@ -74,7 +74,7 @@ class WeightReadout:
     def settings_(self) -> dict[str, Setting]:
         """What every parameter that was "auto" stood for in the fit, by its name: ``(value, reason)``."""
         self._fitted_state("settings_")
-        return {name: self._plan.settings[name] for name in sorted(self._plan.automatic)}
+        return {name: self._plan.settings[name] for name in self._plan.automatic}
 
     @property
     def network_(self) -> Network:
@@ -185,8 +185,9 @@ class WeightReadout:
     @property
     def coefs_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
+        posteriors = self._level_posteriors("coefs_probabilities_")
         xp = array_namespace(self._offset)
-        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in self._level_posteriors("coefs_probabilities_")]
+        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in posteriors]
 
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:
