@@ -22,7 +22,7 @@ from scipy.special import erfcx, expit, log_ndtr, logit, logsumexp
 from sklearn.base import BaseEstimator
 
 from sk_epsnn._arrays import Array
-from sk_epsnn._sklearn import DocumentationLinkMixin, Interval
+from sk_epsnn._sklearn import DocumentationLinkMixin, Interval, validate_parameters
 from sk_epsnn.sites import UpdateCounts, bound_site, damp
 from sk_epsnn.weights import GaussianWeights, IndependentWeights, JointWeights
 
@@ -73,7 +73,7 @@ class WeightPrior(DocumentationLinkMixin, BaseEstimator):
         ValueError
             Names the parameter, its range and the value.
         """
-        self._validate_params()
+        validate_parameters(self)
 
     def proper(self, precision: Array, shift: Array) -> Array:
         """Where p0 times the cavity has a finite integral, by a safe margin.

@@ -170,7 +170,7 @@ class BaseEPSNN(CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
                 f"This {type(self).__name__} holds arrays of {fitted.__name__} and cannot work with those of "
                 f"{given.__name__} on {'the CPU' if given is np else device(X)}. Give it arrays like those it was "
                 "fitted on, with sklearn.set_config(array_api_dispatch=True) if they are not NumPy's, or move it with "
-                "sklearn.utils._array_api.move_estimator_to."
+                "sklearn.utils._array_api.move_estimator_to (scikit-learn 1.9 or newer)."
             )
 
     @property

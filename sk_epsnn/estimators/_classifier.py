@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
-from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
+from sk_epsnn._sklearn import Interval, StrOptions, fit_context, start_fit_task, validate_parameters, with_callbacks
 from sk_epsnn.activations import SPIKING_OUTPUTS, HeavisideOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty
 from sk_epsnn.estimators._callbacks import FitTask
@@ -287,7 +287,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         -------
         self : object
         """
-        self._init_callback_context(max_subtasks=self.max_iter)
+        context = start_fit_task(self, self.max_iter)
         with self._unchanged_on_error():
             X, y = self._validate_X_y(X, y, reset=not self._continuing)
             y = column_or_1d(y, warn=True)
@@ -300,7 +300,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                     "set warm_start=False to start anew."
                 )
             self._set_classes(classes, X)
-            task = FitTask(self, X, y, sample_weight)
+            task = FitTask(context, self, X, y, sample_weight)
             sample_weight = self._with_class_weight(sample_weight, y)
             self._fit_epochs(X, self._encode(y), sample_weight, task)
             task.end()
@@ -331,7 +331,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         first = not hasattr(self, "_model")
         with self._unchanged_on_error():
             if not first:
-                self._validate_params()  # scikit-learn does so in the first call only
+                validate_parameters(self)  # scikit-learn does so in the first call only
             X, y = self._validate_X_y(X, y, reset=first)
             y = column_or_1d(y, warn=True)
             sample_weight = self._sample_weight(sample_weight, X)

@@ -11,7 +11,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, array_namespace, like, to_numpy
-from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
+from sk_epsnn._sklearn import Interval, StrOptions, fit_context, start_fit_task, validate_parameters, with_callbacks
 from sk_epsnn.activations import GaussianOutput, Output
 from sk_epsnn.estimators._base import BaseEPSNN, Uncertainty, _with_weight, refuse_huge
 from sk_epsnn.estimators._callbacks import FitTask
@@ -295,11 +295,11 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         -------
         self : object
         """
-        self._init_callback_context(max_subtasks=self.max_iter)
+        context = start_fit_task(self, self.max_iter)
         with self._unchanged_on_error():
             X, y = self._validate_X_y(X, y, reset=not self._continuing)
             X, y, sample_weight = _with_weight(X, y, self._sample_weight(sample_weight, X))
-            task = FitTask(self, X, y, sample_weight)
+            task = FitTask(context, self, X, y, sample_weight)
             if not self._continuing:
                 seen = slice(None) if self.shuffle else self._batches(len(y))[0]
                 self._set_target(y[seen], sample_weight[seen], X)
@@ -337,7 +337,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         first = not hasattr(self, "_model")
         with self._unchanged_on_error():
             if not first:
-                self._validate_params()  # scikit-learn does so in the first call only
+                validate_parameters(self)  # scikit-learn does so in the first call only
             X, y = self._validate_X_y(X, y, reset=first)
             sample_weight = self._sample_weight(sample_weight, X)
             if first:
