@@ -50,18 +50,22 @@ linear = EPSNNClassifier().fit(X_train, y_train)
 WeightPosteriorDisplay.from_estimator(linear, image_shape=(8, 8))
 
 # %%
-# With few features there is a bar for each of them. A spike-and-slab prior sets some close to 0.
+# With few features there is a bar for each of them. A spike-and-slab prior sets some close to 0. After a fit to a data
+# frame ``from_estimator`` knows the names of its columns; here the display itself is given them.
 
-diabetes = load_diabetes(as_frame=True)
+diabetes = load_diabetes()
 regressor = EPSNNRegressor(prior="bernoulli_gaussian").fit(diabetes.data, diabetes.target)
-WeightPosteriorDisplay.from_estimator(regressor)
+names = diabetes.feature_names
+WeightPosteriorDisplay(regressor.coefs_[0], regressor.coefs_variance_[0], input_names=names).plot()
 
 # %%
 # Predictions
 # -----------
 # Along one feature, the others at their medians: most of the band is noise, the weights are known well.
 
-PredictionBandDisplay.from_estimator(regressor, diabetes.data, diabetes.target, feature="bmi")
+bmi = names.index("bmi")
+band = PredictionBandDisplay.from_estimator(regressor, diabetes.data, diabetes.target, feature=bmi)
+band.ax_.set_xlabel("body mass index")
 
 # %%
 # Are the probabilities of the classes right as often as they say? Several classifiers share axes.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.utils._array_api import move_estimator_to
+from versions import SINCE_1_9
 
 from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton, merge
 from sk_epsnn._arrays import array_namespace, converted, device, like, take, to_numpy
@@ -152,7 +152,10 @@ def test_names_of_classes_stay_in_numpy(xp, digits, dispatch):
     assert set(predicted) <= set(names)
 
 
+@pytest.mark.skipif(not SINCE_1_9, reason="scikit-learn moves estimators since 1.9")
 def test_estimator_moves_to_another_library(xp, digits, dispatch):
+    from sklearn.utils._array_api import move_estimator_to
+
     X, y = digits
     plain = EPSNNClassifier(hidden_layer_sizes=10, random_state=0, max_iter=2).fit(X, y)
     moved = move_estimator_to(plain, array_namespace(xp.asarray(X)), device(xp.asarray(X)))

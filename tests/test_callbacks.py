@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks since 1.9")
 
 SCORE = {EPSNNClassifier: "accuracy", EPSNNRegressor: "r2"}
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
@@ -92,7 +93,7 @@ def test_a_callback_stops_training(kind, data):
 
 @KIND
 def test_scores_after_each_pass(kind, data):
-    monitor = ScoringMonitor(scoring=SCORE[kind])
+    monitor = callback.ScoringMonitor(scoring=SCORE[kind])
     model = slow(kind).set_callbacks(monitor).fit(data.X, data.y)
     logs = monitor.get_logs().data
     scores = [log[SCORE[kind]] for log in logs if log["task_name"] == "pass"]
@@ -102,7 +103,7 @@ def test_scores_after_each_pass(kind, data):
 
 @KIND
 def test_nested_in_pipeline_and_parallel_search(kind, data):
-    monitor = ScoringMonitor(scoring=SCORE[kind])
+    monitor = callback.ScoringMonitor(scoring=SCORE[kind])
     pipeline = make_pipeline(StandardScaler(), slow(kind, inference=Newton()).set_callbacks(monitor))
     name = f"{kind.__name__.lower()}__inference__temperature"
     search = GridSearchCV(pipeline, {name: [0.2, 1.0]}, cv=2, n_jobs=2).fit(data.X, data.y)
@@ -115,7 +116,7 @@ def test_nested_in_pipeline_and_parallel_search(kind, data):
 @KIND
 def test_progress_bar(kind, data, capsys):
     pytest.importorskip("rich", reason="the progress bar of scikit-learn needs rich")
-    make_pipeline(StandardScaler(), slow(kind)).set_callbacks(ProgressBar()).fit(data.X, data.y)
+    make_pipeline(StandardScaler(), slow(kind)).set_callbacks(callback.ProgressBar()).fit(data.X, data.y)
     assert kind.__name__ in capsys.readouterr().out
 
 

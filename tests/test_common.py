@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from versions import parametrize_with_checks
 
 from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels
 

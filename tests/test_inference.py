@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit
-
 from sk_epsnn.inference import Batch, average_ep, energy, newton
+
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import Heaviside, Sigmoid

@@ -7,13 +7,13 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from scipy.stats import norm
-
 from sk_epsnn.inference import Batch
+from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb, judge
+
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.outputs import GaussianOutput, SigmoidOutput
 from sk_epsnn.priors import GaussianPrior
-from sk_epsnn.sep import Model, NoiseEvidence, Schedule, absorb, judge
 
 NOISE = 0.5
 NEWTON = Schedule("newton", n_sweeps=30, damping=0.7, tol=0.0)

@@ -27,6 +27,7 @@ from sk_epsnn._sklearn import (
     check_same_namespace,
     check_sample_weight,
     dispatched_namespace,
+    start_fit_task,
 )
 from sk_epsnn._version import __version__
 from sk_epsnn.connections import Connection
@@ -73,12 +74,12 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         """All of `fit`."""
-        self._init_callback_context(max_subtasks=self.max_iter)
+        context = start_fit_task(self, self.max_iter)
         with unchanged_on_error(self):
             continuing = self.warm_start and hasattr(self, "_progress") and not self._progress.state.is_known
             X, y, sample_weight = self._enter(X, y, sample_weight, reset=not continuing)
             self._begin_fit(y, X, continuing)
-            task = FitTask(self, X, y, sample_weight)
+            task = FitTask(context, self, X, y, sample_weight)
             rows, y = self._weighted(X, y, sample_weight)
             self._follow(make_plan(self, self._problem(rows, y)), continuing)
             if not continuing:
@@ -173,7 +174,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
                 f"This {type(self).__name__} holds arrays of {fitted.__name__} and cannot work with those of "
                 f"{given.__name__} on {'the CPU' if given is np else device(X)}. Give it arrays like those it was "
                 "fitted on, with sklearn.set_config(array_api_dispatch=True) if they are not NumPy's, or move it with "
-                "sklearn.utils._array_api.move_estimator_to."
+                "sklearn.utils._array_api.move_estimator_to (scikit-learn 1.9 or newer)."
             )
 
     def _problem(self, rows: Rows, y: np.ndarray) -> Problem:

@@ -15,17 +15,19 @@ class FitTask:
 
     Parameters
     ----------
+    context : CallbackContext
+        What `start_fit_task` gave when `fit` began.
     estimator : BaseEPSNN
-        Within its `fit`, the callbacks set up.
+        Within its `fit`.
     X, y, sample_weight : array-like
         What it is fitted to. Scorers are told of weights only where some are not 1, since not all of them take any.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: np.ndarray):
+    def __init__(self, context: Any, estimator: Any, X: Any, y: Any, sample_weight: np.ndarray):
         metadata = None if (sample_weight == 1).all() else {"sample_weight": sample_weight}
         self.estimator = estimator
         self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self.context = estimator._callback_fit_ctx
+        self.context = context
         self.context.call_on_fit_task_begin(**self.told)
 
     def run_pass(self, work: Callable[[], Progress]) -> bool:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import column_or_1d
 
 from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
-from sk_epsnn._sklearn import StrOptions, fit_context, with_callbacks
+from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._targets import check_classes, encode_labels, with_class_weight
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
@@ -239,7 +239,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         first = not hasattr(self, "_progress")
         with unchanged_on_error(self):
             if not first:
-                self._validate_params()  # scikit-learn does so in the first call only
+                validate_parameters(self)  # scikit-learn does so in the first call only
             X, y, sample_weight = self._enter(X, y, sample_weight, reset=first)
             if isinstance(self.class_weight, str):
                 raise ValueError(

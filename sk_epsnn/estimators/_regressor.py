@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, array_namespace, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
-from sk_epsnn._sklearn import Interval, StrOptions, fit_context, with_callbacks
+from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN, refuse_huge
 from sk_epsnn.estimators._targets import TargetScale
 from sk_epsnn.estimators._uncertainty import Uncertainty
@@ -235,7 +235,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         first = not hasattr(self, "_progress")
         with unchanged_on_error(self):
             if not first:
-                self._validate_params()  # scikit-learn does so in the first call only
+                validate_parameters(self)  # scikit-learn does so in the first call only
             X, y, sample_weight = self._enter(X, y, sample_weight, reset=first)
             self._learn_from_stream(X, y, sample_weight, first)
         return self

@@ -1,19 +1,27 @@
-"""The one place where private or experimental scikit-learn names are imported."""
+"""The one place where private or experimental names and hooks of scikit-learn are used.
+
+No other file asks for the version of scikit-learn: what an older one lacks is replaced here. The one hook that has to
+be elsewhere is `_parameter_constraints`, the table that every estimator declares.
+"""
 
 from contextlib import AbstractContextManager
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.externals.array_api_compat import array_namespace as standard_namespace
 from sklearn.externals.array_api_compat import device
 from sklearn.utils._array_api import _convert_to_numpy as array_to_numpy
-from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._array_api import get_namespace as dispatched_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.utils._array_api import check_same_namespace
+except ImportError:
+    from sk_epsnn._sklearn.before_1_9 import CallbackSupportMixin, check_same_namespace, with_callbacks
 
 __all__ = [
     "CallbackSupportMixin",
@@ -29,6 +37,8 @@ __all__ = [
     "fit_context",
     "one_blas_thread",
     "standard_namespace",
+    "start_fit_task",
+    "validate_parameters",
     "with_callbacks",
 ]
 
@@ -43,6 +53,36 @@ class DocumentationLinkMixin:
 def one_blas_thread() -> AbstractContextManager:
     """Context in which matrix products of this process use one thread."""
     return _get_threadpool_controller().limit(limits=1, user_api="blas")
+
+
+def validate_parameters(estimator: Any) -> None:
+    """Check the parameters of an estimator, or of one of its parts, against its `_parameter_constraints`.
+
+    Raises
+    ------
+    ValueError
+        Names the parameter, its range and the value.
+    """
+    estimator._validate_params()
+
+
+def start_fit_task(estimator: Any, n_passes: int) -> Any:
+    """Set up the callbacks of an estimator within its `fit`, which is decorated by `with_callbacks`.
+
+    Parameters
+    ----------
+    estimator : CallbackSupportMixin
+        About to be fitted.
+    n_passes : int
+        Largest number of passes over the rows.
+
+    Returns
+    -------
+    context : CallbackContext
+        The root of the tree of tasks. Where scikit-learn has no callbacks, an object with its methods that tells
+        nobody.
+    """
+    return estimator._init_callback_context(max_subtasks=n_passes)
 
 
 class Option(DocumentationLinkMixin, BaseEstimator):
@@ -62,4 +102,4 @@ class Option(DocumentationLinkMixin, BaseEstimator):
         ValueError
             Names the parameter, its range and the value.
         """
-        self._validate_params()
+        validate_parameters(self)

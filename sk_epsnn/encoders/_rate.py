@@ -1,0 +1,87 @@
+"""One rate for each feature."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sk_epsnn._sklearn import StrOptions
+from sk_epsnn.encoders._row import COUNT, Float64s, RowEncoder
+
+
+class RateSpikeEncoder(RowEncoder):
+    """Rate code giving spikes (0 or 1), Bernoulli draws at a rate that is linear in the feature.
+
+    The rate of a feature is 0 at the low end of its range and 1 at the high end. Every value gives `n_steps`
+    independent spikes.
+
+    Parameters
+    ----------
+    feature_range : "auto" or (low, high), default="auto"
+        Range mapped to rates from 0 to 1: the smallest and largest value of each feature in fit, or one pair of
+        numbers, low < high, for all features, such as (0, 255) for pixels. `transform` clips values to the range.
+    n_steps : int, default=1
+        Number of spike columns for each feature, at least 1.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the spikes, drawn once in `fit`: None gives other spikes after every fit, an integer the same ones.
+        `transform` is reproducible in all cases.
+
+    Attributes
+    ----------
+    feature_min_, feature_max_ : ndarray of shape (n_features,)
+        Range of each feature, in its own units.
+    seed_ : int
+        Seed of the spikes, in [0, 2**63 - 1).
+    n_features_in_, feature_names_in_ : int, ndarray of str
+        Number of features in fit, and their names if they were all strings.
+
+    See Also
+    --------
+    PopulationEncoder : Many neurons per feature, each with a preferred value.
+
+    Notes
+    -----
+    With one step the output columns keep the names of the features; with more, the columns of a feature named ``x0``
+    are named ``x0_t0``, ``x0_t1``, and so on.
+
+    As in `PopulationEncoder`, **equal rows get equal spikes**. For several independent codes of the same rows raise
+    `n_steps`, use encoders with other `random_state`, or make the rows differ by a column that counts them.
+
+    A constant feature (a range of zero, or below 4e-308) has rate 0 and never spikes.
+
+    Examples
+    --------
+    >>> from sk_epsnn import RateSpikeEncoder
+    >>> X = [[0.0, 255.0], [128.0, 0.0], [255.0, 51.0]]
+    >>> encoder = RateSpikeEncoder(feature_range=(0, 255), n_steps=1000, random_state=0)
+    >>> spikes = encoder.fit_transform(X)
+    >>> spikes.shape
+    (3, 2000)
+    >>> spikes.reshape(3, 2, 1000).mean(axis=2).round(1)
+    array([[0. , 1. ],
+           [0.5, 0. ],
+           [1. , 0.2]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "feature_range": [StrOptions({"auto"}), "array-like"],
+        "n_steps": [COUNT],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, *, feature_range="auto", n_steps=1, random_state=None):
+        self.feature_range = feature_range
+        self.n_steps = n_steps
+        self.random_state = random_state
+
+    def _suffixes(self) -> list[str]:
+        return [""] if self.n_steps == 1 else [f"_t{step}" for step in range(self.n_steps)]
+
+    def _rates(self, values: Float64s) -> Float64s:
+        half_range = self._half_range()
+        rates = 0.5 * values
+        rates -= 0.5 * self.feature_min_
+        # Dividing by infinity gives constant features a rate of exactly zero.
+        rates /= np.where(half_range > 0.0, half_range, np.inf)
+        return np.repeat(rates, self.n_steps, axis=1) if self.n_steps > 1 else rates
