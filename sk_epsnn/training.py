@@ -15,6 +15,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, take
+from sk_epsnn._sklearn import Option
 
 #: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
 PREDICT_ROWS = 1024
@@ -153,7 +154,11 @@ class Progress:
 
 
 class Trainer(ABC):
-    """How a network learns. Its state is immutable: every verb gives a new one."""
+    """How a network learns. Its state is immutable: every verb gives a new one.
+
+    An estimator reads of a state its ``network`` with coordinates and outputs, ``moments(dtype)``, the mean and the
+    variance of the weights of every layer (`sk_epsnn.messages.WeightMoments`), and whether it ``is_known``.
+    """
 
     @abstractmethod
     def start(self, network: Any, rows: Rows, rng: np.random.RandomState) -> Any:
@@ -206,11 +211,45 @@ class Trainer(ABC):
         """State that has learned from every shard apart, given what chooses the rows of each batch."""
         raise NotImplementedError(f"{type(self).__name__} cannot learn from parts of the rows apart; set n_shards=1.")
 
+    def n_refused(self, state: Any) -> int:
+        """Updates of batches that were refused because they diverged, so far."""
+        return 0
+
     def faded(self, state: Any, factor: float) -> Any:
         """State whose evidence so far counts only to the power of ``factor``, between 0 and 1."""
         if factor == 1:
             return state
         raise NotImplementedError(f"{type(self).__name__} cannot forget; set forgetting=1.")
+
+
+class Inference(Option):
+    """Base of the objects behind ``inference=``: the options of a trainer, and how one is made of them.
+
+    Attributes
+    ----------
+    name : str
+        What error messages and ``settings_`` call it.
+    """
+
+    name: str
+
+    def trainer(self, network: Any, prior: Any, grid: Any) -> Trainer:
+        """Trainer of a network.
+
+        Parameters
+        ----------
+        network : Network
+            Without weights, and without coordinates of the inputs yet.
+        prior : WeightPrior
+        grid : Grid or None
+            Levels of the weights; None where they are continuous.
+
+        Raises
+        ------
+        ValueError
+            If the trainer has no use for the prior or the grid; names the parameter.
+        """
+        raise NotImplementedError
 
 
 class Watch(Protocol):

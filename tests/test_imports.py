@@ -23,7 +23,7 @@ ALLOWED = {
     "messages": {"_arrays"},
     "basis": {"_arrays"},
     "encoders": {"_sklearn", "_rollback"},
-    "training": {"_arrays"},
+    "training": {"_arrays", "_sklearn"},
     "weights": {"_arrays", "_sklearn", "numerics", "messages"},
     "neurons": {"_arrays", "_sklearn", "numerics", "messages"},
     "outputs": {"_arrays", "_sklearn", "numerics", "messages"},

@@ -5,12 +5,13 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-from sk_epsnn._sklearn import Interval, Option, StrOptions
+from sk_epsnn._sklearn import Interval, StrOptions
+from sk_epsnn.training import Inference
 
 _AUTO = StrOptions({"auto"})
 
 
-class EPInference(Option):
+class EPInference(Inference):
     """Base of the ways in which Expectation Propagation works on a batch; see `Newton` for the shared parameters."""
 
     name: str

@@ -165,6 +165,10 @@ class EPTrainer(Trainer):
             state, report = absorb_apart(self, state, shards, batches, total_mass, n_jobs)
         return _with_variances(state), report
 
+    def n_refused(self, state: State) -> int:
+        """See `Trainer.n_refused`."""
+        return state.counts.rejected_batches
+
     def faded(self, state: State, factor: float) -> State:
         """See `Trainer.faded`."""
         return state.faded(factor)

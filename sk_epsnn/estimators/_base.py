@@ -31,7 +31,7 @@ from sk_epsnn._sklearn import (
 )
 from sk_epsnn._version import __version__
 from sk_epsnn.connections import Connection
-from sk_epsnn.ep.options import INFERENCES, EPInference
+from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.ep.setup import largest_to_square
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._plan import Plan, Problem
@@ -42,7 +42,7 @@ from sk_epsnn.estimators._words import refuse_moved
 from sk_epsnn.messages import Spread
 from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.priors import PRIORS, WeightPrior
-from sk_epsnn.training import PREDICT_ROWS, Rows, learn_from_stream, train
+from sk_epsnn.training import PREDICT_ROWS, Inference, Rows, learn_from_stream, train
 from sk_epsnn.weights import NAMED_LEVELS, Levels
 
 
@@ -56,7 +56,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         "activation": [StrOptions(set(NEURONS)), Neuron, "array-like"],
         "weights": [StrOptions({"continuous", *NAMED_LEVELS}), Levels],
         "prior": [StrOptions(set(PRIORS)), WeightPrior],
-        "inference": [StrOptions({"auto", *INFERENCES}), EPInference],
+        "inference": [StrOptions({"auto", *INFERENCES}), Inference],
         "fit_intercept": ["boolean"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -122,14 +122,14 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             print(line)
 
     def _n_refused(self, continuing: bool) -> int:
-        return self._progress.state.counts.rejected_batches if continuing else 0
+        return self._plan.trainer.n_refused(self._progress.state) if continuing else 0
 
     def _warn_if_refused(self, before: int, stacklevel: int) -> None:
         """Warn of the updates refused in this call, ``before`` being the count at its start."""
         refused = self._n_refused(True) - before
         if refused > 0:
             warnings.warn(
-                f"{refused} batch updates of inference={self._plan.trainer.schedule.name!r} diverged and were refused; "
+                f"{refused} batch updates of inference={self._plan.settings['inference'].value!r} diverged and were refused; "
                 "the posterior stayed as it was before each. Use inference='newton', which needs no step size, or "
                 "AverageEP with a smaller damping.",
                 ConvergenceWarning,

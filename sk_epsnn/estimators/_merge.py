@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
+from sk_epsnn.ep.state import State
 from sk_epsnn.estimators._base import BaseEPSNN
 
 
@@ -80,6 +81,8 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
     if type(other) is not type(base):
         raise ValueError(f"{name} is a {type(other).__name__}, but base is a {type(base).__name__}.")
     check_is_fitted(other)
+    if not all(isinstance(model._progress.state, State) for model in (base, other)):
+        raise ValueError("Only what Expectation Propagation has learned adds up; train with inference='auto'.")
     if any(model._progress.state.is_known for model in (base, other)):
         raise ValueError("Frozen weights hold no evidence to merge; use the estimators before freeze().")
     if not _same(_start(base), _start(other)):

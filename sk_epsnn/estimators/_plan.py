@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Network
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Course
+from sk_epsnn.training import Course, Trainer
 
 #: Settings that a fitted estimator takes when they change: how it learns from more rows, not what it has learned.
 _MAY_CHANGE = {"batch_size", "inference__n_sweeps", "inference__damping", "inference__validation_fraction"}
@@ -70,7 +69,7 @@ class Plan:
         Those of them that were "auto".
     """
 
-    trainer: EPTrainer
+    trainer: Trainer
     course: Course
     network: Network
     standardise: bool

@@ -31,7 +31,7 @@ from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, SpikingOutput
 from sk_epsnn.priors import PRIORS, WeightPrior
-from sk_epsnn.training import Course
+from sk_epsnn.training import Course, Inference, Trainer
 from sk_epsnn.weights import NAMED_LEVELS, Grid
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -78,15 +78,19 @@ class Planner:
 
     def plan(self) -> Plan:
         """All of it."""
-        noise_variance = self._noise_variance()
-        learns_noise = self.problem.task == "regressor" and noise_variance is None
-        held_out, course = self._held_out(self._course(), learns_noise)
-        trainer = EPTrainer(self._design(), self._schedule(), learns_noise, held_out)
+        noise_variance, course = self._noise_variance(), self._course()
+        trainer: Trainer
+        if isinstance(self.inference, EPInference):
+            learns_noise = self.problem.task == "regressor" and noise_variance is None
+            held_out, course = self._held_out(course, learns_noise)
+            trainer = EPTrainer(self._design(), self._schedule(), learns_noise, held_out)
+        else:
+            trainer = self.inference.trainer(self.network, self.prior, self.grid)
         return Plan(
             trainer,
             course,
             self.network,
-            standardise=all(variance is None for variance in trainer.design.prior_variances),
+            standardise=is_auto(self.prior.variance),
             noise_variance=noise_variance,
             settings=self.settings,
             automatic=tuple(sorted(self.automatic)),
@@ -288,10 +292,10 @@ class Planner:
 
     # ------------------------------------------------------------------ inference
 
-    def _inference(self) -> EPInference:
+    def _inference(self) -> Inference:
         given = self.estimator.inference
         if is_auto(given):
-            inference: EPInference = Newton()
+            inference: Inference = Newton()
         else:
             inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
         inference.check()

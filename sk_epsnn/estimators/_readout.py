@@ -68,7 +68,7 @@ class WeightReadout:
 
     def _mode_space(self, attribute: str) -> list[InputSpace]:
         """Most probable weights, see `_input_space`."""
-        return self._input_space(self._fitted_state(attribute).known().moments("float64"))
+        return self._input_space(self._plan.trainer.known(self._fitted_state(attribute), "mode").moments("float64"))
 
     @property
     def settings_(self) -> dict[str, Setting]:
@@ -84,7 +84,7 @@ class WeightReadout:
     @property
     def n_layers_(self) -> int:
         """Number of layers, inputs included."""
-        return len(self._fitted_state("n_layers_").layers) + 1
+        return len(self._fitted_state("n_layers_").network.connections) + 1
 
     @property
     def n_outputs_(self) -> int:
@@ -163,7 +163,7 @@ class WeightReadout:
 
     def _single_layer(self, attribute: str) -> InputSpace:
         """The only layer; with hidden layers the attribute does not exist."""
-        if len(self._fitted_state(attribute).layers) > 1:
+        if len(self._fitted_state(attribute).network.connections) > 1:
             raise AttributeError(
                 f"{attribute} exists without hidden layers only; coefs_ has the weights of each layer."
             )

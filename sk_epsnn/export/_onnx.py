@@ -165,8 +165,8 @@ def _give(add: _Nodes, values: str, output: Any) -> None:
 def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
     state: State = model._progress.state
-    network = state.network
     _refuse_unknown(state)
+    network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
     values, spikes = _transform(add, state, inputs), None
     for index, (layer, weights) in enumerate(zip(state.layers, moments, strict=True)):
@@ -180,7 +180,9 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
 
 
 def _refuse_unknown(state: State) -> None:
-    """Refuse neurons and connections that have no converter."""
+    """Refuse trainers, neurons and connections that have no converter."""
+    if not isinstance(state, State):
+        raise NotImplementedError("Only networks trained by Expectation Propagation can be converted to ONNX.")
     network = state.network
     neurons = sorted({type(h.neuron).__name__ for h in network.hidden if type(h.neuron) not in _NEURONS})
     others = sorted({type(c).__name__ for c in network.connections if not c.is_identity})
