@@ -37,10 +37,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "three-hidden": {"hidden_layer_sizes": (120, 120, 120)},
     "rates": {"hidden_layer_sizes": (120,)},
     "rates-250": {"hidden_layer_sizes": (250,)},
-    "binary": {"weight_type": "binary"},
-    "binary-hidden": {"weight_type": "binary", "hidden_layer_sizes": (120,)},
-    "binary-heaviside": {"weight_type": "binary", "output_activation": "heaviside"},
-    "ternary": {"weight_type": "ternary"},
+    "binary": {"weights": "binary"},
+    "binary-hidden": {"weights": "binary", "hidden_layer_sizes": (120,)},
+    "binary-heaviside": {"weights": "binary", "output_activation": "heaviside"},
+    "ternary": {"weights": "ternary"},
     "heaviside-output": {"output_activation": "heaviside"},
     "laplace": {"prior": "laplace"},
     "mixture": {"prior": "gaussian_mixture"},
@@ -114,7 +114,7 @@ def run(config: str, n_samples: int, seed: int, start: int) -> Measures:
         classifier.fit(X, y)
     seconds = perf_counter() - began
     measures = classifier_measures(classifier, X_test, y_test)
-    if "weight_type" in PARAMETERS[config]:
+    if "weights" in PARAMETERS[config]:
         measures["accuracy frozen"] = classifier.freeze().score(X_test, y_test)
     return {**measures, "training seconds": seconds}
 

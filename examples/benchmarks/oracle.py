@@ -22,21 +22,21 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 from uci import FILES, load, standardised
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton
 
 SEEDS = range(3)
 Parameters = dict[str, Any]
 #: Temperatures of all hidden layers, of the last layer, and the rest, one at a time.
 SHALLOW: list[Parameters] = [
-    *({"temperature": tau} for tau in (0.1, 0.2, 0.5, 1.0)),
-    *({"power": alpha} for alpha in (0.1, 0.5, 1.0)),
-    *({"spectral_exponent": beta} for beta in (0.5, 1.0)),
+    *({"inference__temperature": tau} for tau in (0.1, 0.2, 0.5, 1.0)),
+    *({"inference__power": alpha} for alpha in (0.1, 0.5, 1.0)),
+    *({"prior__spectral_exponent": beta} for beta in (0.5, 1.0)),
 ]
 DEEP: list[Parameters] = [
-    *({"temperature": [tau, last]} for tau in (0.1, 0.2, 0.3, 0.5, 1.0) for last in (0.3, 1.0)),
-    *({"power": alpha} for alpha in (0.1, 1.0)),
-    *({"prior_anchor": c} for c in (0.15, 0.3, 0.5, 1.0)),
-    *({"spectral_exponent": beta} for beta in (0.0, 0.15, 0.5, 1.0)),
+    *({"inference__temperature": [tau, last]} for tau in (0.1, 0.2, 0.3, 0.5, 1.0) for last in (0.3, 1.0)),
+    *({"inference__power": alpha} for alpha in (0.1, 1.0)),
+    *({"prior__anchor": c} for c in (0.15, 0.3, 0.5, 1.0)),
+    *({"prior__spectral_exponent": beta} for beta in (0.0, 0.15, 0.5, 1.0)),
 ]
 
 
@@ -71,10 +71,11 @@ def measure(
     """Test NLL in nats, and accuracy or mean squared error."""
     X, y, X_test, y_test = data
     if labels:
-        classifier = EPSNNClassifier(hidden, random_state=seed, **parameters).fit(X, y)
-        measures = classifier_measures(classifier, X_test, y_test)
+        classifier = EPSNNClassifier(hidden, prior=GaussianPrior(), inference=Newton(), random_state=seed)
+        measures = classifier_measures(classifier.set_params(**parameters).fit(X, y), X_test, y_test)
         return measures["NLL"], measures["accuracy"]
-    regressor = EPSNNRegressor(hidden, random_state=seed, **parameters).fit(X, y)
+    regressor = EPSNNRegressor(hidden, prior=GaussianPrior(), inference=Newton(), random_state=seed)
+    regressor.set_params(**parameters).fit(X, y)
     measures = regressor_measures(*regressor.predict(X_test, return_std=True), y_test)
     return measures["NLL"], measures["MSE"]
 

@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, inference
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton, inference
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "paper"))
 
@@ -41,8 +41,8 @@ N_TRAIN = 10_000
 HIDDEN = (120,)
 BATCH, LEARNING_RATE, MOST_PASSES = 128, 1e-3, 30
 #: One pass over small batches finds the features, larger ones refine them.
-FAST_START = {"batch_size": 1000, "n_sweeps": 3, "max_iter": 1, "tol": 0.0, "warm_start": True}
-REFINE = {"batch_size": 5000, "n_sweeps": 2}
+FAST_START = {"batch_size": 1000, "inference": Newton(n_sweeps=3), "max_iter": 1, "tol": 0.0, "warm_start": True}
+REFINE = {"batch_size": 5000, "inference__n_sweeps": 2}
 
 Predict = Callable[[np.ndarray], np.ndarray]
 #: Trains on ``(X, y, seed)`` and yields after each pass what predicts labels.
@@ -53,7 +53,7 @@ Contender = Callable[[np.ndarray, np.ndarray, int], Iterator[Predict]]
 
 def epsnn(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
     """This package, one layer, one sweep over each batch."""
-    classifier = EPSNNClassifier(n_sweeps=1, max_iter=1, tol=0.0, warm_start=True, random_state=seed)
+    classifier = EPSNNClassifier(inference=Newton(n_sweeps=1), max_iter=1, tol=0.0, warm_start=True, random_state=seed)
     while True:
         yield classifier.fit(X, y).predict
 
@@ -293,7 +293,8 @@ def products(seeds: list[int]) -> list[Row]:
     trained = seconds_of(lambda: classifier.fit(X, y))
     rows = [ratio_row(f"784-10, one pass, beside its {2 * n_batches + 4 * sweeps + 2 * steps} products", trained, bare)]
     for hidden in ((), HIDDEN):
-        classifier = EPSNNClassifier(hidden, max_iter=1, n_sweeps=1, random_state=seeds[0]).fit(X[:1000], y[:1000])
+        classifier = EPSNNClassifier(hidden, inference=Newton(n_sweeps=1), max_iter=1, random_state=seeds[0])
+        classifier.fit(X[:1000], y[:1000])
         rows += prediction_rows(classifier, (784, *hidden, 10), X_test)
     return rows
 
@@ -304,7 +305,7 @@ def prediction_rows(classifier: EPSNNClassifier, widths: tuple[int, ...], X: np.
     if len(widths) > 2:  # the principal axes
         rotation = np.ones((widths[0], widths[0] + 1), X.dtype)
         bare += seconds_of(lambda: X @ rotation)
-    for layer in classifier._model.network.layers:
+    for layer in classifier._progress.state.network.layers:
         m, n = layer.posterior.mean.shape
         inputs, weights = np.ones((len(X), n), X.dtype), np.ones((n, m), X.dtype)
         if layer.posterior.precision.ndim == 2:
@@ -337,10 +338,11 @@ def ratio_row(name: str, ours: float, bare: float) -> Row:
 MEMORY = """
 import sys
 import numpy as np
-from sk_epsnn import EPSNNClassifier
+from sk_epsnn import EPSNNClassifier, Newton
 hidden = [int(n) for n in sys.argv[1:]]
 rng = np.random.default_rng(0)
-warm = EPSNNClassifier(hidden, max_iter=1, n_sweeps=1).fit(np.eye(20, dtype=np.float32), np.arange(20) % 10)
+model = EPSNNClassifier(hidden, inference=Newton(n_sweeps=1), max_iter=1)
+model.fit(np.eye(20, dtype=np.float32), np.arange(20) % 10)
 X = np.empty((60_000, 784), np.float32)
 for rows in X:
     rows[:] = rng.random(784, dtype=np.float32) < 0.2
@@ -349,7 +351,7 @@ def peak():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak()
-EPSNNClassifier(hidden, max_iter=1, n_sweeps=1).fit(X, y)
+model.fit(X, y)
 print(peak() - before)
 """
 

@@ -92,7 +92,7 @@ def weight_images() -> Figure:
         _, baseline = _mle.classify(spiking_mnist(1000, SEED), [], SEED)
         panels.append(("MLE, N = 1,000", baseline.weights[0][DIGIT], None))
     for name, n_samples, parameters in (
-        ("binary, N = 1,000", 1000, {"weight_type": "binary"}),
+        ("binary, N = 1,000", 1000, {"weights": "binary"}),
         ("continuous, N = 1,000", 1000, {}),
         ("continuous, N = 10,000", 10_000, {}),
     ):

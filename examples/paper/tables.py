@@ -21,7 +21,7 @@ from _shared import DOCS, SEEDS, Split, classification, coded, regression, spiki
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GaussianPrior, HeavisideOutput, Levels, Newton
 
 #: Name of the rows that need snnTorch.
 BASELINE = "MLE (snnTorch)"
@@ -62,21 +62,22 @@ def regress_mle(dataset: str, seed: int) -> Split:
 
 def table_1() -> list[Row]:
     """784-10, one-hot targets; weights and outputs of four kinds."""
-    binary, heaviside = {"weight_type": "binary"}, {"output_activation": "heaviside"}
-    bare = {**binary, "readout_gain": 1.0}
+    binary, heaviside = {"weights": "binary"}, {"output_activation": "heaviside"}
+    bare = {"weights": Levels((-1, 1), gain=1.0)}
+    no_noise = {"output_activation": HeavisideOutput(noise_variance=0.0)}
     networks: list[tuple[str, dict[str, Any], dict[int, tuple[str, ...]]]] = [
         (
             "binary, Heaviside outputs",
             binary | heaviside,
             {1000: (".96/.76", ".06/.19"), 10000: (".89/.86", ".09/.12")},
         ),
-        ("the same, gain 1, no noise", bare | heaviside | {"threshold_noise": 0.0}, {}),
+        ("the same, gain 1, no noise", bare | no_noise, {}),
         ("binary, sigmoid outputs", binary, {1000: (".97/.80", ".06/.13"), 10000: (".90/.86", ".08/.11")}),
         ("the same, gain 1", bare, {}),
-        ("ternary, sigmoid outputs", {"weight_type": "ternary"}, {}),
+        ("ternary, sigmoid outputs", {"weights": "ternary"}, {}),
         ("continuous, Heaviside outputs", heaviside, {1000: (".98/.84", ".07/.12"), 10000: (".93/.86", ".06/.12")}),
         ("continuous, sigmoid outputs", {}, {1000: ("1.00/.84", ".07/.12"), 10000: (".93/.87", ".06/.09")}),
-        ("the same, `temperature=1`", {"temperature": 1.0}, {}),
+        ("the same, temperature 1", {"inference": Newton(temperature=1.0)}, {}),
     ]
     rows = []
     for n, accuracy, loss in ((1000, ".97/.84", ".04/.11"), (10000, ".92/.88", ".07/.09")):
@@ -92,9 +93,9 @@ def table_2() -> list[Row]:
     slab = {"prior": "bernoulli_gaussian"}
     networks: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         ("Gaussian prior, scaled to the data (default)", {}, (".90/.83", ".12/.14")),
-        ("Gaussian prior N(0, 1), `prior_anchor=0.3`", {"prior_variance": 1.0, "prior_anchor": 0.3}, ()),
+        ("Gaussian prior N(0, 1), anchor .3", {"prior": GaussianPrior(variance=1.0, anchor=0.3)}, ()),
         ("Bernoulli-Gaussian prior", slab, (".92/.83", ".11/.14")),
-        ("the same, `temperature=1`", slab | {"temperature": 1.0}, ()),
+        ("the same, temperature 1", slab | {"inference": Newton(temperature=1.0)}, ()),
     ]
     mle = Row(BASELINE, "N = 1,000", partial(classify_mle, 1000, [120]), _printed("1.00/.85", ".02/.09"))
     return [
@@ -118,12 +119,10 @@ def _printed(*paper: str) -> dict[str, str]:
 #: Tuning curves and settings that go with the standard Gaussian prior, chosen on other draws of the data.
 STANDARD_WIDTH = 1.6
 STANDARD = {
-    "prior_variance": 1.0,
-    "temperature": [0.3, 1.0],
+    "prior": GaussianPrior(variance=1.0),
+    "inference": Newton(temperature=[0.3, 1.0], n_sweeps=10, validation_fraction=0.0),
     "batch_size": 600,
-    "n_sweeps": 10,
     "max_iter": 10,
-    "validation_fraction": 0.0,
 }
 
 
@@ -142,20 +141,21 @@ def table_3() -> list[Row]:
 
 
 #: Prior that is narrower along the principal axes of the inputs along which these vary little.
-SPECTRAL = {"prior_variance": 3.0, "spectral_exponent": 1.0}
+SPECTRAL = {"prior": GaussianPrior(variance=3.0, spectral_exponent=1.0)}
 
 
 def table_trade() -> list[Row]:
     """784-10, continuous weights, sigmoid outputs: prior, power, temperature."""
+    plain = {"inference": Newton(power=1.0, temperature=1.0)}
     networks: list[tuple[str, dict[str, Any]]] = [
         ("default: scaled prior, power .1, temperature .2", {}),
-        ("power 1", {"power": 1.0}),
-        ("temperature 1", {"temperature": 1.0}),
-        ("power 1, temperature 1", {"power": 1.0, "temperature": 1.0}),
-        ("temperature .1", {"temperature": 0.1}),
-        ("prior N(0, 1)", {"prior_variance": 1.0}),
+        ("power 1", {"inference": Newton(power=1.0)}),
+        ("temperature 1", {"inference": Newton(temperature=1.0)}),
+        ("power 1, temperature 1", plain),
+        ("temperature .1", {"inference": Newton(temperature=0.1)}),
+        ("prior N(0, 1)", {"prior": GaussianPrior(variance=1.0)}),
         ("spectral prior", SPECTRAL),
-        ("spectral prior, power 1, temperature 1", SPECTRAL | {"power": 1.0, "temperature": 1.0}),
+        ("spectral prior, power 1, temperature 1", SPECTRAL | plain),
     ]
     return [
         Row(name, f"N = {n:,}", partial(classify, n, parameters))
