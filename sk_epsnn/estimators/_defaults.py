@@ -191,7 +191,7 @@ def _deep(row: str, n_layers: int) -> Callable[[Case], bool]:
     return lambda case: case.row == row and min(case.n_layers, 4) == n_layers
 
 
-_LEVELS = "weights on levels: the gain is chosen to give output potentials this variance, and anchors are weaker"
+_LEVELS = "weights on levels: the gain gives output potentials this variance; weaker anchors, colder hidden layers"
 _SMALL_BATCHES = "signals die out in deep networks whose anchors are weak, the more so the smaller the batches"
 _DEEP_FEW = "regressor, hidden layers, few inputs"
 #: In the order in which they apply.

@@ -13,7 +13,9 @@ import numpy as np
 
 from sk_epsnn.network import Network
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Course, Trainer
+from sk_epsnn.priors import WeightPrior
+from sk_epsnn.training import Course, Inference, Trainer
+from sk_epsnn.weights import Grid
 
 #: Settings that a fitted estimator takes when they change: how it learns from more rows, not what it has learned.
 _MAY_CHANGE = {"batch_size", "inference__n_sweeps", "inference__damping", "inference__validation_fraction"}
@@ -32,6 +34,39 @@ class Setting(NamedTuple):
     reason: str
 
 
+class Answers:
+    """What every parameter stands for, noted while a plan is made.
+
+    Attributes
+    ----------
+    settings : dict of str to Setting
+    automatic : set of str
+        Names of those that were "auto".
+    """
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Setting] = {}
+        self.automatic: set[str] = set()
+
+    def given(self, name: str, value: Any) -> Any:
+        """Note a value that was given."""
+        self.settings[name] = Setting(value, "given")
+        return value
+
+    def answer(self, name: str, given: Any, automatic: Any, reason: str) -> Any:
+        """The value itself, or ``automatic`` where it is "auto"."""
+        if not is_auto(given):
+            return self.given(name, given)
+        self.settings[name] = Setting(automatic, reason)
+        self.automatic.add(name)
+        return automatic
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a parameter is left to be decided."""
+    return isinstance(value, str) and value == "auto"
+
+
 @dataclass(frozen=True)
 class Problem:
     """What the data say that a plan depends on.
@@ -47,6 +82,28 @@ class Problem:
     n_samples: int
     n_features: int
     n_outputs: int
+
+
+class Parts(NamedTuple):
+    """What the parameters of an estimator name: the parts that are put together.
+
+    Attributes
+    ----------
+    network : Network
+        Layers, connections and outputs; no weights and no coordinates yet.
+    inference : Inference
+    prior : WeightPrior
+    grid : Grid or None
+        Levels of discrete weights.
+    gain : float or None
+        Factor of those of the last layer; None where it is automatic.
+    """
+
+    network: Network
+    inference: Inference
+    prior: WeightPrior
+    grid: Grid | None
+    gain: float | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Weight priors, each of them one small class (Section IV-A of [1]_).
 
-A prior describes one weight ``w = unit * omega``: a class is the density p0 of ``omega``, and ``unit**2`` is what the
-estimators call ``prior_variance``. A conjugate prior enters the posterior once, as natural parameters. Any other prior
+A prior describes one weight ``w = unit * omega``: a class is the density p0 of ``omega``, and ``unit**2`` is the
+`variance` of a prior. A conjugate prior enters the posterior once, as natural parameters. Any other prior
 is represented there by a Gaussian site, which `refresh_site` updates from the moments of the tilted density, p0 times
 everything else that is known about the weight.
 
