@@ -1,0 +1,425 @@
+"""The plan of a fit: what every "auto" stands for, what is refused, and what a fitted network cannot take."""
+
+from copy import deepcopy
+
+import numpy as np
+import parameters
+import pytest
+from sklearn.base import clone
+
+from sk_epsnn import (
+    AverageEP,
+    BernoulliGaussianPrior,
+    EPSNNClassifier,
+    EPSNNRegressor,
+    GaussianPrior,
+    HeavisideOutput,
+    LaplacePrior,
+    Levels,
+    Newton,
+)
+from sk_epsnn.estimators._plan import Problem, Setting, make_plan
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+LABELS = np.arange(60) % 3
+TARGETS = X @ np.array([1.0, -1.0, 0.5])
+EVERY = pytest.mark.parametrize("name", parameters.ESTIMATORS)
+
+
+def plan_of(model, n_samples=1000, n_features=64, n_outputs=10):
+    task = "classifier" if isinstance(model, EPSNNClassifier) else "regressor"
+    return make_plan(model, Problem(task, n_samples, n_features, n_outputs))
+
+
+def target(model):
+    return LABELS if isinstance(model, EPSNNClassifier) else TARGETS
+
+
+# ---------------------------------------------------------------------- what "auto" stands for
+
+
+def scaled(output):
+    return f"scaled to give potentials the variance 50 (hidden layers) or {output} (outputs)"
+
+
+#: Estimator, number of features, and what its settings are: (batch_size, n_sweeps, power, temperature, rotate_inputs,
+#: validation_fraction, anchor, spectral_exponent, variance).
+CASES = {
+    "classifier": (EPSNNClassifier(), 64, (1000, 3, 0.1, (0.2,), False, 0.0, 0.0, 0.0, scaled(10))),
+    "hidden": (EPSNNClassifier(30), 64, (10_000, 10, 0.1, (0.3, 0.3), True, 0.0, 0.5, 1.0, scaled(40))),
+    "two hidden": (EPSNNClassifier((9, 8)), 64, (10_000, 10, 0.1, (0.3,) * 3, True, 0.0, 0.3, 1.0, scaled(40))),
+    "three hidden": (EPSNNClassifier((9, 8, 7)), 64, (10_000, 10, 0.5, (0.3,) * 4, True, 0.0, 0.5, 1.0, scaled(40))),
+    "wide": (EPSNNClassifier(30), 2049, (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.5, 0.0, scaled(40))),
+    "binary": (EPSNNClassifier(weights="binary"), 64, (10_000, 10, 0.1, (0.3,), False, 0.0, 0.0, 0.0, scaled(5))),
+    "binary hidden": (
+        EPSNNClassifier(30, weights="binary"),
+        64,
+        (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.3, 0.0, scaled(15)),
+    ),
+    "laplace": (
+        EPSNNClassifier(30, prior="laplace"),
+        64,
+        (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.0, 0.0, scaled(40)),
+    ),
+    "sparse": (
+        EPSNNClassifier(30, prior="bernoulli_gaussian"),
+        64,
+        (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.0, 0.0, scaled(20)),
+    ),
+    "average EP": (
+        EPSNNClassifier(30, inference="average_ep"),
+        64,
+        (10_000, 30, 1.0, (1.0, 1.0), True, 0.0, 0.5, 1.0, scaled(40)),
+    ),
+    "threshold": (
+        EPSNNClassifier(output_activation="heaviside"),
+        64,
+        (1000, 3, 1.0, (0.2,), False, 0.0, 0.0, 0.0, scaled(10)),
+    ),
+    "regressor": (EPSNNRegressor(), 64, (100, 2, 0.0, (1.0,), False, 0.0, 0.0, 0.0, scaled(4))),
+    "hidden regressor": (EPSNNRegressor(20), 64, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
+    "few inputs": (EPSNNRegressor(20), 31, (10_000, 10, 1.0, (0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8))),
+    "one input more": (EPSNNRegressor(20), 32, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
+    "32 without intercept": (
+        EPSNNRegressor(20, fit_intercept=False),
+        32,
+        (10_000, 10, 1.0, (0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
+    ),
+    "few inputs, average EP": (
+        EPSNNRegressor(20, inference="average_ep"),
+        5,
+        (100, 30, 1.0, (1.0, 1.0), True, 0.2, 0.3, 0.15, scaled(1)),
+    ),
+    "two hidden, few inputs": (
+        EPSNNRegressor((9, 8)),
+        5,
+        (10_000, 10, 1.0, (0.5, 0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
+    ),
+    "two hidden regressor": (
+        EPSNNRegressor((9, 8)),
+        64,
+        (100, 2, 1.0, (0.7, 0.7, 1.0), True, 0.2, 1.0, 0.15, scaled(1)),
+    ),
+    "levels": (EPSNNRegressor(weights="ternary"), 64, (100, 2, 0.0, (1.0,), False, 0.0, 0.0, 0.0, scaled(5))),
+    "hidden levels": (
+        EPSNNRegressor(20, weights="ternary"),
+        5,
+        (100, 2, 1.0, (0.55, 1.0), False, 0.2, 0.3, 0.0, scaled(15)),
+    ),
+    "known noise": (
+        EPSNNRegressor(20, noise_variance=2.0),
+        64,
+        (100, 2, 1.0, (0.7, 1.0), True, 0.0, 0.3, 0.15, scaled(1)),
+    ),
+    "a stream of rows": (
+        EPSNNRegressor(20, shuffle=False),
+        64,
+        (100, 2, 1.0, (0.7, 1.0), True, 0.0, 0.3, 0.15, scaled(1)),
+    ),
+}
+NAMES = (
+    *("batch_size", "inference__n_sweeps", "inference__power", "inference__temperature", "inference__rotate_inputs"),
+    *("inference__validation_fraction", "prior__anchor", "prior__spectral_exponent", "prior__variance"),
+)
+
+
+@pytest.mark.parametrize(("model", "n_features", "expected"), CASES.values(), ids=CASES)
+def test_what_auto_stands_for(model, n_features, expected):
+    plan = plan_of(model, n_features=n_features)
+    found = tuple(plan.settings[name].value for name in NAMES)
+    assert found == expected
+    assert [type(value) for value in found] == [type(value) for value in expected]
+    assert set(NAMES) <= set(plan.automatic)
+
+
+@pytest.mark.parametrize(("model", "n_features", "expected"), CASES.values(), ids=CASES)
+def test_what_auto_stands_for_is_what_training_uses(model, n_features, expected):
+    plan = plan_of(model, n_features=n_features)
+    design, schedule, course = plan.trainer.design, plan.trainer.schedule, plan.course
+    batch_size, n_sweeps, power, temperature, rotate, fraction, anchor, exponent, _ = expected
+    assert (course.batch_size, course.equal_batches, schedule.n_sweeps) == (batch_size, True, n_sweeps)
+    assert (design.power, design.temperatures, design.rotate) == (power, temperature, rotate)
+    assert (design.anchor, design.spectral_exponent) == (anchor, exponent)
+    assert design.prior_variances == (None,) * len(temperature)
+    assert (0 if plan.trainer.held_out is None else plan.trainer.held_out.n_rows) == 1000 * fraction
+
+
+def test_a_prior_given_as_a_number_is_taken_as_it_is():
+    plan = plan_of(EPSNNClassifier(30, prior=GaussianPrior(variance=2.0)))
+    settings = {name: plan.settings[name].value for name in NAMES}
+    assert settings["prior__variance"] == (2.0, 2.0)
+    assert (settings["prior__anchor"], settings["prior__spectral_exponent"]) == (0.0, 0.0)
+    assert settings["inference__rotate_inputs"] is True
+    assert "prior__variance" not in plan.automatic and not plan.standardise
+    assert plan_of(EPSNNClassifier(30)).standardise
+
+
+@pytest.mark.parametrize(
+    ("given", "noise"), [("heaviside", np.pi**2 / 3), (HeavisideOutput(), 0.0), (HeavisideOutput(1.5), 1.5)]
+)
+def test_noise_of_a_threshold(given, noise):
+    plan = plan_of(EPSNNClassifier(output_activation=given))
+    assert plan.output.name == "heaviside" and plan.output.noise_variance == noise
+    assert plan.output.has_ties == (noise == 0)
+    assert plan.settings["output_activation__noise_variance"].value == noise
+
+
+def test_names_stand_for_objects():
+    assert plan_of(EPSNNClassifier()).output.name == "sigmoid"
+    assert plan_of(EPSNNClassifier()).settings["inference"] == Setting("newton", "the most robust")
+    binary = plan_of(EPSNNClassifier(weights="binary"))
+    assert binary.trainer.design.grid.levels == (-1.0, 1.0) and binary.trainer.design.gain is None
+    assert plan_of(EPSNNClassifier(weights=Levels((1, -1), gain=2))).trainer.design.gain == 2.0
+    assert plan_of(EPSNNClassifier(inference="average_ep")).trainer.schedule.damping == 0.7
+
+
+@pytest.mark.parametrize(("n_samples", "held_out"), [(49, None), (50, 10), (54, 10), (55, 11)])
+def test_held_out_rows_of_few(n_samples, held_out):
+    found = plan_of(EPSNNRegressor(20), n_samples=n_samples).trainer.held_out
+    assert found is None if held_out is None else found.n_rows == held_out
+
+
+def test_heating_shortens_the_course():
+    plan = plan_of(EPSNNRegressor(20), n_features=5)
+    assert plan.trainer.held_out.heating == ((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0))
+    assert (plan.trainer.held_out.passes_per_step, plan.course.n_passes) == (2, 1)
+    given = plan_of(EPSNNRegressor(20, inference=Newton(temperature=1.0)), n_features=5)
+    assert given.trainer.held_out.heating == ()
+    assert (given.trainer.held_out.passes_per_step, given.course.n_passes) == (20, 20)
+
+
+# ---------------------------------------------------------------------- settings_
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (EPSNNClassifier(), {"output_activation", "inference", *NAMES}),
+        (EPSNNClassifier(output_activation="sigmoid", inference="newton"), set(NAMES)),
+        (EPSNNClassifier(weights="ternary", batch_size=20), {"output_activation", "inference", "weights__gain", *NAMES}
+         - {"batch_size"}),
+        (EPSNNRegressor(), {"noise_variance", "inference", *NAMES}),
+        (EPSNNRegressor(4, prior=LaplacePrior(anchor=0.1)), {"noise_variance", "inference", *NAMES}
+         - {"prior__anchor"}),
+        (
+            EPSNNRegressor(
+                4,
+                prior=GaussianPrior(variance=1.0, anchor=0.0, spectral_exponent=0.0),
+                noise_variance=1.0,
+                inference=Newton(n_sweeps=1, power=1.0, temperature=1.0, rotate_inputs=True),
+                batch_size=10,
+            ),
+            {"inference__validation_fraction"},
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_have_a_name_a_value_and_a_reason(model, names):
+    model.fit(X, target(model))
+    assert set(model.settings_) == names and list(model.settings_) == sorted(names)
+    for setting in model.settings_.values():
+        value, reason = setting
+        assert (setting.value, setting.reason) == (value, reason)
+        assert reason not in ("", "given")
+    # A name means what get_params calls it, once the option is an object.
+    deep = clone(model).set_params(
+        prior=GaussianPrior() if isinstance(model.prior, str) else model.prior,
+        inference=Newton() if isinstance(model.inference, str) else model.inference,
+        weights=Levels((-1, 1)) if model.weights == "ternary" else model.weights,
+    )
+    assert names - {"prior__spectral_exponent"} <= set(deep.get_params())
+
+
+def test_reasons_say_what_decides():
+    settings = EPSNNClassifier((4, 4)).fit(X, LABELS).settings_
+    assert settings["prior__anchor"] == (0.3, "two hidden layers")
+    assert settings["inference__power"] == (0.1, "classifier, hidden layers")
+    assert settings["inference__temperature"].reason == "classifier, hidden layers"
+    assert settings["batch_size"].reason.startswith("rows of the largest of as few equal batches as it takes")
+    settings = EPSNNClassifier(inference="average_ep", output_activation="heaviside")
+    settings = plan_of(settings).settings
+    assert settings["inference__n_sweeps"].reason.startswith("plain EP, and enough sweeps")
+    assert settings["inference__power"] == (1.0, "every power of an indicator is itself")
+    regressor = EPSNNRegressor(4).fit(X, TARGETS)
+    assert regressor.settings_["noise_variance"] == ("learned", "one for each output")
+    assert regressor.settings_["inference__validation_fraction"].value == 0.2
+
+
+def test_settings_cannot_be_changed_from_outside():
+    model = EPSNNClassifier().fit(X, LABELS)
+    model.settings_.clear()
+    assert model.settings_
+
+
+# ---------------------------------------------------------------------- refused combinations
+
+REFUSED = {
+    "activation without hidden layers": (
+        EPSNNClassifier(activation="sigmoid"),
+        r"^activation='sigmoid'.*there are none",
+    ),
+    "activations without hidden layers": (
+        EPSNNRegressor(activation=["heaviside"]),
+        r"^activation=\['heaviside'\].*there are none",
+    ),
+    "too few activations": (EPSNNRegressor((2, 2), activation=["heaviside"]), "^activation must be .*2 hidden layers"),
+    "anchor without hidden layers": (
+        EPSNNClassifier(prior=GaussianPrior(anchor=0.1)),
+        r"^anchor=0.1.*leave it at 'auto'",
+    ),
+    "anchor of a prior that is not Gaussian": (EPSNNRegressor(prior=LaplacePrior(anchor=0.1)), r"^anchor=0.1"),
+    "power of thresholds": (
+        EPSNNClassifier(output_activation="heaviside", inference=Newton(power=0.5)),
+        r"^power=0.5 has no effect.*use output_activation='sigmoid'",
+    ),
+    "held-out rows of a classifier": (
+        EPSNNClassifier(4, inference=Newton(validation_fraction=0.1)),
+        r"^validation_fraction=0.1 has no effect here",
+    ),
+    "held-out rows without hidden layers": (
+        EPSNNRegressor(inference=Newton(validation_fraction=0)),
+        r"^validation_fraction=0 has no effect here",
+    ),
+    "held-out rows for a known noise": (
+        EPSNNRegressor(4, noise_variance=1.0, inference=Newton(validation_fraction=0.1)),
+        r"^validation_fraction=0.1 has no effect here",
+    ),
+    "held-out rows without shuffling": (
+        EPSNNRegressor(4, shuffle=False, inference=AverageEP(validation_fraction=0.1)),
+        r"^validation_fraction=0.1 has no effect here",
+    ),
+    "variance of biases that are not there": (
+        EPSNNClassifier(weights="binary", fit_intercept=False, prior=GaussianPrior(variance=1.0)),
+        "^variance of the prior is that of the biases.*leave it at 'auto'",
+    ),
+    "prior of weights on levels": (EPSNNClassifier(weights="binary", prior="laplace"), "^prior='laplace'.*Levels"),
+    "rotation of levels": (
+        EPSNNClassifier(weights="binary", inference=Newton(rotate_inputs=True)),
+        "^rotate_inputs=True and a spectral_exponent",
+    ),
+    "rotation of a sparse prior": (
+        EPSNNRegressor(prior=BernoulliGaussianPrior(), inference=Newton(rotate_inputs=True)),
+        "^rotate_inputs=True and a spectral_exponent",
+    ),
+    "spectrum of levels": (
+        EPSNNClassifier(weights="binary", prior=GaussianPrior(spectral_exponent=0.5)),
+        "spectral_exponent above 0",
+    ),
+    "spectrum without axes": (
+        EPSNNClassifier(prior=GaussianPrior(spectral_exponent=0.5), inference=Newton(rotate_inputs=False)),
+        "^A spectral_exponent above 0 needs the principal axes.*rotate_inputs='auto'",
+    ),
+    "temperatures": (
+        EPSNNClassifier(4, inference=Newton(temperature=[1.0])),
+        "^temperature has 1 entries, but .* 2 layers",
+    ),
+    "variances": (EPSNNClassifier(4, prior=GaussianPrior(variance=[1.0])), "^variance of the prior has 1 entries"),
+}
+
+
+@pytest.mark.parametrize(("model", "match"), REFUSED.values(), ids=REFUSED)
+def test_refused_by_name(model, match, freeze):
+    model = clone(model)
+    before = freeze(vars(model))
+    with pytest.raises(ValueError, match=match):
+        model.fit(X, target(model))
+    assert freeze(vars(model)) == before
+    first = {"classes": [0, 1, 2]} if isinstance(model, EPSNNClassifier) else {}
+    with pytest.raises(ValueError, match=match):
+        model.partial_fit(X, target(model), **first)
+    assert freeze(vars(model)) == before
+
+
+# ---------------------------------------------------------------------- changes between calls
+
+#: How to learn from more rows, not what was learned: these may change.
+FREE = {
+    *("batch_size", "max_iter", "tol", "shuffle", "forgetting", "class_weight", "warm_start", "n_shards", "n_jobs"),
+    *("random_state", "verbose", "inference__n_sweeps", "inference__damping", "inference__validation_fraction"),
+}
+DEEP = [(name, parameter) for name, make in parameters.ESTIMATORS.items() for parameter in make().get_params(deep=True)]
+
+
+STARTED = {}
+
+
+def started(name):
+    """An estimator after a fit; its own copy for each caller."""
+    if name not in STARTED:
+        model = parameters.ESTIMATORS[name]().set_params(max_iter=2, warm_start=True)
+        STARTED[name] = model.fit(X, target(model))
+    return deepcopy(STARTED[name])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("name", "parameter"), DEEP, ids=[" ".join(pair) for pair in DEEP])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_changes_are_taken_or_refused_by_name(name, parameter, method, freeze, capsys):
+    model = started(name)
+    value = False if parameter == "warm_start" else parameters.another_value(model, parameter)
+    if parameter == "max_iter":
+        value = 3
+    if parameter == "inference__validation_fraction" and name != "heated regressor":
+        value = "auto"  # others hold nothing out, and say so
+    model.set_params(**{parameter: value})
+    before, n_iter = freeze(vars(model)), model.n_iter_
+    call = getattr(model, method)
+    if parameter in FREE:
+        call(X, target(model))
+        assert model.n_iter_ > n_iter or (parameter == "warm_start" and method == "fit")
+        return
+    # Options of an object that the fit sees as one thing are named after it.
+    known = parameter if parameter in model._plan.settings else parameter.split("__")[0]
+    refused = rf"cannot take another (.*, )?{known}(,|\.).*Set what was changed back"
+    # Or it fits no network of this kind.
+    unfit = rf"^([Aa] )?{parameter.split('__')[-1]}=.*(none|no effect|for continuous)|which only continuous weights"
+    if "levels" not in name and parameter == "weights":
+        unfit = "^prior=.*is for continuous weights"
+    with pytest.raises(ValueError, match=f"{refused}|{unfit}"):
+        call(X, target(model))
+    assert freeze(vars(model)) == before
+
+
+@EVERY
+def test_after_a_refusal_it_goes_on_as_if_nothing_had_happened(name, freeze):
+    model, other = started(name), started(name)
+    with pytest.raises(ValueError, match="cannot take another"):
+        model.set_params(fit_intercept=False).fit(X, target(model))
+    model.set_params(fit_intercept=True)
+    for each in (model, other):
+        each.fit(X, target(each)).partial_fit(X, target(each))
+    assert freeze(vars(model)) == freeze(vars(other))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output_activation": "sigmoid"},
+        {"inference": "newton"},
+        {"inference": Newton(n_sweeps=10, power=0.1, temperature=[0.3, 0.3], rotate_inputs=True)},
+        {"prior": GaussianPrior(anchor=0.5, spectral_exponent=1)},
+        {"hidden_layer_sizes": np.array([4])},
+        {"activation": ("heaviside",)},
+    ],
+    ids=str,
+)
+def test_the_same_in_other_words_is_no_change(change, method, freeze):
+    first, second = (EPSNNClassifier(4, warm_start=True, random_state=0).fit(X, LABELS) for _ in range(2))
+    getattr(first, method)(X, LABELS)
+    getattr(second.set_params(**change), method)(X, LABELS)
+    assert freeze(first._progress) == freeze(second._progress)
+
+
+def test_without_warm_start_everything_may_change(freeze):
+    model = EPSNNClassifier(random_state=0).fit(X, LABELS)
+    model.set_params(hidden_layer_sizes=4, weights="binary").fit(X, LABELS)
+    fresh = EPSNNClassifier(4, weights="binary", random_state=0).fit(X, LABELS)
+    assert freeze(vars(model)) == freeze(vars(fresh))
+
+
+def test_several_changes_are_all_named():
+    model = EPSNNClassifier(4, random_state=0).fit(X, LABELS)
+    model.set_params(fit_intercept=False, activation="sigmoid", weights="binary")
+    with pytest.raises(ValueError, match=r"another activation, fit_intercept, .*weights.*sklearn.base.clone"):
+        model.partial_fit(X, LABELS)
