@@ -5,10 +5,11 @@ from itertools import product
 import numpy as np
 import oracles
 import pytest
+from dense import log_ratio_below, spikes
 from scipy.stats import binom, norm
 
 from sk_epsnn.ep import mixing
-from sk_epsnn.messages import Derivatives, WeightMoments, observed, spikes
+from sk_epsnn.messages import Derivatives, WeightMoments, observed
 from sk_epsnn.weights import Lattice, find_lattice
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -184,7 +185,7 @@ def first_order(mean, variance, probability, tau, nu):
     gamma = tau / (1 + tau * spread)
     g = (nu - tau * total) / (1 + tau * spread)
     down = Derivatives(*(np.array([[v]]) for v in (g, gamma, gamma - g * g)))
-    return mixing.log_ratio_below(down, weights, probability[None])[0]
+    return log_ratio_below(down, weights, probability[None])[0]
 
 
 def test_log_ratio_below_approaches_the_exact_gaussian_ratio():
@@ -225,7 +226,7 @@ def test_log_ratio_below_ignores_the_constant_and_sums_over_units():
                 total[n, j] += (
                     down.g[n, i] * m - 0.5 * down.gamma[n, i] * m**2 * (1 - 2 * p) - 0.5 * down.kappa[n, i] * s
                 )
-    np.testing.assert_allclose(mixing.log_ratio_below(down, weights, probability), total, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(log_ratio_below(down, weights, probability), total, rtol=1e-12, atol=1e-13)
 
 
 # Down to the weights
@@ -356,7 +357,7 @@ def test_float32_is_kept():
         mixing.weight_part_of_variance(inputs, weights),
         mixing.weight_part_of_variance(inputs, random_moments(3, 5, 19, True, np.float32)),
         mixing.spike_part_of_variance(inputs, weights),
-        mixing.log_ratio_below(down, weights, probability),
+        log_ratio_below(down, weights, probability),
         noise,
         mixing.mean_gradient(down, inputs, weights.mean, noise),
         mixing.site_precision(down, inputs, noise),

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sk_epsnn.activations import GaussianOutput, SigmoidOutput
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -21,6 +20,7 @@ from sk_epsnn import (
     Newton,
 )
 from sk_epsnn.ep import trainer as ep_trainer
+from sk_epsnn.outputs import GaussianOutput, SigmoidOutput
 from sk_epsnn.priors import WeightPrior
 
 RNG = np.random.default_rng(0)
@@ -199,8 +199,8 @@ BAD_PARAMETERS = [
     ("hidden_layer_sizes", (2**70,), r"integers below 2\*\*31"),
     ("hidden_layer_sizes", ("a",), "must hold positive integers"),
     ("activation", "relu", "must be a str among .*heaviside"),
-    ("weights", "quaternary", "must be a str among .*continuous.* or an instance of 'sk_epsnn.levels.Levels'"),
-    ("weights", [-1.0, 1.0], "must be a str among .*continuous.* or an instance of 'sk_epsnn.levels.Levels'"),
+    ("weights", "quaternary", "must be a str among .*continuous.* or an instance of 'sk_epsnn.weights.grid.Levels'"),
+    ("weights", [-1.0, 1.0], "must be a str among .*continuous.* or an instance of 'sk_epsnn.weights.grid.Levels'"),
     ("activation", ["heaviside"] * 9, "is that of hidden neurons, and there are none"),
     ("prior", "flat", "must be a str among .*gaussian"),
     ("inference", "adam", "among .*average_ep|among .*newton"),

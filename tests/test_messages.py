@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from dense import spikes
 
-from sk_epsnn.messages import Derivatives, WeightMoments, observed, spikes
+from sk_epsnn.messages import Derivatives, WeightMoments, observed
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

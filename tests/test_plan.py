@@ -18,7 +18,8 @@ from sk_epsnn import (
     Levels,
     Newton,
 )
-from sk_epsnn.estimators._plan import Problem, Setting, make_plan
+from sk_epsnn.estimators._plan import Problem, Setting
+from sk_epsnn.estimators._planner import make_plan
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 LABELS = np.arange(60) % 3

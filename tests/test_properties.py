@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dense import log_ratio_below, spikes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -9,7 +10,6 @@ from hypothesis.extra import numpy as hnp
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.ep.mixing import (
     average_messages,
-    log_ratio_below,
     potential_mean,
     spike_part_of_variance,
     weight_part_of_variance,
@@ -17,7 +17,7 @@ from sk_epsnn.ep.mixing import (
 from sk_epsnn.ep.passes import neuron_message
 from sk_epsnn.ep.prior_sites import refresh_site
 from sk_epsnn.ep.sites import LOG_RATIO_BOUND, SITE_BOX, UpdateCounts, bound_log_ratio, bound_site
-from sk_epsnn.messages import WeightMoments, observed, spikes
+from sk_epsnn.messages import WeightMoments, observed
 from sk_epsnn.neurons import NEURONS
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput
 from sk_epsnn.priors import PRIORS

@@ -240,7 +240,7 @@ def _sobol_normals(shape: tuple[int, int], rng: np.random.RandomState) -> Array:
 def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
-    limit = largest_to_square(np.finfo(dtype))
+    limit = largest_to_square(float(np.finfo(dtype).max))
     for mean, variance, _ in state.moments(dtype):
         if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
             raise ValueError(
@@ -250,6 +250,6 @@ def _refuse_extreme(state: State, dtype: Any) -> None:
             )
 
 
-def largest_to_square(numbers: Any) -> float:
-    """Size below which squares stay within the numbers of a type, with room for sums of them."""
-    return float(numbers.max) ** 0.45
+def largest_to_square(largest: float) -> float:
+    """Size below which squares stay within numbers up to the largest of a type, with room for sums of them."""
+    return largest**0.45

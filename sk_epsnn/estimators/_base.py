@@ -16,7 +16,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, converted, device, to_numpy
+from sk_epsnn._arrays import (
+    Array,
+    argument_to_numpy,
+    array_namespace,
+    concat,
+    converted,
+    device,
+    largest,
+    largest_finite,
+    smallest,
+    to_numpy,
+)
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import (
     CallbackSupportMixin,
@@ -190,8 +201,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         predictive = self._plan.trainer.predictor(self._progress.state, X.dtype)
         chunks = list(gen_batches(X.shape[0], PREDICT_ROWS))
         parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(predictive)(X[rows, :]) for rows in chunks)
-        xp = array_namespace(parts[0].mean)
-        return Spread(*(xp.concat(column) for column in zip(*parts, strict=True)))
+        return Spread(*(concat(column) for column in zip(*parts, strict=True)))
 
     def predict_potentials(self, X):
         """Mean and variance of the output potentials, in one forward pass (Section V-C of the reference).
@@ -320,11 +330,9 @@ def refuse_huge(name: str, values: Array) -> None:
     """Refuse finite values whose squares would overflow."""
     if 0 in values.shape:
         return
-    xp = array_namespace(values)
-    largest = max(float(xp.max(values)), -float(xp.min(values)))
-    limit = largest_to_square(xp.finfo(values.dtype))
-    if largest > limit:
+    most, limit = max(float(largest(values)), -float(smallest(values))), largest_to_square(largest_finite(values))
+    if most > limit:
         raise ValueError(
-            f"{name} holds values up to {largest:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "
+            f"{name} holds values up to {most:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "
             "Rescale them, for example with sklearn.preprocessing.StandardScaler."
         )

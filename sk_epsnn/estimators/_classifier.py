@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
-from sk_epsnn._arrays import Array, argument_to_numpy, array_namespace, like, to_numpy
+from sk_epsnn._arrays import Array, argument_to_numpy, entries, exp, like, position_of_largest, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN
@@ -262,10 +262,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         y : ndarray of shape (n_samples,)
         """
         log_probability = self._log_proba(X, "predict")
-        best = array_namespace(log_probability).argmax(log_probability, axis=1)
+        best = position_of_largest(log_probability, axis=1)
         if isinstance(self.classes_, np.ndarray):
             return self.classes_[to_numpy(best)]
-        return array_namespace(self.classes_).take(self.classes_, best)
+        return entries(self.classes_, best)
 
     def predict_proba(self, X):
         """Class probabilities, given that exactly one output neuron fires.
@@ -283,7 +283,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
             Columns in the order of ``classes_``.
         """
         log_probability = self._log_proba(X, "predict_proba")
-        return array_namespace(log_probability).exp(log_probability)
+        return exp(log_probability)
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, in nats.

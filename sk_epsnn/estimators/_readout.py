@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, array_namespace
+from sk_epsnn._arrays import Array, permute_dims, zeros_like
 from sk_epsnn.ep.state import State
 from sk_epsnn.estimators._plan import Setting
 from sk_epsnn.messages import WeightMoments
@@ -49,7 +49,7 @@ class WeightReadout:
             elif state.network.constant:
                 parts = mean[:, :-1], mean[:, -1], variance[:, :-1], variance[:, -1]
             else:
-                none = array_namespace(mean).zeros_like(mean[:, 0])
+                none = zeros_like(mean[:, 0])
                 parts = mean, none, variance, none
             result.append(InputSpace(*parts))
         location, scale = self._target_location_and_scale()
@@ -186,8 +186,7 @@ class WeightReadout:
     def coefs_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
         posteriors = self._level_posteriors("coefs_probabilities_")
-        xp = array_namespace(self._offset)
-        return [xp.permute_dims(q.probabilities(), (1, 0, 2)) for q in posteriors]
+        return [permute_dims(q.probabilities(), (1, 0, 2)) for q in posteriors]
 
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 
-from sk_epsnn._arrays import Array, array_namespace, to_numpy
+from sk_epsnn._arrays import Array, astype, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN, refuse_huge
@@ -258,7 +258,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         mean, epistemic, aleatoric = self._moments(X, "predict")
         if not return_std:
             return mean
-        return mean, array_namespace(mean).sqrt(epistemic + aleatoric)
+        return mean, sqrt(epistemic + aleatoric)
 
     def predict_uncertainty(self, X):
         """Predictive variance and its parts.
@@ -287,7 +287,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     def _moments(self, X: Any, method: str) -> tuple[Array, Array, Array]:
         """Mean, epistemic and aleatoric variance in units of y, for a method of that name."""
         spread = self._spread(X, method)
-        dtype, xp = spread.mean.dtype, array_namespace(spread.mean)
+        dtype = spread.mean.dtype
         location, scale = self._targets.location, self._targets.scale
         noise = self._progress.state.network.output.noise_variance
         parts = (
@@ -295,7 +295,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             spread.epistemic * scale**2,
             (spread.aleatoric + noise) * scale**2,
         )
-        mean, epistemic, aleatoric = (xp.astype(self._targets.shaped(part), dtype) for part in parts)
+        mean, epistemic, aleatoric = (astype(self._targets.shaped(part), dtype) for part in parts)
         return mean, epistemic, aleatoric
 
     def _check_y(self, y: np.ndarray) -> np.ndarray:

@@ -10,7 +10,25 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, array_namespace, like
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    clip,
+    concat,
+    epsilon,
+    exp,
+    largest,
+    like,
+    log,
+    logaddexp,
+    minimum,
+    smallest_normal,
+    sqrt,
+    stack,
+    sum_over,
+    where,
+    zeros_like,
+)
 from sk_epsnn.messages import Spread
 from sk_epsnn.numerics import gauss_hermite, xlogy
 from sk_epsnn.outputs import Output
@@ -63,7 +81,7 @@ def class_log_probability(output: Output, spread: Spread) -> Array:
 def class_uncertainty(output: Output, spread: Spread) -> Uncertainty:
     """Entropy of the class, in nats, and the part of it that is mutual information with the weights."""
     total = _entropy(class_log_probability(output, spread))
-    epistemic = array_namespace(total).minimum(_mutual_information(output, spread), total)
+    epistemic = minimum(_mutual_information(output, spread), total)
     return Uncertainty(total, total - epistemic, epistemic)
 
 
@@ -73,71 +91,67 @@ def _mutual_information(output: Output, spread: Spread) -> Array:
     Log-odds are almost linear in the potential: between its mean and sqrt(3) standard deviations to either side they
     are the quadratic through these three points, the nodes of a Gauss-Hermite rule.
     """
-    xp = array_namespace(spread.mean)
-    far = _OUTER_NODE * xp.sqrt(spread.epistemic)
+    far = _OUTER_NODE * sqrt(spread.epistemic)
     low, middle, high = (
         # Beyond the bound a class is certain or impossible.
-        xp.clip(output.log_odds(spread.mean + shift, _proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
-        for shift in (-far, xp.zeros_like(far), far)
+        clip(output.log_odds(spread.mean + shift, _proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
+        for shift in (-far, zeros_like(far), far)
     )
     slope, curvature = (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
     parts = [
         _information(*(part[rows, :] for part in (middle, slope, curvature)))
         for rows in gen_batches(middle.shape[0], _INFORMATION_ROWS)
     ]
-    return xp.concat(parts)
+    return concat(parts)
 
 
 def _proper(variance: Array) -> Array:
     """Variances that may be divided by."""
-    xp = array_namespace(variance)
-    return xp.clip(variance, min=float(xp.finfo(variance.dtype).smallest_normal))
+    return clip(variance, min=smallest_normal(variance))
 
 
 def _one_fires(log_odds: Array) -> Array:
     """Log probabilities of the classes given that exactly one unit fires; a single unit stands for two classes."""
-    xp = array_namespace(log_odds)
     if log_odds.shape[1] == 1:
-        both = xp.concat([log_odds, -log_odds], axis=1)
-        result = -xp.logaddexp(both, xp.zeros_like(both))
+        both = concat([log_odds, -log_odds], axis=1)
+        result = -logaddexp(both, zeros_like(both))
     else:
-        below = log_odds - xp.max(log_odds, axis=1, keepdims=True)
-        result = below - xp.log(xp.sum(xp.exp(below), axis=1, keepdims=True))
+        below = log_odds - largest(log_odds, axis=1, keepdims=True)
+        result = below - log(sum_over(exp(below), axis=1, keepdims=True))
     # What rounds to a probability of 1 is certain here too.
-    return xp.where(result > -float(xp.finfo(result.dtype).eps), 0.0, result)
+    return where(result > -epsilon(result), 0.0, result)
 
 
 def _information(middle: Array, slope: Array, curvature: Array) -> Array:
     """Mutual information of the class with standard normal x, log-odds ``middle + slope x + curvature x^2``."""
-    xp, n_units = array_namespace(middle), middle.shape[1]
+    n_units = middle.shape[1]
     nodes, weights = _normal_rule(n_units)
-    nodes = xp.astype(like(nodes, middle), middle.dtype)
+    nodes = astype(like(nodes, middle), middle.dtype)
     # Sums over the classes are faster along the first axis; a single unit stands for two classes.
     middle, slope, curvature = (
-        xp.stack([part[:, k] for k in range(n_units)] if n_units > 1 else [xp.zeros_like(part[:, 0]), part[:, 0]])
+        stack([part[:, k] for k in range(n_units)] if n_units > 1 else [zeros_like(part[:, 0]), part[:, 0]])
         for part in (middle, slope, curvature)
     )
     mean_probability, mean_entropy = 0.0, 0.0
     for k, weight in enumerate(weights.tolist()):
         node = nodes[k, :, None]
         log_odds = middle + node * (slope + node * curvature)
-        log_odds -= xp.max(log_odds, axis=0)
-        share = xp.exp(log_odds)
-        total = xp.sum(share, axis=0)
+        log_odds -= largest(log_odds, axis=0)
+        share = exp(log_odds)
+        total = sum_over(share, axis=0)
         # The entropy is log(total) - sum(share * log_odds) / total.
-        mean_entropy = mean_entropy + weight * (xp.log(total) - xp.sum(share * log_odds, axis=0) / total)
+        mean_entropy = mean_entropy + weight * (log(total) - sum_over(share * log_odds, axis=0) / total)
         share *= weight / total
         mean_probability = mean_probability + share
-    entropy = -xp.sum(xlogy(mean_probability, mean_probability), axis=0)
-    return xp.clip(entropy - mean_entropy, min=0.0)
+    entropy = -sum_over(xlogy(mean_probability, mean_probability), axis=0)
+    return clip(entropy - mean_entropy, min=0.0)
 
 
 def _entropy(log_probability: Array) -> Array:
     """Entropy in nats of each row of log probabilities."""
-    xp = array_namespace(log_probability)
-    probability = xp.exp(log_probability)
-    finite = xp.where(probability > 0, log_probability, 0.0)
-    return -xp.sum(probability * finite, axis=1)
+    probability = exp(log_probability)
+    finite = where(probability > 0, log_probability, 0.0)
+    return -sum_over(probability * finite, axis=1)
 
 
 @lru_cache(maxsize=8)
