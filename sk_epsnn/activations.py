@@ -250,11 +250,19 @@ class HeavisideOutput(Option, Output):
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Truncated Gaussian moments; ``power`` has no effect (see the class)."""
-        total = variance + float(self.noise_variance)
-        sd = array_namespace(total).sqrt(total)
+        total, sd = self._spread(variance)
         z = target * mean / sd
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
+
+    def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
+        """See `Output.log_partition`; skips the derivatives, which overflow where the potential is all but known."""
+        return log_ndtr(target * mean / self._spread(variance)[1])
+
+    def _spread(self, variance: Array) -> tuple[Array, Array]:
+        """Variance and standard deviation of the potential with the noise of the threshold."""
+        total = variance + float(self.noise_variance)
+        return total, array_namespace(total).sqrt(total)
 
 
 def _softplus(x: Array) -> Array:
