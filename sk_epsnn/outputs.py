@@ -221,6 +221,10 @@ class HeavisideOutput(SpikingOutput):
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
 
+    def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
+        """Log partition function without its derivatives, which overflow where the potential is all but known."""
+        return log_ndtr(target * mean / sqrt(variance + self.variance))
+
 
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""

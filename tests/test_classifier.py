@@ -96,6 +96,15 @@ def test_probability_is_conditioned_on_exactly_one_spike(blobs, name, n_classes)
     np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_uncertainty_of_thresholds_without_noise(blobs, n_classes):
+    """Potentials that are all but known given the weights overflow nothing."""
+    y = blobs.y if n_classes == 3 else blobs.y > 0
+    model = EPSNNClassifier(output_activation=HeavisideOutput()).fit(blobs.X, y)
+    total, _, epistemic = model.predict_uncertainty(blobs.X_test)
+    assert ((epistemic >= 0) & (epistemic <= total)).all() and (epistemic > 0.1).any()
+
+
 def test_mean_potential_of_one_layer_is_linear(blobs):
     model = EPSNNClassifier().fit(blobs.X, blobs.y)
     potential = blobs.X_test @ model.coefs_[0] + model.intercepts_[0]
