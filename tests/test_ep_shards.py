@@ -5,7 +5,8 @@ import pytest
 from joblib import parallel_config
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor
-from sk_epsnn.estimators import _training
+from sk_epsnn.ep import shards
+from sk_epsnn.ep.state import State
 
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
 
@@ -22,12 +23,12 @@ def values(model, X):
 
 
 @KIND
-@pytest.mark.parametrize("options", [{}, {"weight_type": "binary"}, {"prior": "laplace"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"weights": "binary"}, {"prior": "laplace"}], ids=str)
 def test_shards_learn_what_the_whole_does(kind, options, data):
     model = kind(hidden_layer_sizes=(8,), n_shards=3, batch_size=20, random_state=0, **options).fit(data.X, data.y)
     whole = kind(hidden_layer_sizes=(8,), batch_size=20, random_state=0, **options).fit(data.X, data.y)
     assert model.score(data.X_test, data.y_test) > whole.score(data.X_test, data.y_test) - 0.1
-    assert model._model.mass == pytest.approx(len(data.X))
+    assert model._progress.state.mass == pytest.approx(len(data.X))
 
 
 def test_shards_of_a_gaussian_layer_are_exact(line):
@@ -57,13 +58,13 @@ def test_backends_and_jobs_give_the_same_result(kind, hidden, data):
 def test_sum_that_goes_too_far_is_shortened(blobs, monkeypatch):
     """Eight shards of the same rows, independent weights: the full sum would lower the energy."""
     lengths = []
-    plus = _training.Model.plus
+    plus = State.plus
 
     def noted(self, changes, step=1.0):
         lengths.append(step)
         return plus(self, changes, step)
 
-    monkeypatch.setattr(_training.Model, "plus", noted)
+    monkeypatch.setattr(State, "plus", noted)
     X, y = np.repeat(np.repeat(blobs.X, 8, axis=0), 40, axis=1), np.repeat(blobs.y, 8)
     model = EPSNNClassifier(n_shards=8, max_iter=5, tol=0, shuffle=False, random_state=0).fit(X, y)
     assert 1.0 in lengths and 0.5 in lengths
@@ -73,9 +74,9 @@ def test_sum_that_goes_too_far_is_shortened(blobs, monkeypatch):
 
 @KIND
 def test_means_stay_where_no_step_helps(kind, data, monkeypatch):
-    monkeypatch.setattr(_training.Model, "log_evidence", lambda self, batch: np.nan)
+    monkeypatch.setattr(shards, "log_evidence", lambda state, batch, posteriors: np.nan)
     model = kind(n_shards=2, max_iter=1, random_state=0).fit(data.X, data.y)
-    layer = model._model.network.layers[0]
+    layer = model._progress.state.layers[0]
     np.testing.assert_array_equal(layer.posterior.mean, layer.prior.mean)
     assert np.isfinite(values(model, data.X_test)).all()
 
