@@ -1,0 +1,167 @@
+"""Newton steps over one batch against exact posteriors: linear regression, a grid, importance sampling."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from states import NOISE, linear_batch, one_layer, output_of, priors_of, random_state, two_layers, with_levels
+
+from sk_epsnn.ep.energy import energy
+from sk_epsnn.ep.newton import _Ascent, newton
+from sk_epsnn.ep.passes import predict
+from sk_epsnn.messages import observed
+from sk_epsnn.network import Batch
+from sk_epsnn.outputs import HeavisideOutput, SigmoidOutput
+
+KIND = pytest.mark.parametrize("kind", ["gaussian", "sigmoid"])
+
+
+@KIND
+@pytest.mark.parametrize("power", [0.0, 0.1, 1.0])
+def test_newton_never_lowers_the_energy(kind, power):
+    batch = linear_batch(150, 6, 2, kind)
+    state = two_layers(6, 12, 2, output_of(kind, 2), seed=1, power=power)
+    cavities = priors_of(state)
+    before = energy(state, batch, cavities, cavities)
+    result = newton(state, batch, cavities, step=1.0, n_sweeps=15, tol=0.0)
+    assert np.isfinite(result.energy)
+    assert result.energy > before
+    np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
+
+
+def test_newton_on_levels_raises_the_energy_that_it_tells():
+    """The variance of such weights follows the mean, so no part of the forward pass can be kept."""
+    batch = linear_batch(150, 6, 2, "sigmoid")
+    state = with_levels(random_state([6, 12, 2]), levels=(-1.0, 0.0, 1.0), constant=True)
+    cavities = priors_of(state)
+    result = newton(state, batch, cavities, step=1.0, n_sweeps=15, tol=0.0)
+    assert result.energy > energy(state, batch, cavities, cavities) + 1
+    np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_forward_pass_belongs_to_the_means_that_moved(levels, monkeypatch):
+    """Without the precisions, which are tried after: what is kept of the pass before must still be right."""
+    monkeypatch.setattr(_Ascent, "_move_precisions", lambda *args: None)
+    batch, state = linear_batch(150, 6, 2, "sigmoid"), random_state([6, 12, 2])
+    if levels:
+        state = with_levels(state, levels=(-1.0, 0.0, 1.0), constant=True)
+    cavities = priors_of(state)
+    result = newton(state, batch, cavities, step=1.0, n_sweeps=1, tol=0.0)
+    assert np.abs(result.posteriors[0].mean - cavities[0].mean).max() > 0.01
+    np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
+
+
+def test_newton_gradient_vanishes_at_its_fixed_point():
+    """Finite differences of the energy in the means, an oracle that knows nothing of messages."""
+    batch = linear_batch(120, 4, 1, "sigmoid")
+    state = one_layer(4, 1, SigmoidOutput(), joint=True)
+    cavities = priors_of(state)
+    result = newton(state, batch, cavities, step=1.0, n_sweeps=60, tol=0.0)
+    q = result.posteriors[0]
+    for j in range(4):
+        shift = np.zeros((1, 4))
+        shift[0, j] = 1e-4
+        up = energy(state, batch, [type(q)(q.precision, q.mean + shift)], cavities)
+        down = energy(state, batch, [type(q)(q.precision, q.mean - shift)], cavities)
+        assert abs(up - down) / 2e-4 < 1e-4
+
+
+@pytest.mark.parametrize("weights", ["ones", "mixed"])
+def test_gaussian_layer_is_bayesian_linear_regression(weights):
+    n, n_in = 60, 5
+    batch = linear_batch(n, n_in, 1, "gaussian")
+    weight = np.ones(n) if weights == "ones" else np.random.default_rng(1).uniform(0.1, 3, n)
+    batch = replace(batch, sample_weight=weight)
+    state = one_layer(n_in, 1, output_of("gaussian", 1), joint=True, power=0.0, variance=2.0)
+    q = newton(state, batch, priors_of(state), step=1.0, n_sweeps=5, tol=0.0).posteriors[0]
+    x = batch.inputs.mean
+    precision = np.eye(n_in) / 2.0 + (x * weight[:, None]).T @ x / NOISE
+    mean = np.linalg.solve(precision, x.T @ (weight[:, None] * batch.target) / NOISE)[:, 0]
+    np.testing.assert_allclose(q.precision[0], precision, rtol=1e-9)
+    np.testing.assert_allclose(q.mean[0], mean, rtol=1e-7, atol=1e-9)
+
+
+def test_steps_start_from_twice_the_last_one():
+    """A linear layer is solved by one full step; half of it, which is what a quarter doubles to, goes half the way."""
+    batch = linear_batch(60, 5, 1, "gaussian")
+    state = one_layer(5, 1, output_of("gaussian", 1), joint=True, power=0.0)
+    full, half, more = (newton(state, batch, priors_of(state), step=s, n_sweeps=1, tol=0.0) for s in (1.0, 0.25, 0.5))
+    assert (full.step, half.step, more.step) == (1.0, 0.5, 1.0)
+    np.testing.assert_allclose(half.posteriors[0].mean, 0.5 * full.posteriors[0].mean, rtol=1e-9)
+    np.testing.assert_array_equal(more.posteriors[0].mean, full.posteriors[0].mean)
+
+
+def test_sweeps_end_when_they_gain_little():
+    """With any gain below the tolerance, the first sweep is the last."""
+    batch = linear_batch(120, 4, 1, "sigmoid")
+    state = one_layer(4, 1, SigmoidOutput(), joint=True)
+    once, patient, content = (
+        newton(state, batch, priors_of(state), step=1.0, n_sweeps=n, tol=tol)
+        for n, tol in ((1, 0.0), (60, 0.0), (60, 100.0))
+    )
+    np.testing.assert_array_equal(content.posteriors[0].mean, once.posteriors[0].mean)
+    assert patient.energy > once.energy + 1e-6
+
+
+def grid_posterior(batch, log_likelihood, half_width=7.0, points=141):
+    """Moments of a posterior over two weights with prior N(0, I), by brute force."""
+    axis = np.linspace(-half_width, half_width, points)
+    w = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    log_p = -0.5 * (w**2).sum(1) + log_likelihood(batch.inputs.mean @ w.T * batch.target).sum(0)
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    mean = p @ w
+    return mean, np.sqrt(p @ (w - mean) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("output", "log_likelihood", "mean_error", "sd_error"),
+    [
+        (SigmoidOutput(), lambda margin: -np.logaddexp(0, -margin), 0.15, 0.1),
+        # The cavity shared by all samples costs a Heaviside output a fraction of a standard deviation.
+        (HeavisideOutput(noise_variance=0), lambda margin: np.where(margin >= 0, 0.0, -np.inf), 0.6, 0.5),
+    ],
+    ids=["sigmoid", "heaviside"],
+)
+def test_two_weights_against_a_grid(output, log_likelihood, mean_error, sd_error):
+    rng = np.random.default_rng(3)
+    x = np.hstack([rng.standard_normal((40, 1)), np.ones((40, 1))])
+    u = x @ np.array([[1.2], [-0.4]])
+    target = (
+        np.where(u >= 0, 1.0, -1.0)
+        if output.name == "heaviside"
+        else np.where(rng.random(u.shape) < expit(u), 1.0, -1.0)
+    )
+    batch = Batch(observed(x), target, np.ones(40))
+    state = one_layer(2, 1, output, joint=True)
+    q = newton(state, batch, priors_of(state), step=1.0, n_sweeps=80, tol=0.0).posteriors[0]
+    mean, sd = grid_posterior(batch, log_likelihood)
+    assert np.abs(q.mean[0] - mean).max() < mean_error * sd.max()
+    np.testing.assert_allclose(np.sqrt(np.diag(np.linalg.inv(q.precision[0]))), sd, rtol=sd_error)
+
+
+@pytest.mark.parametrize("hidden", ["heaviside", "sigmoid"])
+def test_tiny_network_against_importance_sampling(hidden):
+    """Predictive probabilities of a 2-3-1 network, the exact posterior sampled from its prior."""
+    rng = np.random.default_rng(0)
+    state = two_layers(2, 3, 1, SigmoidOutput(), seed=5, hidden=hidden)
+    x = np.hstack([rng.uniform(-2, 2, (12, 1)), np.ones((12, 1))])
+    target = np.where(x[:, :1] > 0, 1.0, -1.0)
+    batch = Batch(observed(x), target, np.ones(12))
+    result = newton(state, batch, priors_of(state), step=1.0, n_sweeps=100, tol=0.0)
+    trained = state.with_posteriors(result.posteriors)
+    mean, variance, _ = predict(trained, batch.inputs, trained.moments(np.dtype(float)))
+    ours = np.exp(SigmoidOutput().log_partition(mean, variance, np.ones_like(mean), 1.0))[:, 0]
+
+    n_draws = 200_000
+    first = state.layers[0].prior.mean + rng.standard_normal((n_draws, 3, 2))
+    last = np.sqrt(0.5) * rng.standard_normal((n_draws, 4))
+    u = np.einsum("dij,nj->dni", first, x)
+    fire = (u >= 0) if hidden == "heaviside" else rng.random(u.shape) < expit(u)
+    probability = expit(np.einsum("dni,di->dn", fire, last[:, :3]) + last[:, 3:])
+    likelihood = np.where(target[:, 0] > 0, probability, 1 - probability).prod(1)
+    exact = likelihood @ probability / likelihood.sum()
+    assert np.abs(ours - exact).max() < 0.12
+    assert np.corrcoef(ours, exact)[0, 1] > 0.99
