@@ -26,7 +26,12 @@ def linear_posterior(seed=0):
 
 
 def linear_state():
+<<<<<<< HEAD
     return state_of([linear_posterior()], [], GaussianOutput(np.array([0.5])), constant=False)
+=======
+    """Its power is no matter to rows that are held out."""
+    return state_of([linear_posterior()], [], GaussianOutput(np.array([0.5])), constant=False, power=0.3)
+>>>>>>> tests-ep
 
 
 def held_out_batch(state, n=40):
@@ -211,6 +216,23 @@ def test_passes_end_when_objective_and_noise_have_settled(tol, passes):
     assert len(trainer.seen) == passes
 
 
+<<<<<<< HEAD
+=======
+class Late(Bias):
+    """Finds its bias in the second pass."""
+
+    def absorb(self, state, batch, total_mass, rng=None):
+        found, report = super().absorb(state, batch, total_mass, rng)
+        return (found if len(self.seen) > 1 else state), report
+
+
+def test_a_noise_that_moves_has_not_settled():
+    trainer = Late(BIASES)
+    choose(trainer, HeldOut(12, ((0.2,),), 4), replace(ONE_BATCH, tol=1.0))
+    assert len(trainer.seen) == 3
+
+
+>>>>>>> tests-ep
 @pytest.mark.parametrize("n_shards", [1, 2])
 def test_the_rest_of_the_rows_are_learned_from_in_batches(n_shards):
     rows = rows_for_choice()

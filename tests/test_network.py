@@ -91,7 +91,15 @@ def test_basis_comes_from_the_rows_of_the_neurons(constant, dtype):
         np.testing.assert_array_equal(entered[:, 4], 1)
 
 
-@pytest.mark.parametrize("connection", [Dense(5), Steps(5, 4)], ids=["dense", "steps"])
+class DenseSteps(Steps):
+    """As `Steps`, which must not be given what is no array of NumPy."""
+
+    def gather(self, values):
+        assert isinstance(values, np.ndarray)
+        return super().gather(values)
+
+
+@pytest.mark.parametrize("connection", [Dense(5), DenseSteps(5, 4)], ids=["dense", "steps"])
 @pytest.mark.parametrize("rotate", [False, True])
 def test_sparse_rows_enter_as_dense_ones(connection, rotate):
     rng = np.random.default_rng(1)
