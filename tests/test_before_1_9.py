@@ -51,3 +51,10 @@ def test_estimators_refuse_callbacks_and_stay_as_they_were(kind):
 
 def test_without_dispatch_any_arrays_pass():
     before_1_9.check_same_namespace([1.0], Estimator(np.ones(2)), attribute="held", method="predict")
+
+
+def test_weights_that_are_all_zero_are_refused():
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        before_1_9.check_sample_weight(np.zeros(3), np.ones((3, 1)), dtype=np.float64, ensure_non_negative=True)
+    weight = before_1_9.check_sample_weight([0.0, 1.0], np.ones((2, 1)), dtype=np.float64)
+    np.testing.assert_array_equal(weight, [0, 1])

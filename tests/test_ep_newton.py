@@ -8,11 +8,7 @@ from scipy.special import expit
 from states import NOISE, linear_batch, one_layer, output_of, priors_of, random_state, two_layers, with_levels
 
 from sk_epsnn.ep.energy import energy
-<<<<<<< HEAD
-from sk_epsnn.ep.newton import newton
-=======
 from sk_epsnn.ep.newton import _Ascent, newton
->>>>>>> tests-ep
 from sk_epsnn.ep.passes import predict
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
@@ -44,8 +40,6 @@ def test_newton_on_levels_raises_the_energy_that_it_tells():
     np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.parametrize("levels", [False, True])
 def test_forward_pass_belongs_to_the_means_that_moved(levels, monkeypatch):
     """Without the precisions, which are tried after: what is kept of the pass before must still be right."""
@@ -59,7 +53,6 @@ def test_forward_pass_belongs_to_the_means_that_moved(levels, monkeypatch):
     np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
 
 
->>>>>>> tests-ep
 def test_newton_gradient_vanishes_at_its_fixed_point():
     """Finite differences of the energy in the means, an oracle that knows nothing of messages."""
     batch = linear_batch(120, 4, 1, "sigmoid")

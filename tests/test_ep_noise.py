@@ -26,12 +26,8 @@ def linear_posterior(seed=0):
 
 
 def linear_state():
-<<<<<<< HEAD
-    return state_of([linear_posterior()], [], GaussianOutput(np.array([0.5])), constant=False)
-=======
     """Its power is no matter to rows that are held out."""
     return state_of([linear_posterior()], [], GaussianOutput(np.array([0.5])), constant=False, power=0.3)
->>>>>>> tests-ep
 
 
 def held_out_batch(state, n=40):
@@ -216,8 +212,6 @@ def test_passes_end_when_objective_and_noise_have_settled(tol, passes):
     assert len(trainer.seen) == passes
 
 
-<<<<<<< HEAD
-=======
 class Late(Bias):
     """Finds its bias in the second pass."""
 
@@ -232,7 +226,6 @@ def test_a_noise_that_moves_has_not_settled():
     assert len(trainer.seen) == 3
 
 
->>>>>>> tests-ep
 @pytest.mark.parametrize("n_shards", [1, 2])
 def test_the_rest_of_the_rows_are_learned_from_in_batches(n_shards):
     rows = rows_for_choice()

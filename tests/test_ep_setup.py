@@ -78,8 +78,6 @@ def test_bias_has_its_share():
     np.testing.assert_allclose(state.layers[0].prior.moments(1.0, FLOAT).variance[:, -1], 0.5, rtol=1e-12)
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.parametrize("floor", [0.0, 0.5])
 def test_spectral_priors_follow_the_second_moments(floor):
     """Variances along the axes are a power of the moments, in units of their mean, with a floor added to these."""
@@ -98,7 +96,6 @@ def test_spectral_priors_follow_the_second_moments(floor):
     assert np.ptp(other) < 1e-9 * other.max()
 
 
->>>>>>> tests-ep
 def test_given_variances_are_of_the_raw_inputs():
     """A potential of a raw row has the variance that such weights give it."""
     rows = make_rows()
@@ -249,8 +246,6 @@ def test_gain_may_be_given_and_hidden_levels_have_none():
     assert all(isinstance(layer.posterior, LevelWeights) for layer in state.layers)
 
 
-<<<<<<< HEAD
-=======
 def test_levels_act_on_the_inputs_as_they_are():
     rows = make_rows()
     large = rows._replace(X=64 * rows.X)
@@ -259,7 +254,6 @@ def test_levels_act_on_the_inputs_as_they_are():
     assert np.abs(free.enter(large.X).mean).max() < 10 < np.abs(large.X).max()
 
 
->>>>>>> tests-ep
 def test_gain_counts_hidden_spikes_as_half():
     state = start([5, 8, 2], design(2, grid=BINARY, output_variance=3.0))
     assert state.gain**2 * 8 / 2 == pytest.approx(3.0, rel=1e-12)

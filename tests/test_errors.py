@@ -107,7 +107,7 @@ def test_prediction_refuses_what_fit_refuses(kind, bad):
 
 BAD_WEIGHTS = {
     "negative": (with_entry(np.ones(30), -1.0), "Negative values in data passed to `sample_weight`"),
-    "all zero": (np.zeros(30), "at least one non-zero|Every row has weight zero"),
+    "all zero": (np.zeros(30), "at least one non-zero"),
     "NaN": (with_entry(np.ones(30), np.nan), "sample_weight contains NaN"),
     "infinite": (with_entry(np.ones(30), np.inf), "sample_weight contains infinity"),
     "too few": (np.ones(29), r"sample_weight.shape == \(29,\), expected \(30,\)"),

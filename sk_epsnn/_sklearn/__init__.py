@@ -15,13 +15,18 @@ from sklearn.utils._array_api import _convert_to_numpy as array_to_numpy
 from sklearn.utils._array_api import get_namespace as dispatched_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import _get_threadpool_controller
-from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
     from sklearn.utils._array_api import check_same_namespace
+    from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 except ImportError:
-    from sk_epsnn._sklearn.before_1_9 import CallbackSupportMixin, check_same_namespace, with_callbacks
+    from sk_epsnn._sklearn.before_1_9 import (
+        CallbackSupportMixin,
+        check_same_namespace,
+        check_sample_weight,
+        with_callbacks,
+    )
 
 __all__ = [
     "CallbackSupportMixin",

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from sklearn import __version__, get_config
 from sklearn.externals.array_api_compat import device
 from sklearn.utils._array_api import get_namespace
+from sklearn.utils.validation import _check_sample_weight
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -89,3 +90,17 @@ def check_same_namespace(X: Any, estimator: Any, *, attribute: str, method: str)
         f"those passed to fit(), {fitted.__name__} on {device(held)}. Convert them, or move the estimator with "
         "sklearn.utils._array_api.move_estimator_to of scikit-learn 1.9 or newer."
     )
+
+
+def check_sample_weight(sample_weight: Any, X: Any, **options: Any) -> Any:
+    """Weights of the rows of X as `_check_sample_weight` has them, not all of them zero.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong with the weights.
+    """
+    checked = _check_sample_weight(sample_weight, X, **options)
+    if not checked.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return checked
