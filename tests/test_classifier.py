@@ -100,7 +100,7 @@ def test_probability_is_conditioned_on_exactly_one_spike(blobs, name, n_classes)
 def test_uncertainty_of_thresholds_without_noise(blobs, n_classes):
     """Potentials that are all but known given the weights overflow nothing."""
     y = blobs.y if n_classes == 3 else blobs.y > 0
-    model = EPSNNClassifier(output_activation=HeavisideOutput()).fit(blobs.X, y)
+    model = EPSNNClassifier(output_activation=HeavisideOutput(0.0)).fit(blobs.X, y)
     total, _, epistemic = model.predict_uncertainty(blobs.X_test)
     assert ((epistemic >= 0) & (epistemic <= total)).all() and (epistemic > 0.1).any()
 
@@ -159,8 +159,8 @@ def test_epistemic_part_is_the_mutual_information(blobs):
 
 def drawn_class_probabilities(model, X, n_draws, rng):
     """Class probabilities for draws of the weights; spikes summed over all patterns of the hidden layer."""
-    inputs = model._progress.state.basis.transform(X)
-    first, last = model._progress.state.network.moments(np.dtype(float))
+    inputs = model._progress.state.network.basis.transform(X)
+    first, last = model._progress.state.moments(np.dtype(float))
     patterns = np.array(list(product([0.0, 1.0], repeat=len(first.mean))))
     constant = np.ones((len(patterns), 1))
     for _ in range(n_draws):

@@ -331,7 +331,7 @@ def test_limits_are_those_of_the_dtype():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_squares_of_what_is_not_refused_can_be_summed(dtype):
-    limit = largest_to_square(np.finfo(dtype))
+    limit = largest_to_square(float(np.finfo(dtype).max))
     with np.errstate(over="ignore"):
         assert np.isfinite(dtype(1000) * dtype(limit) ** 2) and np.isfinite(dtype(1 / limit) ** -2)
         # Nor does it refuse much that would not overflow soon.

@@ -19,8 +19,8 @@ from sk_epsnn import (
     Levels,
     Newton,
 )
-from sk_epsnn.ep import trainer as ep_trainer
-from sk_epsnn.outputs import GaussianOutput, SigmoidOutput
+from sk_epsnn.ep.trainer import EPTrainer
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import WeightPrior
 
 RNG = np.random.default_rng(0)
@@ -221,8 +221,7 @@ BAD_PARAMETERS = [
 ]
 OF_ONE_KIND = [
     (EPSNNClassifier, "output_activation", "softmax", "must be a str among .*sigmoid"),
-    (EPSNNClassifier, "output_activation", GaussianOutput(np.ones(1)), "or an instance of .*HeavisideOutput"),
-    (EPSNNClassifier, "output_activation", SigmoidOutput(), "or an instance of .*HeavisideOutput"),
+    (EPSNNClassifier, "output_activation", GaussianOutput(np.ones(1)), "or an instance of .*SpikingOutput"),
     (EPSNNClassifier, "class_weight", "even", "among .*balanced"),
     (EPSNNClassifier, "class_weight", {0: -1.0}, "class_weight must be finite and not negative"),
     (EPSNNClassifier, "class_weight", {0: np.nan}, "class_weight must be finite and not negative"),
@@ -439,7 +438,7 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
     """Ctrl-C in the second batch of a fit, or in the batch of a stream."""
     options = {"hidden_layer_sizes": hidden, "batch_size": 12, "warm_start": warm_start}
     model = start(kind, **options)
-    absorb, calls = ep_trainer.absorb, []
+    absorb, calls = EPTrainer._absorb, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -447,7 +446,7 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
             raise KeyboardInterrupt
         return absorb(*arguments)
 
-    monkeypatch.setattr("sk_epsnn.ep.trainer.absorb", interrupted)
+    monkeypatch.setattr(EPTrainer, "_absorb", interrupted)
     before = freeze(vars(model))
     with pytest.raises(KeyboardInterrupt):
         call(model, method, X, KINDS[kind])
@@ -468,7 +467,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sk_epsnn.ep.trainer.absorb", interrupted)
+    monkeypatch.setattr(EPTrainer, "_absorb", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call(model, "partial_fit", X[15:], KINDS[kind][15:])
     assert freeze(vars(model)) == before
@@ -478,15 +477,15 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
 @KIND
 def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
     """A warning in the call whose batch was refused, none in the next one."""
-    absorb = ep_trainer.absorb
+    absorb = EPTrainer._absorb
 
-    def refuse(model, *arguments):
-        _, result = absorb(model, *arguments)
-        return replace(model, counts=replace(model.counts, rejected_batches=model.counts.rejected_batches + 1)), result
+    def refuse(trainer, state, *arguments):
+        _, result = absorb(trainer, state, *arguments)
+        return replace(state, counts=replace(state.counts, rejected_batches=state.counts.rejected_batches + 1)), result
 
     model = fitted(kind)
     before = model.predict(X)
-    monkeypatch.setattr(ep_trainer, "absorb", refuse)
+    monkeypatch.setattr(EPTrainer, "_absorb", refuse)
     with pytest.warns(
         ConvergenceWarning, match="1 batch update.*Use inference='newton'.*or AverageEP with a smaller damping"
     ) as record:

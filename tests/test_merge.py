@@ -39,14 +39,14 @@ def test_gaussian_layer_is_exactly_training_on_the_union():
     assert_same_weights(merged, deepcopy(base).partial_fit(X[50:], y[50:]), rtol=1e-9)
     assert merged._progress.state.mass == 130
     # The closed form, with the prior that base has set up: it counts once.
-    layer = base._progress.state.network.layers[0]
-    x = base._progress.state.basis.transform(X)
+    layer = base._progress.state.layers[0]
+    x = base._progress.state.network.basis.transform(X)
     location, scale = base._targets.location, base._targets.scale
     target = (y - location) / scale
     for unit in range(2):
         noise = 0.09 / scale[unit] ** 2
         precision = layer.prior.precision[unit] + x.T @ x / noise
-        q = merged._progress.state.network.layers[0].posterior
+        q = merged._progress.state.layers[0].posterior
         np.testing.assert_allclose(q.precision[unit], precision, rtol=1e-9)
         np.testing.assert_allclose(q.mean[unit], np.linalg.solve(precision, x.T @ target[:, unit] / noise), rtol=1e-7)
 

@@ -5,6 +5,7 @@ import oracles
 import pytest
 from potentials import GRID, grid
 from scipy.stats import norm
+from states import OBSERVED
 
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, Output
 
@@ -35,7 +36,7 @@ def quadrature_error(power, variance):
 
 def evidence(name, pairs, target, power, dtype=np.float64):
     mean, variance = grid(pairs, dtype)
-    log_z, down = SPIKING_OUTPUTS[name]().evidence(mean, variance, np.full_like(mean, target), power)
+    log_z, down = OBSERVED[name].evidence(mean, variance, np.full_like(mean, target), power)
     return log_z, *down
 
 
@@ -77,7 +78,7 @@ def test_output_derivatives_by_differences(name, power):
 def test_output_log_partition_is_that_of_the_evidence(name, power):
     mean, variance = grid(GRID)
     target = np.where(np.arange(len(GRID)) % 2, 1.0, -1.0)[:, None]
-    output = SPIKING_OUTPUTS[name]()
+    output = OBSERVED[name]
     alone = output.log_partition(mean, variance, target, power)
     np.testing.assert_allclose(alone, output.evidence(mean, variance, target, power)[0], rtol=1e-13, atol=1e-14)
 
@@ -100,7 +101,7 @@ def test_output_spike_and_silence_exhaust_the_probability(name):
 @OUTPUTS
 def test_output_log_odds(name):
     """Spike against silence, also where one of them is all but impossible."""
-    output = SPIKING_OUTPUTS[name]()
+    output = OBSERVED[name]
     mean = np.array([[-300.0, -20.0, -0.3, 0.0, 0.3, 20.0, 300.0]]) * np.ones((4, 1))
     variance = np.array([[1e-6], [0.5], [9.0], [400.0]]) * np.ones(7)
     ones = np.ones_like(mean)
@@ -110,7 +111,7 @@ def test_output_log_odds(name):
 
 def test_sigmoid_log_odds_of_a_known_potential_are_the_potential():
     mean = np.linspace(-50, 50, 11)[:, None]
-    np.testing.assert_array_equal(SPIKING_OUTPUTS["sigmoid"]().log_odds(mean, np.zeros_like(mean)), mean)
+    np.testing.assert_array_equal(OBSERVED["sigmoid"].log_odds(mean, np.zeros_like(mean)), mean)
 
 
 def test_sigmoid_output_power_is_continuous_at_its_ends():
@@ -139,7 +140,7 @@ def test_output_float32(name, power):
         assert a.dtype == np.float32, part
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5, err_msg=part)
     mean, variance = grid(pairs, np.float32)
-    assert SPIKING_OUTPUTS[name]().log_partition(mean, variance, np.ones_like(mean), power).dtype == np.float32
+    assert OBSERVED[name].log_partition(mean, variance, np.ones_like(mean), power).dtype == np.float32
 
 
 @pytest.mark.parametrize("power", [0.1, 0.5])

@@ -447,7 +447,7 @@ def test_unfitted_estimators_are_refused(blobs, display, estimator):
 
 @pytest.mark.parametrize("display", [WeightPosteriorDisplay, ConvergenceDisplay])
 def test_other_estimators_are_refused(blobs, display):
-    with pytest.raises(TypeError, match=f"{display.__name__} needs an EPSNNClassifier"):
+    with pytest.raises(TypeError, match=f"{display.__name__} needs a network with .*, such as EPSNNClassifier"):
         draw(display, LogisticRegression().fit(blobs.X, blobs.y), blobs)
 
 

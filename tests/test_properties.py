@@ -6,6 +6,7 @@ from dense import log_ratio_below, spikes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from states import OBSERVED
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.ep.mixing import (
@@ -94,7 +95,7 @@ def test_hidden_messages_are_finite_and_proper(message, name, log_ratio):
 
 def check_output(message, name, power, spike):
     mean, variance = message
-    output, eps = SPIKING_OUTPUTS[name](), np.finfo(mean.dtype).eps
+    output, eps = OBSERVED[name], np.finfo(mean.dtype).eps
     target = np.full_like(mean, 1.0 if spike else -1.0)
     log_z, down = output.evidence(mean, variance, target, power)
     assert_finite(log_z, output.log_partition(mean, variance, target, power), *down, dtype=mean.dtype)
@@ -128,7 +129,7 @@ def test_output_messages_of_a_power_are_finite_and_proper(message, name, power, 
 @given(potentials(), st.sampled_from(sorted(SPIKING_OUTPUTS)))
 def test_log_odds_are_finite_and_odd(message, name):
     mean, variance = message
-    output = SPIKING_OUTPUTS[name]()
+    output = OBSERVED[name]
     log_odds = output.log_odds(mean, variance)
     assert_finite(log_odds, dtype=mean.dtype)
     assert (log_odds * np.sign(mean) >= 0).all()
@@ -236,7 +237,7 @@ def test_messages_to_weights_and_spikes(layer, name, spiking, leave_one_out):
     variance = weight_part_of_variance(inputs, weights) + spike_part_of_variance(inputs, weights)
     variance = np.clip(variance, np.finfo(p.dtype).eps, None)
     mean = potential_mean(inputs, weights.mean)
-    _, down = SPIKING_OUTPUTS[name]().evidence(mean, variance, np.ones_like(mean), 1)
+    _, down = OBSERVED[name].evidence(mean, variance, np.ones_like(mean), 1)
     precision, shift = average_messages(down, np.ones(len(p), p.dtype), inputs, weights, leave_one_out)
     assert_finite(precision, shift, log_ratio_below(down, weights, p))
     assert (precision >= 0).all()

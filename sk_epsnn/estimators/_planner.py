@@ -115,11 +115,10 @@ class Planner:
         if isinstance(given, SpikingOutput):
             output = clone(given)
         else:
-            name = self.answers.answer("output_activation", given, "sigmoid", "one unit for each class, or one for two")
-            output = SPIKING_OUTPUTS[name]()
+            output = SPIKING_OUTPUTS["sigmoid" if is_auto(given) else given]()
         output.check()
-        if not is_auto(given):
-            self.answers.given("output_activation", repr(output))
+        reason = "one unit for each class, or one for two"
+        self.answers.answer("output_activation", given if is_auto(given) else repr(output), repr(output), reason)
         return output
 
     def _noise_variance(self) -> float | None:

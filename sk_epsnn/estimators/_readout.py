@@ -68,7 +68,8 @@ class WeightReadout:
 
     def _mode_space(self, attribute: str) -> list[InputSpace]:
         """Most probable weights, see `_input_space`."""
-        return self._input_space(self._plan.trainer.known(self._fitted_state(attribute), "mode").moments("float64"))
+        state = self._fitted_state(attribute)
+        return self._input_space(self._plan.trainer.known(state, "mode").moments("float64"))
 
     @property
     def settings_(self) -> dict[str, Setting]:
