@@ -55,7 +55,7 @@ SHARED = {
     "batch_size": (17, [{}, {"hidden_layer_sizes": 4}]),
     "max_iter": (1, [{}, {"hidden_layer_sizes": 4}]),
     # Each temperature that held-out rows try gets two passes anyway.
-    "tol": (50.0, [{}, {"hidden_layer_sizes": 4, "inference": Newton(temperature=1.0)}]),
+    "tol": (50.0, [{"max_iter": 3}, {"max_iter": 3, "hidden_layer_sizes": 4, "inference": Newton(temperature=1.0)}]),
     "shuffle": (False, [{}, {"hidden_layer_sizes": 4}]),
     "n_shards": (3, [{}, {"hidden_layer_sizes": 4}]),
     "random_state": (1, [{}, {"hidden_layer_sizes": 4}]),
