@@ -1,127 +1,247 @@
-"""Training with a trainer that only counts: batches, passes, streams and what is noted of them."""
+"""What training does whatever the trainer, by one that only counts; and what a trainer says that can do no more."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from sk_epsnn.training import Course, Progress, Report, Rows, Trainer, learn_from_stream, train
+from sk_epsnn.training import (
+    Course,
+    Progress,
+    Report,
+    Rows,
+    Trainer,
+    absorb_in_turn,
+    learn_from_stream,
+    one_pass,
+    train,
+)
+
+
+class Counter(Trainer):
+    """Its state is the numbers of the rows seen, in their order; its objective halves in every call."""
+
+    def __init__(self):
+        self.masses = []
+        self.started = None
+
+    def start(self, network, rows, rng):
+        self.started = network, rows
+        return ()
+
+    def absorb(self, state, batch, total_mass, rng=None):
+        self.masses.append(total_mass)
+        return (*state, *batch.X[:, 0].astype(int)), Report(-(0.5 ** len(self.masses)) * batch.mass, [batch.mass])
+
+    def predictor(self, state, dtype, rng=None):
+        raise AssertionError("predicts nothing")
+
+    known = predictor
+
+
+class Watcher:
+    """Has passes done, and stops after so many."""
+
+    def __init__(self, most=1000):
+        self.most = most
+        self.passes = []
+
+    def run_pass(self, work):
+        self.passes.append(work())
+        return len(self.passes) == self.most
+
+
+def rows_of(n=10):
+    return Rows(np.arange(float(n))[:, None], np.arange(2.0 * n).reshape(n, 2), np.linspace(1, 2, n))
+
 
 COURSE = Course(batch_size=4, equal_batches=False, n_passes=3, tol=0.0, shuffle=False)
 
 
-class Counter(Trainer):
-    """Its state is the list of (sum of the rows, mass of all rows) of every batch; each pass gains half as much."""
-
-    def start(self, network, rows, rng):
-        return [("start", network, rows.n_samples)]
-
-    def absorb(self, state, batch, total_mass, rng=None):
-        new = [*state, (float(batch.X.sum()), total_mass)]
-        return new, Report(batch.mass * 0.5 ** len(new), [1.0])
-
-    def predictor(self, state, dtype, rng=None):
-        return lambda X: X
-
-    def known(self, state, weights, rng=None):
-        return state
+def seeded(seed=0):
+    return np.random.RandomState(seed)
 
 
-class Always:
-    """A watch that stops after so many passes."""
-
-    def __init__(self, stop_after=99):
-        self.left = stop_after
-
-    def run_pass(self, work):
-        progress = work()
-        self.left -= 1
-        return self.left == 0 or progress.converged
-
-
-def rows_of(n_samples):
-    return Rows(np.arange(float(n_samples))[:, None], np.zeros((n_samples, 1)), np.full(n_samples, 2.0))
-
-
-def run(course, rows, start="network", watch=None, tell=lambda line: None):
-    return train(Counter(), start, rows, course, np.random.RandomState(0), watch or Always(), tell)
+# Rows, batches, shards
 
 
 @pytest.mark.parametrize(
-    ("size", "equal", "expected"),
-    [(4, False, [4, 4, 2]), (4, True, [4, 4, 2]), (9, True, [5, 5]), (9, False, [9, 1]), (99, True, [10])],
+    "chosen", [slice(2, 5), np.array([4, 1]), np.arange(10) % 2 == 0], ids=["slice", "index", "mask"]
 )
-def test_batches(size, equal, expected):
-    batches = replace(COURSE, batch_size=size, equal_batches=equal).batches(10)
-    assert [rows.stop - rows.start for rows in batches] == expected
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_rows_stay_together(chosen, as_sparse):
+    rows = rows_of()
+    some = (rows._replace(X=sparse.csr_array(rows.X)) if as_sparse else rows).take(chosen)
+    numbers = np.arange(10)[chosen]
+    X = some.X.toarray() if as_sparse else some.X
+    np.testing.assert_array_equal(X[:, 0], numbers)
+    np.testing.assert_array_equal(some.target[:, 0], 2 * numbers)
+    np.testing.assert_array_equal(some.sample_weight, rows.sample_weight[numbers])
+    assert some.n_samples == len(numbers)
 
 
-def test_shuffled_batches_hold_every_row_once():
-    course, rng = replace(COURSE, shuffle=True), np.random.RandomState(0)
-    first, second = (np.concatenate(course.shuffled_batches(10, rng)) for _ in range(2))
-    assert sorted(first) == sorted(second) == list(range(10)) and (first != second).any()
-    # A single batch has no order, and takes no random number.
-    state = rng.get_state()[1].copy()
-    assert replace(course, batch_size=10).shuffled_batches(10, rng) == [slice(0, 10)]
-    assert (rng.get_state()[1] == state).all()
+def test_mass_is_summed_in_float64():
+    rows = rows_of()._replace(sample_weight=np.full(100_000, 0.1, dtype=np.float32))
+    np.testing.assert_allclose(rows.mass, 100_000 * float(np.float32(0.1)), rtol=1e-12)
 
 
-def test_a_stream_cannot_look_ahead():
-    assert COURSE.first_rows(10) == slice(0, 4) and replace(COURSE, shuffle=True).first_rows(10) == slice(None)
-    assert run(COURSE, rows_of(10)).state[0] == ("start", "network", 4)
-    assert run(replace(COURSE, shuffle=True), rows_of(10)).state[0] == ("start", "network", 10)
+@pytest.mark.parametrize(
+    ("n", "equal", "sizes"), [(10, False, [4, 4, 2]), (10, True, [4, 4, 2]), (9, True, [3, 3, 3]), (3, True, [3])]
+)
+def test_batches(n, equal, sizes):
+    batches = replace(COURSE, equal_batches=equal).batches(n)
+    numbers = [np.arange(n)[rows] for rows in batches]
+    assert [len(rows) for rows in numbers] == sizes
+    np.testing.assert_array_equal(np.concatenate(numbers), np.arange(n))
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_shards_share_the_rows_out(shuffle):
-    course = replace(COURSE, n_shards=3, shuffle=shuffle)
-    shards = course.shards(rows_of(10), np.random.RandomState(0))
+def test_shuffled_batches_are_a_permutation():
+    course = replace(COURSE, shuffle=True)
+    one, other = course.shuffled_batches(10, seeded()), course.shuffled_batches(10, seeded(1))
+    assert [len(rows) for rows in one] == [4, 4, 2]
+    np.testing.assert_array_equal(np.sort(np.concatenate(one)), np.arange(10))
+    assert (np.concatenate(one) != np.concatenate(other)).any()
+    # Where all rows are one batch their order does not matter, and no random number is drawn.
+    rng = seeded()
+    assert course.shuffled_batches(4, rng) == [slice(0, 4)]
+    assert rng.randint(1000) == seeded().randint(1000)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_shards_are_the_rows_in_parts(shuffle):
+    course, rows = replace(COURSE, shuffle=shuffle, n_shards=3), rows_of()
+    shards = course.shards(rows, seeded())
+    numbers = np.concatenate([shard.X[:, 0] for shard in shards])
     assert [shard.n_samples for shard in shards] == [4, 3, 3]
-    assert sorted(np.concatenate([shard.X[:, 0] for shard in shards])) == list(range(10))
-    assert len(replace(course, n_shards=50).shards(rows_of(10), np.random.RandomState(0))) == 10
+    np.testing.assert_array_equal(np.sort(numbers), np.arange(10))
+    assert (numbers == np.arange(10)).all() != shuffle
+    assert len(replace(course, n_shards=1000).shards(rows, seeded())) == 10
+    assert replace(course, n_shards=1).shards(rows, seeded())[0] is rows
 
 
-def test_passes_and_what_is_noted():
-    lines = []
-    progress = run(COURSE, rows_of(10), tell=lines.append)
-    assert progress.n_passes == 3 and not progress.converged
-    assert progress.state[1:] == [(6.0, 20.0), (22.0, 20.0), (17.0, 20.0)] * 3
-    # 8, 8 and 4 units of weight at 1/4, 1/8, 1/16, per unit.
-    assert progress.history["energy"][0] == (8 / 4 + 8 / 8 + 4 / 16) / 20
-    assert progress.history["step"] == [1.0] * 9
-    assert lines[0] == "Iteration 1, energy per sample = 0.162500 nats" and len(lines) == 3
+def test_a_set_up_sees_all_rows_unless_they_are_a_stream():
+    assert COURSE.first_rows(10) == slice(0, 4)
+    assert replace(COURSE, shuffle=True).first_rows(10) == slice(None)
 
 
-def test_training_stops_when_the_objective_settles_or_the_watch_says_so():
-    settled = run(replace(COURSE, tol=0.2), rows_of(10))
-    assert settled.n_passes == 2 and settled.converged
-    stopped = run(COURSE, rows_of(10), watch=Always(stop_after=1))
-    assert stopped.n_passes == 1 and not stopped.converged
+# Progress
 
 
-def test_a_fit_goes_on_where_an_earlier_one_ended():
-    first = run(replace(COURSE, n_passes=1), rows_of(10))
-    before = list(first.state), {name: list(values) for name, values in first.history.items()}
-    again = run(replace(COURSE, n_passes=2), rows_of(10), start=first)
-    assert again.state == run(COURSE, rows_of(10)).state and again.n_passes == 3
-    assert (first.state, dict(first.history)) == before
+def test_progress_notes_and_settles():
+    start = Progress("state")
+    one = start.noted(step=[0.5]).after_pass(-3.0, 0.1)
+    two = one.noted(step=[1.0, 0.25], temperature=[0.2]).after_pass(-2.95, 0.1)
+    assert (start.n_passes, one.n_passes, two.n_passes) == (0, 1, 2)
+    assert (one.converged, two.converged) == (False, True)
+    assert two.history == {"energy": [-3.0, -2.95], "step": [0.5, 1.0, 0.25], "temperature": [0.2]}
+    assert start.history == {"energy": [], "step": []}
+    assert not two.after_pass(-2.0, 0.1).converged
+    assert not one.after_pass(-2.9, 0.0999).converged
 
 
-def test_a_stream_is_one_batch_a_call():
-    progress = "network"
-    for _ in range(2):
-        progress = learn_from_stream(
-            Counter(), progress, rows_of(10), 1.0, 0.0, np.random.RandomState(0), lambda line: None
-        )
-    assert progress.state == [("start", "network", 10), (45.0, np.inf), (45.0, np.inf)]
-    assert progress.n_passes == 2 and progress.history["energy"] == [0.25, 0.125]
+# Fits
 
 
-def test_what_a_trainer_need_not_do():
-    progress = Progress(["state"])
-    assert Counter().prepare(progress, rows_of(3), COURSE, None, print) is progress
-    assert Counter().resume("state", 3) == Counter().finish("state", 3.0) == Counter().faded("state", 1) == "state"
+def test_one_pass_absorbs_every_row_once():
+    trainer, rows = Counter(), rows_of()
+    progress, objective = one_pass(trainer, Progress((7,)), [rows], COURSE, seeded())
+    assert progress.state == (7, *range(10))
+    assert trainer.masses == [rows.mass] * 3
+    masses = [rows.sample_weight[part].sum() for part in (slice(0, 4), slice(4, 8), slice(8, 10))]
+    np.testing.assert_allclose(progress.history["step"], masses, rtol=1e-14)
+    expected = -(0.5 * masses[0] + 0.25 * masses[1] + 0.125 * masses[2]) / rows.mass
+    assert objective == pytest.approx(expected, rel=1e-12)
+    assert progress.n_passes == 0
+
+
+def test_batches_are_absorbed_in_turn():
+    trainer, rows = Counter(), rows_of()
+    state, report = absorb_in_turn(trainer, (), rows, [slice(3, 5), slice(0, 1)], 9.0)
+    assert state == (3, 4, 0)
+    assert trainer.masses == [9.0, 9.0] and len(report.steps) == 2
+
+
+def test_a_fit_goes_on_until_the_objective_settles_or_it_is_stopped():
+    """Whoever watches a fit is given every pass, and stops it; the objective is noted per unit of weight."""
+    trainer, told, watch = Counter(), [], Watcher(most=2)
+    rows = rows_of()
+    end = train(trainer, "network", rows, COURSE, seeded(), watch, told.append)
+    assert trainer.started[0] == "network"
+    np.testing.assert_array_equal(trainer.started[1].X, rows.X[:4])
+    assert end.n_passes == 2 and end.state == (*range(10), *range(10))
+    assert watch.passes[-1].state == end.state
+    assert told[0].startswith("Iteration 1, energy per sample = ") and len(told) == 2
+    most = train(Counter(), "network", rows, COURSE, seeded(), Watcher(), told.append)
+    assert most.n_passes == 3
+
+
+def test_a_fit_goes_on_from_where_an_earlier_one_ended():
+    first = train(Counter(), "network", rows_of(), replace(COURSE, n_passes=1), seeded(), Watcher(), lambda line: None)
+    trainer = Counter()
+    second = train(trainer, first, rows_of(4), replace(COURSE, n_passes=1), seeded(), Watcher(), lambda line: None)
+    assert trainer.started is None
+    assert second.state == (*range(10), *range(4))
+    assert second.n_passes == 2 and len(second.history["energy"]) == 2
+
+
+class Careful(Counter):
+    """Notes when it is asked for more than the least."""
+
+    def prepare(self, progress, rows, course, rng, tell):
+        return replace(progress, state=("prepared", rows.n_samples))
+
+    def resume(self, state, n_samples):
+        return ("resumed", n_samples)
+
+    def finish(self, state, mass):
+        return (*state, "finished", mass)
+
+    def faded(self, state, factor):
+        return (*state, "faded", factor)
+
+
+def test_what_a_trainer_does_before_and_after():
+    rows, course = rows_of(4), replace(COURSE, n_passes=1)
+    end = train(Careful(), "network", rows, course, seeded(), Watcher(), lambda line: None)
+    assert end.state == ("prepared", 4, *range(4), "finished", rows.mass)
+    again = train(Careful(), end, rows, course, seeded(), Watcher(), lambda line: None)
+    assert again.state == ("resumed", 4, *range(4), "finished", rows.mass)
+
+
+def test_calls_of_a_stream():
+    """Every call is one batch of rows that are all new, what was known before fades, and nothing is prepared."""
+    trainer, told = Careful(), []
+    one = learn_from_stream(trainer, "network", rows_of(2), 0.5, 0.0, seeded(), told.append)
+    two = learn_from_stream(trainer, one, rows_of(3), 0.25, 0.0, seeded(), told.append)
+    assert one.state == ("faded", 0.5, 0, 1)
+    assert two.state == (*one.state, "faded", 0.25, 0, 1, 2)
+    assert trainer.masses == [np.inf, np.inf]
+    np.testing.assert_allclose(two.history["energy"], [-0.5, -0.25], rtol=1e-14)
+    assert two.n_passes == 2 and len(told) == 2
+
+
+# A trainer that can do no more than it must
+
+
+def test_by_default_nothing_is_prepared_resumed_or_finished():
+    progress = Progress("state")
+    assert Counter().prepare(progress, rows_of(), COURSE, seeded(), print) is progress
+    assert Counter().resume("state", 3) == Counter().finish("state", 1.0) == "state"
+
+
+def test_shards_are_refused_by_name():
+    rows, course = rows_of(), replace(COURSE, n_shards=2)
+    with pytest.raises(NotImplementedError, match="Counter cannot learn from parts of the rows apart; set n_shards=1"):
+        train(Counter(), "network", rows, course, seeded(), Watcher(), print)
+
+
+def test_forgetting_is_refused_by_name():
+    assert Counter().faded("state", 1) == "state"
     with pytest.raises(NotImplementedError, match="Counter cannot forget; set forgetting=1"):
-        Counter().faded("state", 0.5)
-    with pytest.raises(NotImplementedError, match="Counter cannot learn from parts.*set n_shards=1"):
-        run(replace(COURSE, n_shards=2), rows_of(10))
+        learn_from_stream(Counter(), "network", rows_of(), 0.5, 0.0, seeded(), print)
+
+
+def test_a_trainer_must_learn_and_predict():
+    with pytest.raises(TypeError, match="abstract"):
+        Trainer()
