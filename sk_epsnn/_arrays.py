@@ -38,30 +38,46 @@ def to_numpy(array: Array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array_to_numpy(array, standard_namespace(array))
 
 
+def _named(function: Callable[..., Array], name: str, summary: str) -> Callable[..., Array]:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = summary
+    return function
+
+
+def _elementwise(name: str, summary: str) -> Callable[[Array], Array]:
+    """A function of every entry: of all of these the ones that are called most."""
+    in_numpy = getattr(np, name)
+
+    def anywhere(x: Array) -> Array:
+        if type(x) is np.ndarray or isinstance(x, np.generic):
+            return in_numpy(x)
+        return getattr(standard_namespace(x), name)(x)
+
+    return _named(anywhere, name, summary)
+
+
 def _of_library(name: str, summary: str, *, linalg: bool = False, joins: bool = False) -> Callable[..., Array]:
     """A function of the standard, taken from the library of its first argument (``joins``: a list of arrays)."""
     in_numpy = getattr(np.linalg if linalg else np, name)
 
     def anywhere(first: Any, *others: Any, **options: Any) -> Array:
         array = first[0] if joins else first
-        if isinstance(array, _OF_NUMPY):
+        if type(array) is np.ndarray or isinstance(array, np.generic):
             return in_numpy(first, *others, **options)
         namespace = standard_namespace(array)
         return getattr(namespace.linalg if linalg else namespace, name)(first, *others, **options)
 
-    anywhere.__name__ = anywhere.__qualname__ = name
-    anywhere.__doc__ = summary
-    return anywhere
+    return _named(anywhere, name, summary)
 
 
-sqrt = _of_library("sqrt", "Square root of every entry.")
-exp = _of_library("exp", "Exponential of every entry.")
-expm1 = _of_library("expm1", "``exp(x) - 1``, accurate near 0.")
-log = _of_library("log", "Natural logarithm of every entry.")
-log1p = _of_library("log1p", "``log(1 + x)``, accurate near 0.")
+sqrt = _elementwise("sqrt", "Square root of every entry.")
+exp = _elementwise("exp", "Exponential of every entry.")
+expm1 = _elementwise("expm1", "``exp(x) - 1``, accurate near 0.")
+log = _elementwise("log", "Natural logarithm of every entry.")
+log1p = _elementwise("log1p", "``log(1 + x)``, accurate near 0.")
 logaddexp = _of_library("logaddexp", "``log(exp(x) + exp(y))`` of two arrays.")
 hypot = _of_library("hypot", "``sqrt(x**2 + y**2)`` of two arrays.")
-absolute = _of_library("abs", "Size of every entry.")
+absolute = _elementwise("abs", "Size of every entry.")
 copysign = _of_library("copysign", "The size of the first array with the sign of the second.")
 maximum = _of_library("maximum", "The larger of two, entry by entry.")
 minimum = _of_library("minimum", "The smaller of two, entry by entry.")

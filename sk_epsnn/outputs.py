@@ -228,7 +228,9 @@ class HeavisideOutput(SpikingOutput):
 
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
-    return clip(x, min=0) + log1p(exp(-absolute(x)))
+    size = absolute(x)
+    # The first part is x where that is positive, else 0, without rounding.
+    return 0.5 * (x + size) + log1p(exp(-size))
 
 
 def _reference_loss(margin: Array, sd: Array, power: float) -> Array:

@@ -211,6 +211,16 @@ class Trainer(ABC):
         """State that has learned from every shard apart, given what chooses the rows of each batch."""
         raise NotImplementedError(f"{type(self).__name__} cannot learn from parts of the rows apart; set n_shards=1.")
 
+    def check(self, state: Any) -> None:
+        """Refuse a state that a pass, or a batch of a stream, has led out of range.
+
+        Raises
+        ------
+        ValueError
+            Names the remedy.
+        """
+        return
+
     def n_refused(self, state: Any) -> int:
         """Updates of batches that were refused because they diverged, so far."""
         return 0
@@ -269,6 +279,7 @@ def one_pass(
         state, report = absorb_in_turn(trainer, progress.state, shards[0], batches[0], total, rng)
     else:
         state, report = trainer.absorb_apart(progress.state, shards, batches, total, course.n_jobs)
+    trainer.check(state)
     return replace(progress.noted(step=report.steps), state=state), report.objective / total
 
 
@@ -353,6 +364,7 @@ def learn_from_stream(
     progress = start if isinstance(start, Progress) else Progress(trainer.start(start, rows, rng))
     state = trainer.faded(progress.state, forgetting)
     state, report = trainer.absorb(state, rows, np.inf, rng)
+    trainer.check(state)
     objective = report.objective / rows.mass
     progress = replace(progress.noted(step=report.steps), state=state).after_pass(objective, tol)
     tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats")

@@ -130,7 +130,7 @@ class EPTrainer(Trainer):
         """
         with _refuse_too_precise():
             state, result = self._absorb(state, state.network.batch(*batch), total_mass)
-        return _with_variances(state), Report(result.energy, [result.step])
+        return state, Report(result.energy, [result.step])
 
     def _absorb(self, state: State, batch: Batch, total_mass: float) -> tuple[State, BatchResult]:
         mass = batch.mass
@@ -162,8 +162,12 @@ class EPTrainer(Trainer):
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_apart`."""
         with _refuse_too_precise():
-            state, report = absorb_apart(self, state, shards, batches, total_mass, n_jobs)
-        return _with_variances(state), report
+            return absorb_apart(self, state, shards, batches, total_mass, n_jobs)
+
+    def check(self, state: State) -> None:
+        """See `Trainer.check`: every weight must have some variance left."""
+        if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
+            raise ValueError(_TOO_PRECISE)
 
     def n_refused(self, state: State) -> int:
         """See `Trainer.n_refused`."""
@@ -203,10 +207,3 @@ def _refuse_too_precise() -> Iterator[None]:
         if not is_singular(error):
             raise
         raise ValueError(_TOO_PRECISE) from error
-
-
-def _with_variances(state: State) -> State:
-    """The state, refused if a weight has no variance left."""
-    if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
-        raise ValueError(_TOO_PRECISE)
-    return state
