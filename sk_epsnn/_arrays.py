@@ -81,10 +81,8 @@ absolute = _elementwise("abs", "Size of every entry.")
 copysign = _of_library("copysign", "The size of the first array with the sign of the second.")
 maximum = _of_library("maximum", "The larger of two, entry by entry.")
 minimum = _of_library("minimum", "The smaller of two, entry by entry.")
-clip = _of_library("clip", "Entries kept within ``min`` and ``max``, each of which may be missing.")
 where = _of_library("where", "Entries of the second argument where the first is true, else of the third.")
 
-sum_over = _of_library("sum", "Sum over an ``axis``, over everything without one, in the dtype of the array.")
 product_over = _of_library("prod", "Product over an ``axis``.")
 largest = _of_library("max", "Largest entry, along an ``axis`` if one is given.")
 smallest = _of_library("min", "Smallest entry, along an ``axis`` if one is given.")
@@ -109,6 +107,23 @@ diagonal = _of_library("diagonal", "Diagonal of every matrix.", linalg=True)
 _sign_and_log = _of_library("slogdet", "Sign and logarithm of the size of every determinant.", linalg=True)
 
 
+def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+    """Entries kept within ``min`` and ``max``, each of which may be missing."""
+    if type(x) is not np.ndarray:
+        return array_namespace(x).clip(x, min, max)
+    # What `numpy.clip` does, without its ways round.
+    if max is None:
+        return np.maximum(x, min)
+    return np.minimum(x, max) if min is None else np.clip(x, min, max)
+
+
+def sum_over(x: Array, axis: int | None = None, keepdims: Any = False) -> Array:
+    """Sum over an ``axis``, over everything without one, in the dtype of the array."""
+    if type(x) is np.ndarray:
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+    return array_namespace(x).sum(x, axis=axis, keepdims=keepdims)
+
+
 def log_determinant(matrices: Array) -> Array:
     """Logarithm of the size of the determinant of every matrix."""
     return _sign_and_log(matrices)[1]
@@ -124,6 +139,8 @@ def astype(array: Array, dtype: Any, *, copy: bool = True) -> Array:
 
 def total_of(array: Array) -> float:
     """Sum of all entries, accumulated in float64."""
+    if type(array) is np.ndarray:
+        return float(np.add.reduce(array, axis=None, dtype=np.float64))
     namespace = array_namespace(array)
     return float(namespace.sum(array, dtype=namespace.float64))
 
