@@ -89,7 +89,7 @@ class EPTrainer(Trainer):
     held_out: HeldOut | None = None
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
-        """See `Trainer.start`; set up in NumPy, however small, and moved to where the inputs are."""
+        """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
         noise = NoiseEvidence.none_yet(np.zeros(network.readout.n_units)) if self.learns_noise else None
         if noise is not None:
             network = replace(network, output=GaussianOutput(noise.variance))
