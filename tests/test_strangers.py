@@ -164,7 +164,7 @@ def test_the_prior_against_quadrature(precision, shift):
 def test_the_trainer_is_logistic_regression(blobs):
     X, y = blobs.X, (blobs.y > 0).astype(int)
     model = EPSNNClassifier(inference=toys.DeltaRule(rate=2.0, n_steps=500), max_iter=40, tol=1e-9).fit(X, y)
-    expected = LogisticRegression(C=np.inf, tol=1e-8).fit(X, y)
+    expected = LogisticRegression(C=1e9, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-3)
     np.testing.assert_allclose(model.intercept_, expected.intercept_, rtol=1e-3)
     np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X), atol=1e-3)
