@@ -93,12 +93,12 @@ class Connection(Option):
         With ``constant`` a column of ones is appended.
         """
         mean = self.gather(probability)
+        if constant:
+            mean = concat([mean, ones_like(mean[:, :1])], axis=1)
         if self.selects:
-            mean = concat([mean, ones_like(mean[:, :1])], axis=1) if constant else mean
             return Inputs(mean, mean - mean * mean)
         variance = self.gather_variance(probability - probability * probability)
         if constant:
-            mean = concat([mean, ones_like(mean[:, :1])], axis=1)
             variance = concat([variance, zeros_like(variance[:, :1])], axis=1)
         return Inputs(mean, variance)
 

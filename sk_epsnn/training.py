@@ -337,9 +337,7 @@ def train(
 
     def work() -> Progress:
         nonlocal progress
-        after, objective = one_pass(trainer, progress, shards, course, rng)
-        progress = after.after_pass(objective, course.tol)
-        tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats")
+        progress = _counted(*one_pass(trainer, progress, shards, course, rng), course.tol, tell)
         return progress
 
     for _ in range(course.n_passes):
@@ -365,7 +363,12 @@ def learn_from_stream(
     state = trainer.faded(progress.state, forgetting)
     state, report = trainer.absorb(state, rows, np.inf, rng)
     trainer.check(state)
-    objective = report.objective / rows.mass
-    progress = replace(progress.noted(step=report.steps), state=state).after_pass(objective, tol)
+    progress = replace(progress.noted(step=report.steps), state=state)
+    return _counted(progress, report.objective / rows.mass, tol, tell)
+
+
+def _counted(progress: Progress, objective: float, tol: float, tell: Callable[[str], None]) -> Progress:
+    """A pass, or a call of a stream, that has ended with an objective per unit of weight: noted and told."""
+    progress = progress.after_pass(objective, tol)
     tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats")
     return progress

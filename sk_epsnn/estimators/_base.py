@@ -111,8 +111,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
                 "The weights are frozen and cannot learn from more data; use the estimator before freeze()."
             )
         rows, y = self._weighted(X, y, sample_weight)
-        plan = make_plan(self, self._problem(rows, y))
-        self._follow(plan, not first)
+        self._follow(make_plan(self, self._problem(rows, y)), not first)
         if first:
             self._set_targets(y, rows.sample_weight, X)
         rows = rows._replace(target=self._encode(y))

@@ -117,8 +117,8 @@ class Planner:
         else:
             output = SPIKING_OUTPUTS["sigmoid" if is_auto(given) else given]()
         output.check()
-        reason = "one unit for each class, or one for two"
-        self.answers.answer("output_activation", given if is_auto(given) else repr(output), repr(output), reason)
+        reason, shown = "one unit for each class, or one for two", repr(output)
+        self.answers.answer("output_activation", given if is_auto(given) else shown, shown, reason)
         return output
 
     def _noise_variance(self) -> float | None:
