@@ -2,7 +2,7 @@
 
 from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
-from sk_epsnn.ep.options import AverageEP, Newton
+from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
 from sk_epsnn.export import register_onnx_converters, to_nir
 from sk_epsnn.neurons import Heaviside, Sigmoid
@@ -37,6 +37,7 @@ __all__ = [
     "ReliabilityDisplay",
     "Sigmoid",
     "SpikeRasterDisplay",
+    "Stochastic",
     "Uncertainty",
     "WeightPosteriorDisplay",
     "WeightPrior",

@@ -103,6 +103,7 @@ solve = _of_library("solve", "Solutions of systems of linear equations, one matr
 inverse = _of_library("inv", "Inverse of every matrix.", linalg=True)
 cholesky = _of_library("cholesky", "Lower Cholesky factor of every matrix.", linalg=True)
 eigenvalues = _of_library("eigvalsh", "Eigenvalues of every symmetric matrix, ascending.", linalg=True)
+eigenvectors = _of_library("eigh", "Eigenvalues, ascending, and eigenvectors of every symmetric matrix.", linalg=True)
 diagonal = _of_library("diagonal", "Diagonal of every matrix.", linalg=True)
 _sign_and_log = _of_library("slogdet", "Sign and logarithm of the size of every determinant.", linalg=True)
 

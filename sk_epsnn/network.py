@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from scipy import sparse
 
-from sk_epsnn._arrays import Array, astype, like, repeat_rows, total_of
+from sk_epsnn._arrays import Array, astype, like, repeat_rows, reshape, take, total_of
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.connections import Connection
 from sk_epsnn.messages import Inputs, observed
@@ -31,9 +31,21 @@ class Batch:
     sample_weight: Array
 
     @property
+    def n_samples(self) -> int:
+        """Number of samples; each may have several rows of inputs."""
+        return self.target.shape[0]
+
+    @property
     def mass(self) -> float:
         """Sum of the sample weights."""
         return total_of(self.sample_weight)
+
+    def take(self, chosen: Any) -> Batch:
+        """Some of the samples, by a slice, indices or a mask."""
+        mean = self.inputs.mean
+        by_sample = mean if mean.shape[0] == self.n_samples else reshape(mean, (self.n_samples, -1))
+        mean = reshape(take(by_sample, chosen), (-1, mean.shape[1]))
+        return Batch(observed(mean), take(self.target, chosen), take(self.sample_weight, chosen))
 
 
 @dataclass(frozen=True)

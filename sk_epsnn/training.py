@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -196,6 +197,30 @@ class Trainer(ABC):
         """State from which a fit goes on that continues an earlier one."""
         return state
 
+    def enter(self, state: Any, rows: Rows) -> Any:
+        """Rows as `absorb` is given batches of them during all passes of a stage; at best what each would work out.
+
+        The result has ``n_samples``, ``mass`` and ``take`` as `Rows` have.
+        """
+        return rows
+
+    def absorb_pass(
+        self,
+        state: Any,
+        shards: Sequence[Any],
+        batches: Sequence[Sequence[Any]],
+        total_mass: float,
+        rng: np.random.RandomState | None,
+        n_jobs: int | None,
+    ) -> tuple[Any, Report]:
+        """State that has learned from one pass: from the batches in turn, or from those of several shards apart.
+
+        ``batches`` has for every shard what chooses the rows of each batch.
+        """
+        if len(shards) == 1:
+            return absorb_in_turn(self, state, shards[0], batches[0], total_mass, rng)
+        return self.absorb_apart(state, shards, batches, total_mass, n_jobs)
+
     def finish(self, state: Any, mass: float) -> Any:
         """State at the end of a fit to rows of so much weight."""
         return state
@@ -275,10 +300,7 @@ def one_pass(
     """One pass over the rows in batches, not counted yet, and the objective per unit of weight."""
     batches = [course.shuffled_batches(rows.n_samples, rng) for rows in shards]
     total = sum(rows.mass for rows in shards)
-    if len(shards) == 1:
-        state, report = absorb_in_turn(trainer, progress.state, shards[0], batches[0], total, rng)
-    else:
-        state, report = trainer.absorb_apart(progress.state, shards, batches, total, course.n_jobs)
+    state, report = trainer.absorb_pass(progress.state, shards, batches, total, rng, course.n_jobs)
     trainer.check(state)
     return replace(progress.noted(step=report.steps), state=state), report.objective / total
 
@@ -300,11 +322,24 @@ def absorb_in_turn(
     return state, Report(objective, steps)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Passes over the rows by one trainer; a fit has one stage or several, each beginning where the last one ended.
+
+    Attributes
+    ----------
+    trainer : Trainer
+    course : Course
+    """
+
+    trainer: Trainer
+    course: Course
+
+
 def train(
-    trainer: Trainer,
+    stages: Sequence[Stage],
     start: Progress | Any,
     rows: Rows,
-    course: Course,
     rng: np.random.RandomState,
     watch: Watch,
     tell: Callable[[str], None],
@@ -313,11 +348,10 @@ def train(
 
     Parameters
     ----------
-    trainer : Trainer
+    stages : sequence of Stage
     start : Progress or network
         Where an earlier fit ended, or a network that knows nothing yet.
     rows : Rows
-    course : Course
     rng : RandomState
     watch : Watch
         Does the passes, so that others can be told of them.
@@ -328,22 +362,45 @@ def train(
     -------
     Progress
     """
-    if isinstance(start, Progress):
-        progress = replace(start, state=trainer.resume(start.state, rows.n_samples))
-    else:
+    progress = start
+    if not isinstance(start, Progress):
+        trainer, course = stages[0].trainer, stages[0].course
         progress = Progress(trainer.start(start, rows.take(course.first_rows(rows.n_samples)), rng))
         progress = trainer.prepare(progress, rows, course, rng, tell)
-    shards = course.shards(rows, rng)
+    shards = stages[0].course.shards(rows, rng)
+    for index, stage in enumerate(stages):
+        if index > 0 or progress is start:
+            progress = replace(progress, state=stage.trainer.resume(progress.state, rows.n_samples))
+        progress, stopped = _passes(stage, progress, shards, rng, watch, tell)
+        progress = replace(progress, state=stage.trainer.finish(progress.state, rows.mass))
+        if stopped:
+            break
+    return progress
+
+
+def _passes(
+    stage: Stage,
+    progress: Progress,
+    shards: Sequence[Rows],
+    rng: np.random.RandomState,
+    watch: Watch,
+    tell: Callable[[str], None],
+) -> tuple[Progress, bool]:
+    """The passes of one stage, and whether the watch stopped them."""
+    trainer, course = stage.trainer, stage.course
+    entered = [trainer.enter(progress.state, shard) for shard in shards]
 
     def work() -> Progress:
         nonlocal progress
-        progress = _counted(*one_pass(trainer, progress, shards, course, rng), course.tol, tell)
+        began = perf_counter()
+        after, objective = one_pass(trainer, progress, entered, course, rng)
+        progress = _counted(after, objective, course.tol, tell, perf_counter() - began)
         return progress
 
     for _ in range(course.n_passes):
         if watch.run_pass(work):
-            break
-    return replace(progress, state=trainer.finish(progress.state, rows.mass))
+            return progress, not progress.converged
+    return progress, False
 
 
 def learn_from_stream(
@@ -360,15 +417,22 @@ def learn_from_stream(
     Parameters are those of `train`; ``forgetting`` is the power to which what is known is taken before.
     """
     progress = start if isinstance(start, Progress) else Progress(trainer.start(start, rows, rng))
+    began = perf_counter()
     state = trainer.faded(progress.state, forgetting)
     state, report = trainer.absorb(state, rows, np.inf, rng)
     trainer.check(state)
     progress = replace(progress.noted(step=report.steps), state=state)
-    return _counted(progress, report.objective / rows.mass, tol, tell)
+    return _counted(progress, report.objective / rows.mass, tol, tell, perf_counter() - began)
 
 
-def _counted(progress: Progress, objective: float, tol: float, tell: Callable[[str], None]) -> Progress:
+def _counted(
+    progress: Progress, objective: float, tol: float, tell: Callable[[str], None], seconds: float
+) -> Progress:
     """A pass, or a call of a stream, that has ended with an objective per unit of weight: noted and told."""
     progress = progress.after_pass(objective, tol)
-    tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats")
+    last = progress.history["step"][-1]
+    tell(
+        f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats, step = {last:.3g}, "
+        f"{seconds:.2f} s"
+    )
     return progress

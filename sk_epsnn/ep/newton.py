@@ -110,7 +110,7 @@ class _Ascent:
         _, messages, _ = backward(self.state, self.here.up, self.batch.target, self.here.weights, counts)
         rows = row_weights(self.state, self.batch.sample_weight)
         curvatures = [
-            weight[:, None] * _curvature(m, hidden=m is not messages[-1])
+            weight[:, None] * step_curvature(m, hidden=m is not messages[-1])
             for weight, m in zip(rows, messages, strict=True)
         ]
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
@@ -219,7 +219,7 @@ class _Solution:
     site: Array
 
 
-def _curvature(message: Derivatives, hidden: bool) -> Array:
+def step_curvature(message: Derivatives, hidden: bool) -> Array:
     """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
     return maximum(message.gamma, message.g * message.g) if hidden else clip(message.gamma, min=0.0)
 

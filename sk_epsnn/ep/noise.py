@@ -81,7 +81,7 @@ def choose_on_held_out(
     """
     order = rng.permutation(rows.n_samples)
     judges = progress.state.network.batch(*rows.take(order[: held_out.n_rows]))
-    shards = course.shards(rows.take(order[held_out.n_rows :]), rng)
+    shards = [trainer.enter(progress.state, shard) for shard in course.shards(rows.take(order[held_out.n_rows :]), rng)]
     progress = replace(progress, state=replace(progress.state, noise=None)).noted(temperature=[], held_out=[])
     start = best = progress.state
     best_score = -np.inf

@@ -9,6 +9,7 @@ from sk_epsnn._sklearn import Interval, StrOptions
 from sk_epsnn.training import Inference
 
 _AUTO = StrOptions({"auto"})
+_SWEEPS = [_AUTO, Interval(Integral, 1, None, closed="left")]
 
 
 class EPInference(Inference):
@@ -16,7 +17,6 @@ class EPInference(Inference):
 
     name: str
     _parameter_constraints: dict[str, list[Any]] = {
-        "n_sweeps": [_AUTO, Interval(Integral, 1, None, closed="left")],
         "power": [_AUTO, Interval(Real, 0, 1, closed="both")],
         "temperature": [_AUTO, Interval(Real, 0, None, closed="neither"), "array-like"],
         "rotate_inputs": [_AUTO, "boolean"],
@@ -61,6 +61,7 @@ class Newton(EPInference):
     """
 
     name = "newton"
+    _parameter_constraints = {**EPInference._parameter_constraints, "n_sweeps": _SWEEPS}
 
     def __init__(
         self,
@@ -107,7 +108,11 @@ class AverageEP(EPInference):
     """
 
     name = "average_ep"
-    _parameter_constraints = {**EPInference._parameter_constraints, "damping": [Interval(Real, 0, 1, closed="right")]}
+    _parameter_constraints = {
+        **EPInference._parameter_constraints,
+        "n_sweeps": _SWEEPS,
+        "damping": [Interval(Real, 0, 1, closed="right")],
+    }
 
     def __init__(
         self,
@@ -127,4 +132,64 @@ class AverageEP(EPInference):
         self.validation_fraction = validation_fraction
 
 
-INFERENCES = {c.name: c for c in (Newton, AverageEP)}
+class Stochastic(EPInference):
+    """Natural-gradient steps on mini-batches, then a few Newton sweeps: the fast way to train hidden layers.
+
+    The rows of a mini-batch stand for all rows. The means of the weights step along the gradient of EP's energy divided
+    by its curvature, with momentum and a rate that falls; precisions follow running averages of EP's site precisions.
+    `fit` goes over the rows so for ``n_passes`` and ends with ``final_sweeps`` as those of `Newton`; `partial_fit` works
+    on every batch as `Newton` does.
+
+    Parameters
+    ----------
+    n_passes : "auto" or int, default="auto"
+        Passes over the rows; no more than ``max_iter`` of the estimator. "auto" is fewer the more rows there are.
+    learning_rate : "auto" or float, default="auto"
+        First rate; it falls to a tenth. "auto" goes through the first batches at 1, 1/2, 1/4 and so on, and takes the
+        one that raises the energy most. Either way a pass that lowers the energy is undone and tried at half the rate.
+    final_sweeps : "auto" or int, default="auto"
+        Newton sweeps over all rows at the end, at most; they end early where nothing is gained.
+    power : "auto" or float in [0, 1], default="auto"
+        See `Newton`.
+    temperature : "auto", float or array-like of shape (n_layers,), default="auto"
+        See `Newton`.
+    rotate_inputs : "auto" or bool, default="auto"
+        See `Newton`.
+    validation_fraction : "auto" or float in [0, 1), default="auto"
+        See `Newton`.
+
+    Examples
+    --------
+    >>> from sk_epsnn import EPSNNClassifier, Stochastic
+    >>> clf = EPSNNClassifier((100,), inference=Stochastic(n_passes=5))
+    """
+
+    name = "stochastic"
+    _parameter_constraints = {
+        **EPInference._parameter_constraints,
+        "n_passes": [_AUTO, Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [_AUTO, Interval(Real, 0, None, closed="neither")],
+        "final_sweeps": [_AUTO, Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_passes: Any = "auto",
+        learning_rate: Any = "auto",
+        final_sweeps: Any = "auto",
+        power: Any = "auto",
+        temperature: Any = "auto",
+        rotate_inputs: Any = "auto",
+        validation_fraction: Any = "auto",
+    ):
+        self.n_passes = n_passes
+        self.learning_rate = learning_rate
+        self.final_sweeps = final_sweeps
+        self.power = power
+        self.temperature = temperature
+        self.rotate_inputs = rotate_inputs
+        self.validation_fraction = validation_fraction
+
+
+INFERENCES = {c.name: c for c in (Newton, AverageEP, Stochastic)}

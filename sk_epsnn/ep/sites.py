@@ -32,6 +32,8 @@ class UpdateCounts:
         Updates of the precisions that would have lowered the energy at any length, and were not taken.
     rejected_batches : int
         Batches whose whole update was refused (non-finite, or the energy fell); the posterior stayed as it was.
+    halved_rates : int
+        Passes of steps on mini-batches that lowered the energy, and were undone to go on at half the rate.
     bounded_precisions : int
         Site precisions set to their bound, most often negative ones set to zero, keeping the mean.
     bounded_shifts : int
@@ -47,6 +49,7 @@ class UpdateCounts:
     shortened_steps: int = 0
     rejected_precisions: int = 0
     rejected_batches: int = 0
+    halved_rates: int = 0
     bounded_precisions: int = 0
     bounded_shifts: int = 0
     skipped_sites: int = 0

@@ -149,6 +149,8 @@ class State:
         Newton step length that worked last.
     noise : NoiseEvidence or None
         When the noise variance of a Gaussian output is learned.
+    walk : Walk or None
+        While training goes by steps on mini-batches, see `sk_epsnn.ep.stochastic`.
     counts : UpdateCounts
         Rejected and bounded updates so far.
     """
@@ -161,6 +163,7 @@ class State:
     mass: float = 0.0
     step: float = 1.0
     noise: NoiseEvidence | None = None
+    walk: Any = None
     counts: UpdateCounts = field(default_factory=UpdateCounts)
 
     @property

@@ -56,10 +56,10 @@ class Schedule:
         Nats per sample below which a sweep counts as settled.
     """
 
-    name: str
-    n_sweeps: int
-    damping: float
-    tol: float
+    name: str = "newton"
+    n_sweeps: int = 1
+    damping: float = 1.0
+    tol: float = 0.0
 
     def work(self, state: State, batch: Batch, cavities: list[Weights]) -> BatchResult:
         """Posteriors of one batch, given the cavities that it starts from."""
@@ -70,12 +70,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class EPTrainer(Trainer):
-    """Stochastic Expectation Propagation.
+    """What all trainers by Expectation Propagation share: set-up, held-out rows, prediction, known weights.
 
     Attributes
     ----------
     design : Design
-    schedule : Schedule
     learns_noise : bool
         Whether the noise variance of the Gaussian outputs is learned.
     held_out : HeldOut or None
@@ -84,7 +83,6 @@ class EPTrainer(Trainer):
     """
 
     design: Design
-    schedule: Schedule
     learns_noise: bool
     held_out: HeldOut | None = None
 
@@ -117,6 +115,51 @@ class EPTrainer(Trainer):
             return state
         noise = NoiseEvidence.none_yet(zeros_like(output.noise_variance))
         return replace(state, noise=noise.known(output.noise_variance, mass))
+
+    def check(self, state: State) -> None:
+        """See `Trainer.check`: every weight must have some variance left."""
+        if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
+            raise ValueError(_TOO_PRECISE)
+
+    def n_refused(self, state: State) -> int:
+        """See `Trainer.n_refused`."""
+        return state.counts.rejected_batches
+
+    def faded(self, state: State, factor: float) -> State:
+        """See `Trainer.faded`."""
+        return state.faded(factor)
+
+    def predictor(self, state: State, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Spread]:
+        """See `Trainer.predictor`: one forward pass, nothing random."""
+        weights = state.moments(dtype)
+        return lambda X: predict_spread(state, state.network.enter(X), weights)
+
+    def known(self, state: State, weights: str, rng: np.random.RandomState | None = None) -> State:
+        """See `Trainer.known`.
+
+        "mode" is the most probable weights, "mean" the posterior means, "sample" a draw at the temperature of each
+        layer; levels are drawn by their probabilities.
+        """
+        if weights == "mean":
+            # Potentials of means of levels are nowhere exactly 0 for a reason.
+            state = state.with_layers([replace(layer, lattice=None) for layer in state.layers])
+            return state.known([posterior.mean for posterior in state.posteriors])
+        if weights == "sample":
+            assert rng is not None
+            return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
+        return state.known()
+
+
+@dataclass(frozen=True)
+class SweepTrainer(EPTrainer):
+    """Stochastic Expectation Propagation: sweeps over one batch after another, each batch's share taken out before.
+
+    Attributes
+    ----------
+    schedule : Schedule
+    """
+
+    schedule: Schedule = Schedule()
 
     def absorb(
         self, state: State, batch: Rows, total_mass: float, rng: np.random.RandomState | None = None
@@ -163,39 +206,6 @@ class EPTrainer(Trainer):
         """See `Trainer.absorb_apart`."""
         with _refuse_too_precise():
             return absorb_apart(self, state, shards, batches, total_mass, n_jobs)
-
-    def check(self, state: State) -> None:
-        """See `Trainer.check`: every weight must have some variance left."""
-        if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
-            raise ValueError(_TOO_PRECISE)
-
-    def n_refused(self, state: State) -> int:
-        """See `Trainer.n_refused`."""
-        return state.counts.rejected_batches
-
-    def faded(self, state: State, factor: float) -> State:
-        """See `Trainer.faded`."""
-        return state.faded(factor)
-
-    def predictor(self, state: State, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Spread]:
-        """See `Trainer.predictor`: one forward pass, nothing random."""
-        weights = state.moments(dtype)
-        return lambda X: predict_spread(state, state.network.enter(X), weights)
-
-    def known(self, state: State, weights: str, rng: np.random.RandomState | None = None) -> State:
-        """See `Trainer.known`.
-
-        "mode" is the most probable weights, "mean" the posterior means, "sample" a draw at the temperature of each
-        layer; levels are drawn by their probabilities.
-        """
-        if weights == "mean":
-            # Potentials of means of levels are nowhere exactly 0 for a reason.
-            state = state.with_layers([replace(layer, lattice=None) for layer in state.layers])
-            return state.known([posterior.mean for posterior in state.posteriors])
-        if weights == "sample":
-            assert rng is not None
-            return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
-        return state.known()
 
 
 @contextmanager

@@ -94,13 +94,13 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             rows, y = self._weighted(X, y, sample_weight)
             self._follow(make_plan(self, self._problem(rows, y)), continuing)
             if not continuing:
-                first = self._plan.course.first_rows(rows.n_samples)
+                first = self._plan.stages[0].course.first_rows(rows.n_samples)
                 self._set_targets(y[first], rows.sample_weight[first], X)
             rows = rows._replace(target=self._encode(y))
             start = self._progress if continuing else self._plan.network_for(self._target_scale())
             refused = self._n_refused(continuing)
             rng = check_random_state(self.random_state)
-            self._progress = train(self._plan.trainer, start, rows, self._plan.course, rng, task, self._tell)
+            self._progress = train(self._plan.stages, start, rows, rng, task, self._tell)
             self._warn_if_refused(refused, stacklevel=6)  # past this, fit and its two decorators
             task.end()
 

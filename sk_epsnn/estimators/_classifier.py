@@ -163,7 +163,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         inference="auto",
         fit_intercept=True,
         batch_size="auto",
-        max_iter=10,
+        max_iter=50,
         tol=1e-2,
         shuffle=True,
         forgetting=1.0,

@@ -27,6 +27,27 @@ VALIDATION_FRACTION = 0.2
 #: change of temperature predict best, and more of them fit the rows too closely.
 PASSES_PER_STEP, LAST_PASSES = 2, 1
 
+#: Rows of a mini-batch: a share of all rows, within bounds.
+MINI_BATCH_SHARE, LEAST_MINI_BATCH, MOST_MINI_BATCH = 0.1, 100, 500
+#: ... or this share, where that is more than the bound.
+MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
+#: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
+N_STEPS, LEAST_PASSES, MOST_PASSES = 300, 12, 25
+#: Newton sweeps after them, and rows of their batches.
+FINAL_SWEEPS, FINAL_BATCH = 2, 10_000
+
+
+def mini_batch(n_samples: int) -> int:
+    """Rows of a mini-batch of so many rows in all."""
+    size = min(max(int(MINI_BATCH_SHARE * n_samples), LEAST_MINI_BATCH), MOST_MINI_BATCH)
+    return max(size, min(int(MINI_BATCH_SHARE_OF_MANY * n_samples), MOST_OF_MANY))
+
+
+def passes(n_samples: int, batch_size: int) -> int:
+    """Passes of steps on mini-batches of so many rows."""
+    n_batches = max(1, -(-n_samples // batch_size))
+    return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -59,7 +80,7 @@ class Case:
         """Which row of the table."""
         if self.n_layers == 1:
             return f"{self.task}, single layer"
-        few = self.n_inputs <= FEW_INPUTS and self.inference == "newton" and not self.discrete
+        few = self.n_inputs <= FEW_INPUTS and self.inference != "average_ep" and not self.discrete
         if self.task == "regressor" and few:
             return "regressor, hidden layers, few inputs"
         return f"{self.task}, hidden layers"

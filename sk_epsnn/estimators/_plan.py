@@ -14,11 +14,19 @@ import numpy as np
 from sk_epsnn.network import Network
 from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import WeightPrior
-from sk_epsnn.training import Course, Inference, Trainer
+from sk_epsnn.training import Inference, Stage, Trainer
 from sk_epsnn.weights import Grid
 
 #: Settings that a fitted estimator takes when they change: how it learns from more rows, not what it has learned.
-_MAY_CHANGE = {"batch_size", "inference__n_sweeps", "inference__damping", "inference__validation_fraction"}
+_MAY_CHANGE = {
+    "batch_size",
+    "inference__n_sweeps",
+    "inference__damping",
+    "inference__validation_fraction",
+    "inference__n_passes",
+    "inference__learning_rate",
+    "inference__final_sweeps",
+}
 
 
 class Setting(NamedTuple):
@@ -112,8 +120,10 @@ class Plan:
 
     Attributes
     ----------
+    stages : tuple of Stage
+        Of a fit.
     trainer : Trainer
-    course : Course
+        Of a stream; it also predicts.
     network : Network
         Layers, connections and outputs; no weights and no coordinates yet.
     standardise : bool
@@ -126,8 +136,8 @@ class Plan:
         Those of them that were "auto".
     """
 
+    stages: tuple[Stage, ...]
     trainer: Trainer
-    course: Course
     network: Network
     standardise: bool
     noise_variance: float | None

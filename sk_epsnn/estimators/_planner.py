@@ -9,15 +9,15 @@ import numpy as np
 from sklearn.base import clone
 
 from sk_epsnn.connections import Connection, Dense
-from sk_epsnn.ep.options import INFERENCES, EPInference, Newton
-from sk_epsnn.estimators._defaults import Case, defaults_for
+from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
+from sk_epsnn.estimators._defaults import Case, defaults_for, mini_batch
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, SpikingOutput
 from sk_epsnn.priors import PRIORS, WeightPrior
-from sk_epsnn.training import Course, Inference, Trainer
+from sk_epsnn.training import Course, Inference, Stage, Trainer
 from sk_epsnn.weights import NAMED_LEVELS, Grid
 
 
@@ -43,17 +43,19 @@ class Planner:
 
     def plan(self) -> Plan:
         """All of it."""
-        parts, noise_variance, course = self.parts, self._noise_variance(), self._course()
+        parts, noise_variance = self.parts, self._noise_variance()
+        stages: tuple[Stage, ...]
         trainer: Trainer
         if isinstance(parts.inference, EPInference):
-            planner = EPPlanner(self.answers, parts, self.defaults, self.reasons)
+            planner = EPPlanner(self.answers, parts, self.defaults, self.reasons, self.problem.n_samples)
             learns_noise = self.problem.task == "regressor" and noise_variance is None
-            trainer, course = planner.trainer(course, self.problem.n_samples, learns_noise)
+            stages, trainer = planner.stages(self._course(), learns_noise)
         else:
             trainer = parts.inference.trainer(parts.network, parts.prior, parts.grid)
+            stages = (Stage(trainer, self._course()),)
         return Plan(
+            stages,
             trainer,
-            course,
             parts.network,
             standardise=is_auto(parts.prior.variance),
             noise_variance=noise_variance,
@@ -62,7 +64,8 @@ class Planner:
         )
 
     def _parts(self) -> Parts:
-        network, inference = self._network(), self._inference()
+        network = self._network()
+        inference = self._inference(len(network.hidden))
         grid, gain = self._levels()
         return Parts(network, inference, self._prior(grid), grid, gain)
 
@@ -159,16 +162,18 @@ class Planner:
 
     # ------------------------------------------------------------------ inference
 
-    def _inference(self) -> Inference:
+    def _inference(self, n_hidden: int) -> Inference:
         given = self.estimator.inference
+        inference: Inference
         if is_auto(given):
-            inference: Inference = Newton()
-        else:
-            inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
+            stochastic = n_hidden > 0 and self.estimator.shuffle
+            inference = Stochastic() if stochastic else Newton()
+            reason = "the fastest, with hidden layers and shuffled rows" if stochastic else "needs no step size"
+            self.answers.answer("inference", given, inference.name, reason)
+            return inference
+        inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
         inference.check()
-        self.answers.answer(
-            "inference", inference.name if not is_auto(given) else given, inference.name, "the most robust"
-        )
+        self.answers.given("inference", inference.name)
         return inference
 
     # ------------------------------------------------------------------ course
@@ -176,6 +181,8 @@ class Planner:
     def _course(self) -> Course:
         estimator, largest = self.estimator, self.defaults.batch_size
         reason = f"rows of the largest of as few equal batches as it takes ({self.reasons['batch_size']})"
+        if self.parts.inference.name == "stochastic":
+            largest, reason = mini_batch(self.problem.n_samples), "a tenth of the rows, within bounds"
         size = self.answers.answer("batch_size", estimator.batch_size, largest, reason)
         return Course(
             size,

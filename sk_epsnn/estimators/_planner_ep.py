@@ -10,20 +10,25 @@ import numpy as np
 
 from sk_epsnn.ep.noise import LEAST_HELD_OUT, HeldOut
 from sk_epsnn.ep.setup import Design
-from sk_epsnn.ep.trainer import EPTrainer, Schedule
+from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
+from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.estimators._defaults import (
     BIAS_SHARE,
+    FINAL_BATCH,
+    FINAL_SWEEPS,
     HIDDEN_VARIANCE,
     JOINT_ENTRIES,
     JOINT_FAN_IN,
     LAST_PASSES,
+    N_STEPS,
     PASSES_PER_STEP,
     ROTATION_LIMIT,
     VALIDATION_FRACTION,
     Defaults,
+    passes,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, is_auto
-from sk_epsnn.training import Course
+from sk_epsnn.training import Course, Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4
@@ -32,8 +37,10 @@ _SWEEP_TOL = 1e-4
 class EPPlanner:
     """Answers what the options of an inference and of a prior leave open."""
 
-    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str]):
-        self.answers, self.defaults, self.reasons = answers, defaults, reasons
+    def __init__(
+        self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], n_samples: int
+    ):
+        self.answers, self.defaults, self.reasons, self.n_samples = answers, defaults, reasons, n_samples
         self.network, self.inference, self.prior, self.grid, self.gain = parts
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
@@ -41,10 +48,36 @@ class EPPlanner:
         #: Whether weights are Gaussian, which a rotation of the inputs leaves them.
         self.rotatable = self.grid is None and self.prior.conjugate
 
-    def trainer(self, course: Course, n_samples: int, learns_noise: bool) -> tuple[EPTrainer, Course]:
-        """The trainer, and the course over all rows that is left when rows were held out before."""
-        held_out, left = self._held_out(course, n_samples, learns_noise)
-        return EPTrainer(self._design(), self._schedule(course.tol), learns_noise, held_out), left
+    def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
+        """The stages of a fit, and the trainer of a stream."""
+        design, schedule = self._design(), self._schedule(course.tol)
+        if self.inference.name != "stochastic":
+            held_out, left = self._held_out(course, learns_noise)
+            trainer = SweepTrainer(design, learns_noise, held_out, schedule)
+            return (Stage(trainer, left),), trainer
+        n_passes = self._n_passes(course)
+        held_out, left = self._held_out(replace(course, n_passes=n_passes, tol=0.0), learns_noise)
+        start = StochasticTrainer(design, learns_noise, held_out, left.n_passes, self._learning_rate())
+        stream = SweepTrainer(design, learns_noise, held_out, schedule)
+        n_sweeps = self.answers.answer(
+            "inference__final_sweeps", self.inference.final_sweeps, FINAL_SWEEPS, "enough to settle"
+        )
+        stages = [Stage(start, replace(left, batch_size=-(-left.batch_size // course.n_shards)))]
+        if n_sweeps > 0 and course.n_passes > n_passes:
+            last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
+            stages.append(Stage(replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps)), last))
+        return tuple(stages), stream
+
+    def _n_passes(self, course: Course) -> int:
+        automatic = passes(self.n_samples, course.batch_size)
+        reason = f"about {N_STEPS} steps"
+        n_passes = self.answers.answer("inference__n_passes", self.inference.n_passes, automatic, reason)
+        return min(n_passes, course.n_passes)
+
+    def _learning_rate(self) -> float | None:
+        given = self.inference.learning_rate
+        self.answers.answer("inference__learning_rate", given, "tried", "the one that raises the energy most at first")
+        return None if is_auto(given) else float(given)
 
     def _default(self, name: str, given: Any) -> Any:
         """The value itself, or that of the table of defaults where it is "auto"."""
@@ -141,11 +174,13 @@ class EPPlanner:
         limits = [self.defaults.joint_fan_in] * (self.n_layers - 1) + [JOINT_FAN_IN]
         units = [connection.n_units for connection in self.network.connections]
         return tuple(
-            self.inference.name == "newton" and fan_in <= limit and width * fan_in**2 <= JOINT_ENTRIES
+            self.inference.name != "average_ep" and fan_in <= limit and width * fan_in**2 <= JOINT_ENTRIES
             for width, fan_in, limit in zip(units, self.network.fan_ins, limits, strict=True)
         )
 
     def _schedule(self, tol: float) -> Schedule:
+        if self.inference.name == "stochastic":
+            return Schedule(n_sweeps=self.defaults.n_sweeps, tol=min(_SWEEP_TOL, 0.1 * tol))
         return Schedule(
             self.inference.name,
             n_sweeps=self._default("inference__n_sweeps", self.inference.n_sweeps),
@@ -188,7 +223,7 @@ class EPPlanner:
             raise ValueError(f"{name} must be positive and finite in every layer, got {value!r}.")
         return tuple(float(v) for v in values)
 
-    def _held_out(self, course: Course, n_samples: int, learns_noise: bool) -> tuple[HeldOut | None, Course]:
+    def _held_out(self, course: Course, learns_noise: bool) -> tuple[HeldOut | None, Course]:
         """Rows that are held out at first, and the course when they have chosen the hidden temperature."""
         given, name = self.inference.validation_fraction, "inference__validation_fraction"
         useful = learns_noise and self.n_layers > 1 and course.shuffle
@@ -200,7 +235,7 @@ class EPPlanner:
         reason = "held-out rows say how large the noise of a regressor with hidden layers is"
         reason = reason if useful else f"nothing is held out: {reason} where it is 'auto' and rows are shuffled"
         fraction = self.answers.answer(name, given, VALIDATION_FRACTION if useful else 0.0, reason)
-        n_rows = int(fraction * n_samples)
+        n_rows = int(fraction * self.n_samples)
         if n_rows < LEAST_HELD_OUT:
             return None, course
         heating = self.defaults.heating if is_auto(self.inference.temperature) else ()

@@ -1,0 +1,253 @@
+"""Training by natural-gradient steps on mini-batches: the first rate is tried, and every pass is checked.
+
+Whether a rate is too large depends on the data and on the network: it decides between a good posterior and divergence.
+So the first batches are gone through at several, and the one goes on that has raised the energy most; a pass that lowers
+the energy is undone, and tried again at half the rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from sk_epsnn._arrays import astype, is_singular
+from sk_epsnn._sklearn import one_blas_thread
+from sk_epsnn.ep.energy import divergence, log_evidence
+from sk_epsnn.ep.state import State
+from sk_epsnn.ep.stochastic import Diverged, arrived, begin, mean_of, natural_step
+from sk_epsnn.ep.trainer import EPTrainer
+from sk_epsnn.messages import observed
+from sk_epsnn.network import Batch
+from sk_epsnn.training import Course, Progress, Report, Rows, absorb_in_turn
+
+#: Longest first rate that is tried.
+LONGEST_RATE = 1.0
+#: Batches at which a rate is judged, in each shard.
+TRIAL_BATCHES = 20
+#: Times that a rate may be halved before training stays where it is.
+MOST_HALVINGS = 10
+#: A pass may lower the energy by this share of the size of its parts: rates are never 0, and rows are judged by some.
+SLACK = 0.01
+#: Rows whose energy is looked at after a trial or a pass.
+CHECKED_ROWS = 1000
+
+
+#: Rows are kept in coordinates during a fit if that takes at most so much memory.
+ENTERED_BYTES = 2**28
+_BYTES = 4
+
+#: Where steps have led, None if they diverged, and the rate of each.
+_Way: TypeAlias = tuple[State | None, list[float]]
+
+
+@dataclass(frozen=True)
+class StochasticTrainer(EPTrainer):
+    """Steps on mini-batches, a whole pass at a time.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes over the rows that the way takes.
+    learning_rate : float or None
+        First rate; None lets the first batches choose it.
+    """
+
+    n_passes: int = 1
+    learning_rate: float | None = None
+
+    def prepare(
+        self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
+    ) -> Progress:
+        """See `Trainer.prepare`; the way over all rows begins anew."""
+        progress = super().prepare(progress, rows, course, rng, tell)
+        return replace(progress, state=replace(progress.state, walk=None))
+
+    def resume(self, state: State, n_samples: int) -> State:
+        """See `Trainer.resume`: the way begins anew."""
+        return replace(super().resume(state, n_samples), walk=None)
+
+    def finish(self, state: State, mass: float) -> State:
+        """See `Trainer.finish`: what only the steps needed is forgotten."""
+        return replace(super().finish(state, mass), walk=None, step=0.5)
+
+    def enter(self, state: State, rows: Rows) -> Rows | Batch:
+        """See `Trainer.enter`: the rows in coordinates, unless that would take too much memory."""
+        network = state.network
+        size = _BYTES * rows.n_samples * network.n_rows[0] * network.fan_ins[0]
+        return rows if size > ENTERED_BYTES else _single(network.batch(*rows))
+
+    def absorb(
+        self, state: State, batch: Rows | Batch, total_mass: float, rng: np.random.RandomState | None = None
+    ) -> tuple[State, Report]:
+        """See `Trainer.absorb`: one step, unchecked."""
+        if state.walk is None:
+            state = begin(state, self.learning_rate or LONGEST_RATE)
+        state, log_z, rate = natural_step(state, _entered(state, batch), total_mass, self.n_passes)
+        return state, Report(log_z, [rate])
+
+    def absorb_pass(
+        self,
+        state: State,
+        shards: Sequence[Rows | Batch],
+        batches: Sequence[Sequence[Any]],
+        total_mass: float,
+        rng: np.random.RandomState | None,
+        n_jobs: int | None,
+    ) -> tuple[State, Report]:
+        """See `Trainer.absorb_pass`: shards go their ways apart from one start, and meet in the middle after it."""
+        with Parallel(n_jobs=n_jobs if len(shards) > 1 else 1, prefer="threads") as run, np.errstate(all="ignore"):
+            return _Pass(self, run, shards, batches, total_mass).checked(state)
+
+
+class _Pass:
+    """One pass over the rows, for as long as it is tried."""
+
+    def __init__(
+        self,
+        trainer: StochasticTrainer,
+        run: Parallel,
+        shards: Sequence[Rows | Batch],
+        batches: Sequence[Sequence[Any]],
+        total_mass: float,
+    ):
+        self.trainer, self.run, self.shards, self.batches = trainer, run, shards, batches
+        self.total_mass = total_mass
+        n_checked = max(1, CHECKED_ROWS // len(shards))
+        self.judges = [shard.take(_spread(shard.n_samples, n_checked)) for shard in shards]
+
+    def checked(self, start: State) -> tuple[State, Report]:
+        """Where the pass leads, at the longest rate that does not lower the energy."""
+        if start.walk is not None and start.walk.rate == 0:
+            return start, Report(self._energy(start)[0], [0.0])
+        if start.walk is None:
+            start, (end, steps) = self._first(start)
+        else:
+            end, steps = self._walked(start, self.batches)
+        before, size = self._energy(start)
+        for _ in range(MOST_HALVINGS):
+            if end is not None and (after := self._energy(end, start)[0]) >= before - SLACK * size:  # False for NaN
+                return self._ended(start, end, after, steps)
+            start = _halved(start)
+            end, steps = self._walked(start, self.batches)
+        return _stuck(start), Report(before, [0.0])
+
+    def _first(self, start: State) -> tuple[State, _Way]:
+        """The start at the rate that suits the first batches best, and the pass from there."""
+        rate = self.trainer.learning_rate
+        if rate is not None:
+            start = begin(start, rate)
+            return start, self._walked(start, self.batches)
+        first, rest = ([part[where] for part in self.batches] for where in (slice(TRIAL_BATCHES), slice(TRIAL_BATCHES, None)))
+        (after, steps), rate = self._tried(start, first)
+        if after is None:
+            return begin(start, rate), (None, [])
+        end, more = self._walked(after, rest)
+        return begin(start, rate), (end, steps + more)
+
+    def _tried(self, start: State, batches: Sequence[Sequence[Any]]) -> tuple[_Way, float]:
+        """The best of ways at rates that halve until that no longer helps, and its rate."""
+        best: _Way = (None, [])
+        most, rate = -np.inf, LONGEST_RATE
+        for _ in range(MOST_HALVINGS):
+            way = self._walked(begin(start, rate), batches)
+            energy = -np.inf if way[0] is None else self._energy(way[0], start)[0]
+            if energy > most:
+                best, most = way, energy
+            elif best[0] is not None:
+                break
+            rate /= 2
+        return best, 2 * rate
+
+    def _walked(self, state: State, batches: Sequence[Sequence[Any]]) -> _Way:
+        """The state after batches of every shard, None if it diverged, with the rate of every step."""
+        try:
+            parts = self.run(
+                delayed(_walk)(self.trainer, state, rows, chosen, self.total_mass)
+                for rows, chosen in zip(self.shards, batches, strict=True)
+            )
+        except Diverged:
+            return None, []
+        return mean_of([end for end, _ in parts]), [rate for _, report in parts for rate in report.steps]
+
+    def _energy(self, state: State, noise_of: State | None = None) -> tuple[float, float]:
+        """Energy of all rows in nats, judged from some, and the size of its parts.
+
+        With the noise of another state if one is given.
+        """
+        if noise_of is not None and state.noise is not None:
+            state = replace(state, network=noise_of.network)
+        parts = self.run(delayed(_log_evidence)(state, rows) for rows in self.judges)
+        log_z, mass = (sum(values) for values in zip(*parts, strict=True))
+        log_z *= self.total_mass / mass
+        cost = divergence(state, state.posteriors, [layer.prior for layer in state.layers])
+        return log_z - cost, abs(log_z) + cost
+
+    def _ended(self, start: State, end: State, energy: float, steps: list[float]) -> tuple[State, Report]:
+        """The end of a pass; that of the last one is the average of the last steps, where that is no worse."""
+        assert end.walk is not None
+        passes = start.walk.passes + 1
+        end = replace(end, walk=replace(end.walk, passes=passes))
+        if passes >= self.trainer.n_passes:
+            average = arrived(end)
+            if (value := self._energy(average, start)[0]) >= energy:
+                end, energy = average, value
+        return end, Report(energy, steps)
+
+
+def _walk(
+    trainer: StochasticTrainer, state: State, rows: Rows | Batch, batches: Sequence[Any], total_mass: float
+) -> tuple[State, Report]:
+    """Steps over the batches of one shard.
+
+    Raises
+    ------
+    Diverged
+        If numbers are no longer finite.
+    """
+    with one_blas_thread(), np.errstate(all="ignore"):
+        try:
+            return absorb_in_turn(trainer, state, rows, batches, total_mass)
+        except Exception as error:
+            if is_singular(error):
+                raise Diverged from error
+            raise
+
+
+def _log_evidence(state: State, rows: Rows | Batch) -> tuple[float, float]:
+    """Summed log evidence of rows in nats, and their weight."""
+    with one_blas_thread(), np.errstate(all="ignore"):
+        batch = _entered(state, rows)
+        return log_evidence(state, batch, state.posteriors), batch.mass
+
+
+def _entered(state: State, rows: Rows | Batch) -> Batch:
+    """Rows in the coordinates of the network."""
+    return rows if isinstance(rows, Batch) else _single(state.network.batch(*rows))
+
+
+def _single(batch: Batch) -> Batch:
+    """The batch in single precision, whose rounding is far below the noise of mini-batches."""
+    mean = astype(batch.inputs.mean, "float32", copy=False)
+    return Batch(observed(mean), astype(batch.target, "float32"), astype(batch.sample_weight, "float32"))
+
+
+def _spread(n_rows: int, n_chosen: int) -> np.ndarray:
+    """Indices of so many rows, evenly spaced."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_chosen, n_rows)).astype(int))
+
+
+def _halved(state: State) -> State:
+    """The state about to go on at half the rate."""
+    assert state.walk is not None
+    counts = replace(state.counts, halved_rates=state.counts.halved_rates + 1)
+    return replace(state, walk=replace(state.walk, rate=0.5 * state.walk.rate), counts=counts)
+
+
+def _stuck(state: State) -> State:
+    """The state where no rate leads further: it stays."""
+    assert state.walk is not None
+    return replace(state, walk=replace(state.walk, rate=0.0))
