@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, eigenvectors, sum_over, total_of, zeros_like
+from sk_epsnn._arrays import Array, astype, clip, diagonal, eigenvectors, smallest_normal, sqrt, sum_over, total_of, zeros_like
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.newton import step_curvature
 from sk_epsnn.ep.passes import backward, forward, row_weights
@@ -26,6 +26,9 @@ from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
 from sk_epsnn.weights import JointWeights, LevelWeights, Weights
 
+#: Longest step of a discrete weight, in log-odds between the extreme levels.
+LOG_ODDS = 1.0
+FREE = 0.1
 #: Share of the velocity that a step keeps.
 MOMENTUM = 0.9
 #: The rate at the end, as a share of the first.
@@ -36,8 +39,11 @@ EVERY = 4
 MEMORY, LAST_MEMORY = 5.0, 20.0
 #: The means of this last share of the steps are averaged.
 AVERAGED = 0.2
-#: Layers behind spikes have one matrix of curvature for all units if they have at most this many inputs.
+#: Layers of at most so many inputs have one matrix of curvature for all units, unless they are in principal axes ...
 SHARED_FAN_IN = 1024
+#: ... whose eigenvectors are renewed with every measurement up to so many inputs, else before these steps.
+OFTEN_FAN_IN = 256
+RARELY = {0, *(EVERY * 4**k for k in range(12))}
 
 
 class Averages(NamedTuple):
@@ -47,19 +53,19 @@ class Averages(NamedTuple):
     ----------
     site : array of shape (n_out, n_in), or (n_out, n_in, n_in) if joint
         Summed precision of the messages to the weights.
-    curvature : array of shape (n_out, n_in) or (n_out, 1)
-        That of the energy in each mean, or with a shared matrix its size in each unit.
+    curvature : array of shape (n_out, n_in), (n_out, 1) or None
+        That of the energy in each mean, or with a shared matrix its size in each unit; None if joint.
+    noise : array of shape (n_out, n_in) or float
+        With a shared matrix: what uncertain spikes add to the curvature.
     shared : array of shape (n_in, n_in) or None
         Matrix of curvature of all units: the second moment of the inputs in rows that count by their curvature, of
         mass 1. Spikes are correlated and not centred, so a diagonal would not do.
-    noise : array of shape (n_out, 1) or float
-        With a shared matrix: what uncertain spikes add to the curvature, averaged over the weights of a unit.
     """
 
     site: Array
-    curvature: Array
-    shared: Array | None = None
+    curvature: Array | None
     noise: Array | float = 0.0
+    shared: Array | None = None
 
     def towards(self, new: Averages, share: float) -> Averages:
         """The averages when a measurement takes this share of them."""
@@ -77,6 +83,8 @@ class LayerWalk:
         Last step, in the coordinates of the family: see `direction`.
     averages : Averages or None
         None before the first batch.
+    site : array or None
+        Site precision that an earlier way has ended with.
     axes : (array, array) or None
         Eigenvalues and eigenvectors of the shared matrix.
     last : array of shape (n_out, n_in) or None
@@ -85,6 +93,7 @@ class LayerWalk:
 
     velocity: Array
     averages: Averages | None = None
+    site: Array | None = None
     axes: tuple[Array, Array] | None = None
     last: Array | None = None
 
@@ -110,12 +119,21 @@ class Walk:
     n_steps: int = 0
     n_averaged: int = 0
     passes: float = 0.0
+    n_steps0: int = 0
 
 
 def begin(state: State, rate: float) -> State:
-    """The state at the start of its way."""
-    layers = tuple(LayerWalk(zeros_like(layer.posterior.mean)) for layer in state.layers)
-    return replace(state, walk=Walk(layers, rate))
+    """The state at the start of its way; what an earlier way has found out of the precisions is kept."""
+    layers = [LayerWalk(zeros_like(layer.posterior.mean), site=_known_site(state, layer)) for layer in state.layers]
+    n_steps = 0 if state.mass == 0 else EVERY * int(MEMORY)
+    return replace(state, walk=Walk(tuple(layers), rate, n_steps, n_steps0=n_steps))
+
+
+def _known_site(state: State, layer: LayerState) -> Array | None:
+    """Site precision that the posterior holds; that of discrete weights says little."""
+    if state.mass == 0 or layer.posterior.variance_follows_mean:
+        return None
+    return layer.posterior.precision - layer.prior.precision
 
 
 @singledispatch
@@ -137,7 +155,11 @@ def advanced(posterior: Weights, change: Array) -> Weights:
 
 @advanced.register
 def _(posterior: LevelWeights, change: Array) -> LevelWeights:
-    return moved(posterior, change * posterior.variance)
+    width = posterior.levels[-1] - posterior.levels[0]
+    change = astype(change, change.dtype)
+    n = posterior.n_discrete
+    change[:, :n] = clip(change[:, :n], -LOG_ODDS / width, LOG_ODDS / width)
+    return posterior.with_natural(posterior.precision, posterior.shift + change)
 
 
 @singledispatch
@@ -152,7 +174,9 @@ def _(posterior: LevelWeights, coordinates: Array) -> LevelWeights:
 
 
 @singledispatch
-def measured(posterior: Weights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float) -> Averages:
+def measured(
+    posterior: Weights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
+) -> Averages:
     """What a batch says of the site precision and of the curvature of a layer, ``scale`` times.
 
     Parameters
@@ -163,42 +187,35 @@ def measured(posterior: Weights, message: Derivatives, curvature: Array, inputs:
         In each potential, not negative.
     inputs : Inputs
     scale : float
+    shares : bool
+        Whether all units share one matrix of curvature; else it is diagonal.
     """
-    noise = mixing.spike_noise(message, inputs)
-    site = scale * bound_precision(mixing.site_precision(message, inputs, noise), UpdateCounts())
-    if inputs.variance is None or inputs.mean.shape[1] > SHARED_FAN_IN:
-        return Averages(site, scale * (curvature.T @ inputs.square + noise))
-    rows = sum_over(curvature, axis=1)
-    mass = sum_over(rows)
-    weight = rows / clip(mass, min=1e-30)
+    noise = scale * mixing.spike_noise(message, inputs)
+    site = bound_precision(scale * message.gamma.T @ inputs.square + noise, UpdateCounts())
+    if not shares:
+        return Averages(site, scale * curvature.T @ inputs.square + noise)
+    by_unit, by_row = sum_over(curvature, axis=0), sum_over(curvature, axis=1)
+    weight = by_row / clip(sum_over(by_row), min=smallest_normal(by_row))
     shared = (inputs.mean * weight[:, None]).T @ inputs.mean
-    size = scale * sum_over(curvature, axis=0)[:, None]
-    return Averages(site, size, shared, scale * sum_over(noise, axis=1, keepdims=True) / noise.shape[1])
+    return Averages(site, scale * by_unit[:, None], noise, shared)
 
 
 @measured.register
-def _(posterior: JointWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float) -> Averages:
+def _(
+    posterior: JointWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
+) -> Averages:
     noise = mixing.spike_noise(message, inputs)
-    return Averages(scale * mixing.joint_site_precision(clip(message.gamma, min=0.0), inputs, noise), zeros_like(curvature[:1, :1]))
-
-
-@measured.register
-def _(posterior: LevelWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float) -> Averages:
-    noise = mixing.spike_noise(message, inputs)
-    site = scale * bound_precision(mixing.site_precision(message, inputs, noise), UpdateCounts())
-    return Averages(site, scale * (curvature.T @ inputs.square + noise))
+    return Averages(scale * mixing.joint_site_precision(clip(message.gamma, min=0.0), inputs, noise), None)
 
 
 @singledispatch
 def direction(posterior: Weights, cavity: Weights, walk: LayerWalk, gradient: Array) -> Array:
-    """Natural gradient: the gradient of the energy divided by its curvature, in the coordinates of the family."""
-    averages = walk.averages
-    own = mean_curvature(posterior, cavity)
-    if walk.axes is None:
-        return gradient / (own + averages.curvature)
-    moments, axes = walk.axes
-    own = sum_over(own, axis=1, keepdims=True) / own.shape[1] + averages.noise
-    return ((gradient @ axes) / (own + averages.curvature * clip(moments, min=0.0))) @ axes.T
+    """Gradient of the energy divided by its curvature, in the coordinates of the family.
+
+    With a shared matrix ``A`` and curvatures ``k`` of the weights' own, ``k^(-1/2) (I + A / k)^(-1) k^(-1/2)`` takes the
+    place of the inverse of ``diag(k) + A``, where the inner ``k`` is the same for all weights of a unit.
+    """
+    return _preconditioned(mean_curvature(posterior, cavity), walk, gradient)
 
 
 @direction.register
@@ -208,7 +225,27 @@ def _(posterior: JointWeights, cavity: JointWeights, walk: LayerWalk, gradient: 
 
 @direction.register
 def _(posterior: LevelWeights, cavity: LevelWeights, walk: LayerWalk, gradient: Array) -> Array:
-    return gradient / (1 + posterior.variance * walk.averages.curvature)
+    towards = _preconditioned(mean_curvature(posterior, cavity), walk, gradient) / posterior.variance
+    if walk.axes is None:
+        return towards
+    width = posterior.levels[-1] - posterior.levels[0]
+    free = posterior.variance / (posterior.variance + FREE * width * width / 4)
+    square = diagonal(walk.averages.shared) * walk.averages.curvature + walk.averages.noise
+    return free * towards + (1 - free) * gradient / (1 + posterior.variance * square)
+
+
+def _preconditioned(own: Array, walk: LayerWalk, gradient: Array) -> Array:
+    averages = walk.averages
+    assert averages is not None
+    if walk.axes is None:
+        return gradient / (own + averages.curvature)
+    moments, axes = walk.axes
+    size = 1 / sqrt(own + averages.noise)
+    mean_square = sum_over(size * size, axis=1, keepdims=True) / size.shape[1]
+    # The products in the precision of the data, which is enough for a direction.
+    along = astype(size * gradient, axes.dtype) @ axes
+    shrunk = along / (1 + mean_square * averages.curvature * clip(moments, min=0.0))
+    return size * (astype(shrunk, axes.dtype) @ axes.T)
 
 
 class Diverged(ArithmeticError):
@@ -252,15 +289,22 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     if not math.isfinite(evidence):
         raise Diverged
     scale = total_mass / batch.mass
+    import os
+    R = float(os.environ.get("RAMP", "0"))
+    if R and state.walk.n_steps0 == 0:
+        scale = max(1.0, scale * min(1.0, (walk.passes + batch.mass / total_mass) / R))
     layers, walks = [], []
     averaging = done >= 1 - AVERAGED
+    assert state.network.basis is not None
+    rotated = state.network.basis.rotation is not None
     for index, weight in enumerate(row_weights(state, batch.sample_weight)):
         layer, way, message, inputs = state.layers[index], walk.layers[index], messages[index], up.inputs[index]
         if walk.n_steps < EVERY or walk.n_steps % EVERY == 0:
             curvature = weight[:, None] * step_curvature(message, hidden=index < len(messages) - 1)
             share = max(1 / (MEMORY + done * (LAST_MEMORY - MEMORY)), 1 / (1 + walk.n_steps // EVERY))
-            new = measured(layer.posterior, message.times(weight), curvature, inputs, scale)
-            layer, way = _with_averages(layer, way, new, share, counts)
+            shares = inputs.mean.shape[1] <= SHARED_FAN_IN and (index > 0 or not rotated)
+            new = measured(layer.posterior, message.times(weight), curvature, inputs, scale, shares)
+            layer, way = _with_averages(layer, way, new, share, counts, walk.n_steps)
         gradient = _gradient(layer, way, message.times(weight), inputs, weights[index], scale)
         way = _stepped(layer, way, gradient, rate)
         layer = replace(layer, posterior=advanced(layer.posterior, way.velocity))
@@ -268,20 +312,29 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
             way = _averaged(layer, way, walk.n_averaged)
         layers.append(layer)
         walks.append(way)
-    walk = Walk(tuple(walks), walk.rate, walk.n_steps + 1, walk.n_averaged + averaging, walk.passes + 1 / scale)
+    walk = Walk(tuple(walks), walk.rate, walk.n_steps + 1, walk.n_averaged + averaging, walk.passes + batch.mass / total_mass, walk.n_steps0)
     state = replace(state.with_layers(layers), walk=walk, counts=counts, mass=total_mass)
     return _with_learned_noise(state, batch, up.potentials[-1]), evidence, rate
 
 
 def _with_averages(
-    layer: LayerState, way: LayerWalk, new: Averages, share: float, counts: UpdateCounts
+    layer: LayerState, way: LayerWalk, new: Averages, share: float, counts: UpdateCounts, n_steps: int
 ) -> tuple[LayerState, LayerWalk]:
     """A measurement goes into the averages; the precision follows them, and so does what stands for a prior."""
-    averages = new if way.averages is None else way.averages.towards(new, share)
-    axes = None if averages.shared is None else eigenvectors(averages.shared)
+    before = way.averages
+    if before is None:
+        before = new if way.site is None else new._replace(site=way.site)
+    averages = before.towards(new, share)
+    axes = way.axes
+    if averages.shared is not None and (averages.shared.shape[0] <= OFTEN_FAN_IN or n_steps in RARELY):
+        axes = eigenvectors(averages.shared)
     posterior = with_site(layer.posterior, layer.prior, averages.site, layer.temperature, 1.0)
-    layer = replace(layer, posterior=posterior).with_refreshed_prior(counts)
-    return layer, replace(way, averages=averages, axes=axes)
+    layer, velocity = replace(layer, posterior=posterior), way.velocity
+    if layer.rule is not None:
+        layer = layer.with_refreshed_prior(counts)
+        # What moves a weight freely would carry it far beyond what a sharper prior allows.
+        velocity = velocity * clip(posterior.marginals()[0] / layer.posterior.marginals()[0], max=1.0)
+    return layer, replace(way, averages=averages, axes=axes, velocity=velocity)
 
 
 def _gradient(
@@ -344,7 +397,7 @@ def mean_of(states: Sequence[State]) -> State:
         averages = Averages(*map(mean, *(way.averages for way in ways)))
         axes = None if averages.shared is None else eigenvectors(averages.shared)
         velocity, last = mean(*(way.velocity for way in ways)), mean(*(way.last for way in ways))
-        walks.append(LayerWalk(velocity, averages, axes, last))
+        walks.append(LayerWalk(velocity, averages, None, axes, last))
     state = replace(first.with_layers(layers), walk=replace(first.walk, layers=tuple(walks)))
     if state.noise is not None:
         squares = mean(*(other.noise.squares for other in states))

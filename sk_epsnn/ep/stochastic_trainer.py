@@ -183,6 +183,9 @@ class _Pass:
         parts = self.run(delayed(_log_evidence)(state, rows) for rows in self.judges)
         log_z, mass = (sum(values) for values in zip(*parts, strict=True))
         log_z *= self.total_mass / mass
+        if any(layer.rule is not None for layer in state.layers):
+            # The Gaussian that stands for the prior changes as it goes: the evidence of the rows has to do.
+            return log_z, abs(log_z)
         cost = divergence(state, state.posteriors, [layer.prior for layer in state.layers])
         return log_z - cost, abs(log_z) + cost
 
@@ -241,10 +244,12 @@ def _spread(n_rows: int, n_chosen: int) -> np.ndarray:
 
 
 def _halved(state: State) -> State:
-    """The state about to go on at half the rate."""
-    assert state.walk is not None
+    """The state about to go on at half the rate, and at half the velocity, which would else carry it on."""
+    walk = state.walk
+    assert walk is not None
+    layers = tuple(replace(way, velocity=0.5 * way.velocity) for way in walk.layers)
     counts = replace(state.counts, halved_rates=state.counts.halved_rates + 1)
-    return replace(state, walk=replace(state.walk, rate=0.5 * state.walk.rate), counts=counts)
+    return replace(state, walk=replace(walk, layers=layers, rate=0.5 * walk.rate), counts=counts)
 
 
 def _stuck(state: State) -> State:
