@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, clip, epsilon, expm1, is_any, minimum, repeat_rows, reshape, sum_over, zeros_like
+from sk_epsnn._arrays import Array, clip, epsilon, is_any, minimum, repeat_rows, reshape, sum_over, zeros_like
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
-from sk_epsnn.numerics import expit, logit
+from sk_epsnn.numerics import expit, expm1, logit
 
 
 class Upward(NamedTuple):
