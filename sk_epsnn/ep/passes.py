@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, clip, epsilon, is_any, minimum, repeat_rows, reshape, sum_over, zeros_like
+from sk_epsnn._arrays import (
+    Array,
+    clip,
+    epsilon,
+    in_chunks,
+    is_any,
+    minimum,
+    repeat_rows,
+    reshape,
+    sum_over,
+    zeros_like,
+)
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
@@ -70,7 +81,7 @@ def forward(
     network = state.network
     up = Upward([inputs], [potentials(state, 0, inputs, weights[0]) if first is None else first], [])
     for index, layer in enumerate(network.hidden):
-        moments = layer.neuron.forward(*up.potentials[index][:2])
+        moments = in_chunks(layer.neuron.forward, *up.potentials[index][:2])
         up.spikes.append(moments)
         probability = by_sample(moments.probability, network.sizes[index + 1])
         if log_ratios is not None:
