@@ -17,6 +17,7 @@ from sk_epsnn._arrays import (
     array_namespace,
     astype,
     clip,
+    concat,
     empty_like,
     epsilon,
     full_like,
@@ -68,6 +69,15 @@ def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
         return stack([vecdot(p @ covariance[i, :, :], p) for i in range(n_out)], axis=1)
     side_by_side = np.ascontiguousarray(covariance.transpose(1, 0, 2)).reshape(n_in, n_out * n_in)
     return in_chunks(lambda rows: vecdot((rows @ side_by_side).reshape(-1, n_out, n_in), rows[:, None, :]), p)
+
+
+def mean_and_weight_part(inputs: Inputs, weights: WeightMoments) -> tuple[Array, Array]:
+    """`potential_mean` and `weight_part_of_variance`, in one product where the inputs are their own squares."""
+    if weights.covariance is not None or inputs.square is not inputs.mean:
+        return potential_mean(inputs, weights.mean), weight_part_of_variance(inputs, weights)
+    both = inputs.mean @ concat([weights.mean, weights.variance]).T
+    n_out = weights.mean.shape[0]
+    return both[:, :n_out], both[:, n_out:]
 
 
 def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | float:

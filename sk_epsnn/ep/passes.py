@@ -43,17 +43,19 @@ def potentials(
     state: State, index: int, inputs: Inputs, weights: WeightMoments, mean: Array | None = None
 ) -> Potentials:
     """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
-    from_weights = mixing.weight_part_of_variance(inputs, weights)
+    is_known = mean is not None
+    if is_known:
+        from_weights = mixing.weight_part_of_variance(inputs, weights)
+    else:
+        mean, from_weights = mixing.mean_and_weight_part(inputs, weights)
     variance = from_weights
     if inputs.variance is not None:
         variance = variance + mixing.spike_part_of_variance(inputs, weights)
     if is_any(variance < state.variance_floor):
         variance = clip(variance, min=state.variance_floor)
-    if mean is None:
-        mean = mixing.potential_mean(inputs, weights.mean)
-        lattice = state.layers[index].lattice
-        if lattice is not None:
-            mean = mean + mixing.tie_offset(inputs, lattice)
+    lattice = state.layers[index].lattice
+    if lattice is not None and not is_known:
+        mean = mean + mixing.tie_offset(inputs, lattice)
     return Potentials(mean, variance, from_weights)
 
 

@@ -119,8 +119,9 @@ class JointWeights(GaussianWeights):
     def with_mean(self, mean: Array) -> Self:
         """The same precision about another mean, shape (n_out, n_in), with what is known of the matrices."""
         result = super().with_mean(mean)
-        known = {name: vars(self)[name] for name in ("covariance", "log_determinant") if name in vars(self)}
-        vars(result).update(known)
+        for name in ("covariance", "log_determinant"):
+            if name in vars(self):
+                vars(result)[name] = vars(self)[name]
         return result
 
     def __getstate__(self) -> dict[str, Array]:
