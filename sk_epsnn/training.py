@@ -18,7 +18,7 @@ from sk_epsnn._arrays import Array, take
 from sk_epsnn._sklearn import Option
 
 #: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
-PREDICT_ROWS = 256
+PREDICT_ROWS = 1024
 
 
 class Rows(NamedTuple):
