@@ -20,6 +20,8 @@ from sk_epsnn._sklearn import array_to_numpy, device, standard_namespace
 
 #: An array of any library; annotations stay with the mathematics.
 Array: TypeAlias = Any
+#: Numbers of each array that `in_chunks` works on at a time: these and what comes of them stay in a processor's cache.
+CACHED = 32_768
 #: What NumPy's own functions take: its arrays, and the numbers that come of arrays without axes.
 _OF_NUMPY = (np.ndarray, np.generic)
 
@@ -234,6 +236,40 @@ def special(function: Callable[..., Array]) -> Callable[..., Array]:
         return like(function(*(to_numpy(array) for array in arrays)), arrays[0])
 
     return anywhere
+
+
+def in_chunks(function: Callable[..., Any], *arrays: Array, size: int = CACHED) -> Any:
+    """An elementwise function of arrays of one shape, worked out for a few rows of NumPy at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Gives an array of the shape of its arguments, or a tuple, named or not, of such.
+    *arrays : arrays of shape (n_rows, ...)
+        Those of other libraries are passed on as they are.
+    size : int
+        Numbers of an array in one call, at least one row.
+
+    Returns
+    -------
+    result : array or tuple of arrays
+        What the function gives for all rows.
+    """
+    n_rows = arrays[0].shape[0]
+    if type(arrays[0]) is not np.ndarray or arrays[0].size <= size or n_rows == 1:
+        return function(*arrays)
+    step = max(1, size * n_rows // arrays[0].size)
+    first = function(*(array[:step] for array in arrays))
+    several = isinstance(first, tuple)
+    results = [np.empty((n_rows, *part.shape[1:]), part.dtype) for part in (first if several else (first,))]
+    for start in range(0, n_rows, step):
+        rows = slice(start, start + step)
+        parts = function(*(array[rows] for array in arrays)) if start else first
+        for result, part in zip(results, parts if several else (parts,), strict=True):
+            result[rows] = part
+    if not several:
+        return results[0]
+    return type(first)(*results) if hasattr(first, "_fields") else tuple(results)
 
 
 def is_singular(error: Exception) -> bool:

@@ -79,7 +79,7 @@ class InputBasis:
             result[:, :n_values] = X @ astype(self.rotation, X.dtype)
         else:
             dense = X.toarray() if sparse.issparse(X) else X
-            result[:, :n_values] = dense * (1 / self.scale)
+            result[:, :n_values] = dense if self.scale == 1 else dense * (1 / self.scale)
         if is_any(self.offset != 0):
             result[:, :n_values] += astype(self.offset, X.dtype)
         if self.constant:

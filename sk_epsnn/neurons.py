@@ -14,7 +14,7 @@ from __future__ import annotations
 from sk_epsnn._arrays import Array, sqrt
 from sk_epsnn._sklearn import Option
 from sk_epsnn.messages import SpikeMoments
-from sk_epsnn.numerics import expected_sigmoid, ndtr, normal_pdf
+from sk_epsnn.numerics import expected_sigmoid, normal_cdf_pdf
 
 
 class Neuron(Option):
@@ -63,8 +63,9 @@ class Heaviside(Neuron):
         """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
         sd = sqrt(variance)
         z = mean / sd
-        first = normal_pdf(z) / sd
-        return SpikeMoments(ndtr(z), first, -z * first / sd)
+        probability, density = normal_cdf_pdf(z)
+        first = density / sd
+        return SpikeMoments(probability, first, -z * first / sd)
 
     def repeat_probability(self, moments: SpikeMoments) -> Array:
         """The threshold is deterministic: firing twice is firing once."""

@@ -21,6 +21,7 @@ from sk_epsnn._arrays import (
     is_any,
     largest,
     log,
+    maximum,
     new_array,
     new_identity,
     smallest_normal,
@@ -30,6 +31,7 @@ from sk_epsnn._arrays import (
     where,
     zeros_like,
 )
+from sk_epsnn._arrays import expm1 as exact_expm1
 
 expit, logit, xlogy = special(scipy_special.expit), special(scipy_special.logit), special(scipy_special.xlogy)
 ndtr, log_ndtr = special(scipy_special.ndtr), special(scipy_special.log_ndtr)
@@ -61,6 +63,31 @@ PROBIT_SLOPES = (
 )
 
 
+#: ``Phi(-a) = phi(a) M(a)`` for ``a >= 0``, where the Mills ratio ``M`` is a polynomial in ``1 / (1 + MILLS_STEP a)``
+#: without a constant: the fit on [0, 15] of least relative error, 1.1e-7; coefficients of the first power first.
+MILLS_STEP = 0.305
+MILLS = (
+    0.304911278,
+    0.306887634,
+    0.259831625,
+    0.301312953,
+    -0.091172541,
+    0.460980235,
+    -0.380746415,
+    0.0913093575,
+)
+#: Beyond this ``phi`` is 0 in float32.
+BEYOND = 20.0
+
+
+def is_single(array: Array) -> bool:
+    """Whether an array has forms in float32 that are faster than the exact ones: NumPy's alone.
+
+    NumPy has vector instructions for exp, log and tanh in float32, and SciPy none for its functions.
+    """
+    return type(array) is np.ndarray and array.dtype == np.float32
+
+
 def plus_diagonal(matrices: Array, values: Array) -> Array:
     """Matrices with numbers added to their diagonals; shapes (n_out, n, n) and (n_out, n)."""
     return matrices + values[:, :, None] * new_identity(matrices, values.shape[1])
@@ -69,6 +96,49 @@ def plus_diagonal(matrices: Array, values: Array) -> Array:
 def normal_pdf(z: Array) -> Array:
     """Standard normal density."""
     return exp(-0.5 * z * z) / SQRT_2PI
+
+
+def normal_cdf_pdf(z: Array) -> tuple[Array, Array]:
+    """``Phi(z)`` and ``phi(z)``.
+
+    In float32 from one exponential: absolute errors below 3e-7, relative ones of the smaller of ``Phi(z)`` and
+    ``Phi(-z)`` below ``6e-7 + 8e-8 z**2``, as that of any exponential of a rounded square.
+    """
+    if not is_single(z):
+        return ndtr(z), normal_pdf(z)
+    size = np.minimum(np.abs(z), BEYOND)
+    density = size * size
+    density *= -0.5
+    np.exp(density, out=density)
+    density *= 1 / SQRT_2PI
+    size *= MILLS_STEP
+    size += 1
+    np.reciprocal(size, out=size)
+    tail = size * MILLS[-1]
+    for coefficient in MILLS[-2::-1]:
+        tail += coefficient
+        tail *= size
+    tail *= density
+    # The tail below 0, the rest above; `where` is slower than everything before it, as its branches cannot be foreseen.
+    probability = 1 - 2 * tail
+    probability *= (z > 0).astype(z.dtype)
+    probability += tail
+    return probability, density
+
+
+def normal_cdf(z: Array) -> Array:
+    """``Phi(z)``, in float32 that of `normal_cdf_pdf`."""
+    return normal_cdf_pdf(z)[0] if is_single(z) else ndtr(z)
+
+
+def expm1(x: Array) -> Array:
+    """``exp(x) - 1``; in float32 as ``tanh(x / 2) (exp(x) + 1)``, which has no cancellation (relative error 4e-7)."""
+    if not is_single(x):
+        return exact_expm1(x)
+    result = np.exp(x)
+    result += 1
+    result *= np.tanh(0.5 * x)
+    return result
 
 
 def hazard(z: Array) -> tuple[Array, Array]:
@@ -97,8 +167,9 @@ def expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Array]
     for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
         r = s / sqrt(1 + s * s * variance)
         z = r * mean
-        density = (p * r) * normal_pdf(z)
-        value += p * ndtr(z)
+        probability, density = normal_cdf_pdf(z)
+        density = (p * r) * density
+        value += p * probability
         first += density
         second -= density * r * z
     # The weights sum to a little more than 1.
@@ -111,32 +182,30 @@ def log_expected_sigmoid(mean: Array, variance: Array) -> tuple[Array, Array, Ar
     In the left tail ``sigma(u) = exp(u) sigma(-u)`` turns the integral into ``exp(M + S/2) E sigma(-u)`` under
     ``N(M + S, S)``, where the mixture of probits is accurate again.
     """
-    tail, inner = _from_the_left_tail(mean, variance)
+    inner, exponent = _without_left_tail(mean, variance)
     log_value, slope, second = _log_probit_mixture(inner, variance)
-    return (
-        where(tail, mean + 0.5 * variance + log_value, log_value),
-        where(tail, 1 - slope, slope),
-        second,
-    )
+    return exponent + log_value, where(exponent < 0, 1 - slope, slope), second
 
 
 def log_expected_sigmoid_value(mean: Array, variance: Array) -> Array:
     """The value of `log_expected_sigmoid` alone, bit for bit, without the work for its derivatives."""
-    tail, inner = _from_the_left_tail(mean, variance)
+    inner, exponent = _without_left_tail(mean, variance)
     value = zeros_like(inner)
     for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
-        value += p * ndtr(s / sqrt(1 + s * s * variance) * inner)
+        value += p * normal_cdf(s / sqrt(1 + s * s * variance) * inner)
     tiny = _underflows(value, variance)
     log_value = log(clip(where(tiny, 1.0, value), max=1.0))
     if is_any(tiny):
         log_value[tiny] = _underflowing_mixture(inner[tiny], variance[tiny])[0]
-    return where(tail, mean + 0.5 * variance + log_value, log_value)
+    return exponent + log_value
 
 
-def _from_the_left_tail(mean: Array, variance: Array) -> tuple[Array, Array]:
-    """Where the left tail is, and means with that of ``sigma(-u)`` there, see `log_expected_sigmoid`."""
-    tail = mean < -0.5 * variance
-    return tail, where(tail, -(mean + variance), mean)
+def _without_left_tail(mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Means with those of ``sigma(-u)`` in the left tail, ``M < -S/2``, and the exponent there, elsewhere 0.
+
+    See `log_expected_sigmoid`.
+    """
+    return maximum(mean, -(mean + variance)), clip(mean + 0.5 * variance, max=0.0)
 
 
 def _underflows(value: Array, variance: Array) -> Array:
@@ -182,8 +251,8 @@ def expected_softplus(mean: Array, variance: Array) -> Array:
     value = zeros_like(mean)
     for p, s in zip(PROBIT_WEIGHTS, PROBIT_SLOPES, strict=True):
         r = s / sqrt(1 + s * s * variance)
-        z = r * mean
-        value += p * (mean * ndtr(z) + normal_pdf(z) / r)
+        probability, density = normal_cdf_pdf(r * mean)
+        value += p * (mean * probability + density / r)
     return value
 
 

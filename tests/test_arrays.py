@@ -1,5 +1,7 @@
 """Array functions find the library of their argument: on another one they give what NumPy gives, and its arrays."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,34 @@ def test_numbers_and_new_arrays(convert, dtype):
 def test_numbers_of_numpy_stay_with_numpy():
     assert isinstance(_arrays.clip(np.float64(-1.0), min=0.0), np.float64)
     assert _arrays.array_namespace(np.float32(1)) is np
+
+
+class Pair(NamedTuple):
+    total: np.ndarray
+    product: np.ndarray
+
+
+@pytest.mark.parametrize("kind", [Pair, lambda *parts: tuple(parts), lambda total, product: total])
+@pytest.mark.parametrize(("size", "expected"), [(100, [7]), (21, [7]), (20, [6, 1]), (6, [2, 2, 2, 1]), (1, [1] * 7)])
+def test_in_chunks(kind, size, expected):
+    """The rows of a chunk, each worked out once, in what the function gives."""
+    x, y = np.arange(21.0).reshape(7, 3), np.linspace(0, 1, 21).reshape(7, 3)
+    rows = []
+
+    def function(a, b):
+        rows.append(a.shape[0])
+        return kind(a + b, (a * b).astype(np.float32))
+
+    result, whole = _arrays.in_chunks(function, x, y, size=size), kind(x + y, (x * y).astype(np.float32))
+    assert rows == expected
+    assert type(result) is type(whole)
+    for part, other in zip(result, whole, strict=True) if isinstance(whole, tuple) else ((result, whole),):
+        assert part.dtype == other.dtype
+        np.testing.assert_array_equal(part, other)
+
+
+def test_in_chunks_of_another_library_and_of_nothing():
+    array = strict.asarray(X)
+    assert _arrays.in_chunks(lambda x: x, array, size=1) is array
+    assert _arrays.in_chunks(np.sqrt, np.zeros((0, 3)), size=1).shape == (0, 3)
+    assert _arrays.in_chunks(np.sqrt, np.zeros((5, 0)), size=1).shape == (5, 0)

@@ -269,6 +269,26 @@ def test_sums_over_samples(kind):
     np.testing.assert_allclose(mixing.mean_gradient(down, inputs, mean, noise), gradient, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize(("n", "n_out", "n_in"), [(7, 3, 5), (2500, 4, 30), (12, mixing.FEW_UNITS + 1, 4)])
+def test_variance_from_joint_weights_of_many_rows_and_units(n, n_out, n_in):
+    weights = random_moments(n_out, n_in, 20, True)
+    x = np.random.default_rng(21).standard_normal((n, n_in))
+    expected = np.einsum("nj,ijk,nk->ni", x, weights.covariance, x, optimize=True)
+    np.testing.assert_allclose(mixing.weight_part_of_variance(observed(x), weights), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("binary", [False, True])
+def test_mean_and_weight_part_at_once(binary, joint):
+    """Inputs of 0 and 1 are their own squares, and take one product for both."""
+    weights, rng = random_moments(3, 6, 22, joint), np.random.default_rng(23)
+    x = (rng.random((9, 6)) < 0.4).astype(float) if binary else rng.standard_normal((9, 6))
+    mean, variance = mixing.mean_and_weight_part(observed(x), weights)
+    np.testing.assert_allclose(mean, np.einsum("nj,ij->ni", x, weights.mean), rtol=1e-12, atol=1e-14)
+    covariance = weights.covariance if joint else np.stack([np.diag(row) for row in weights.variance])
+    np.testing.assert_allclose(variance, np.einsum("nj,ijk,nk->ni", x, covariance, x), rtol=1e-12, atol=1e-14)
+
+
 def test_joint_site_precision_is_in_double_precision_and_definite():
     gamma = np.abs(random_message(30, 2, 14, np.float32).gamma)
     inputs = spikes(random_probabilities(30, 4, 15, np.float32), True)

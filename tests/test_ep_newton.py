@@ -53,6 +53,20 @@ def test_forward_pass_belongs_to_the_means_that_moved(levels, monkeypatch):
     np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("whole", "n_lengths"), [(True, 3), (False, 9)])
+def test_lengths_that_are_tried_before_a_move_is_given_up(whole, n_lengths):
+    """Precisions give up sooner: the next sweep has a better direction for them."""
+    batch, state = linear_batch(30, 3, 1, "sigmoid"), one_layer(3, 1, SigmoidOutput(), joint=True)
+    ascent, lengths = _Ascent(state, batch, priors_of(state)), []
+
+    def worse(length):
+        lengths.append(length)
+        return ascent.here._replace(data_energy=-np.inf)
+
+    assert ascent._search(worse, [np.zeros((30, 1))], 0.4, whole=whole) == 0
+    assert lengths == [0.4 / 2**k for k in range(n_lengths)]
+
+
 def test_newton_gradient_vanishes_at_its_fixed_point():
     """Finite differences of the energy in the means, an oracle that knows nothing of messages."""
     batch = linear_batch(120, 4, 1, "sigmoid")

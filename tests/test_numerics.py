@@ -3,16 +3,19 @@
 import numpy as np
 import oracles
 import pytest
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, ndtr
 
 from sk_epsnn.numerics import (
     conjugate_gradient,
     expected_sigmoid,
     expected_softplus,
+    expm1,
     gauss_hermite,
     hazard,
     log_expected_sigmoid,
     log_expected_sigmoid_value,
+    normal_cdf,
+    normal_cdf_pdf,
     normal_grid,
     normal_pdf,
 )
@@ -33,6 +36,51 @@ def test_normal_pdf():
     expected = [0.0044318484119380075, 0.3989422804014327, 0.12951759566589174]
     np.testing.assert_allclose(normal_pdf(z), expected, rtol=1e-14)
     assert normal_pdf(z.astype(np.float32)).dtype == np.float32
+
+
+def test_normal_cdf_and_pdf_in_float32():
+    """Over every size that float32 can tell from 0: absolute errors, and those of the tails relative to them."""
+    z = np.concatenate([np.linspace(-15, 15, 300_001), np.linspace(-0.01, 0.01, 2001)]).astype(np.float32)
+    value, density = normal_cdf_pdf(z)
+    assert value.dtype == density.dtype == np.float32
+    x = z.astype(float)
+    exact, exact_density = ndtr(x), np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(value, exact, rtol=0, atol=3e-7)
+    np.testing.assert_allclose(density, exact_density, rtol=0, atol=1e-7)
+    kept = np.abs(x) < 12.9  # beyond, float32 loses digits to its smallest numbers
+    allowed = 6e-7 + 8e-8 * x[kept] ** 2
+    assert (np.abs(density[kept] / exact_density[kept] - 1) < allowed).all()
+    assert (np.abs(value[kept] / exact[kept] - 1) < allowed).all()
+    assert np.all((value >= 0) & (value <= 1))
+    np.testing.assert_array_equal(normal_cdf(z), value)
+
+
+def test_normal_cdf_and_pdf_at_the_ends_in_float32():
+    z = np.array([0.0, -0.0, np.inf, -np.inf, 1e38, -1e38, 1e-40, np.nan], np.float32)
+    value, density = normal_cdf_pdf(z)
+    np.testing.assert_array_equal(value, np.array([0.5, 0.5, 1, 0, 1, 0, 0.5, np.nan], np.float32))
+    np.testing.assert_allclose(density, [*[1 / np.sqrt(2 * np.pi)] * 2, 0, 0, 0, 0, 1 / np.sqrt(2 * np.pi), np.nan])
+    assert normal_cdf_pdf(np.zeros((0, 3), np.float32))[0].shape == (0, 3)
+
+
+def test_normal_cdf_and_pdf_in_float64():
+    z = np.linspace(-30, 30, 601)
+    np.testing.assert_array_equal(normal_cdf_pdf(z)[0], ndtr(z))
+    np.testing.assert_array_equal(normal_cdf(z), ndtr(z))
+    np.testing.assert_allclose(normal_cdf_pdf(z)[1], np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi), rtol=1e-14)
+
+
+def test_expm1():
+    """In float32 as good as rounding, for tiny numbers and for large ones; elsewhere the library's own."""
+    sizes = np.logspace(-37, np.log10(88), 20_001)
+    x = np.concatenate([np.linspace(-100, 88, 100_001), sizes, -sizes]).astype(np.float32)
+    value = expm1(x)
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, np.expm1(x.astype(float)), rtol=4e-7, atol=0)
+    ends = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1e38], np.float32)
+    np.testing.assert_array_equal(expm1(ends), np.array([0, -0.0, np.inf, -1, np.nan, -1], np.float32))
+    assert np.signbit(expm1(ends)[1])
+    np.testing.assert_array_equal(expm1(x.astype(float)), np.expm1(x.astype(float)))
 
 
 @pytest.mark.parametrize("z", FAR + NEAR)

@@ -152,6 +152,37 @@ def test_sigmoid_output_rule_is_that_of_each_entry(power):
         np.testing.assert_allclose(a[0], b[0], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("power", [0.1, 0.5])
+def test_sigmoid_output_in_float32_rounds(power):
+    """Narrow potentials, which the rule integrates to 1e-8: what is left is the rounding of ``log Z alpha``."""
+    pairs = [(m, 0.09) for m in np.linspace(-15, 15, 41)]
+    single = evidence("sigmoid", pairs, 1, power, np.float32)
+    for row, (m, s) in enumerate(pairs):
+        exact = oracles.observed_spike(oracles.SPIKE_LAWS["sigmoid"], m, s, 1, power)
+        for value, expected, atol in zip(single, exact, (5e-7 / power, 1e-8, 1e-6, 1e-6), strict=True):
+            np.testing.assert_allclose(value[row, 0], expected, rtol=3e-6, atol=atol, err_msg=f"{m}")
+
+
+@pytest.mark.parametrize("power", [0.1, 0.9])
+@DTYPES
+def test_sigmoid_output_far_rows_among_many(power, dtype):
+    """Rows by the thousand, some so far out that exp(-u) overflows: each is as it is among few."""
+    rng = np.random.default_rng(0)
+    mean = rng.uniform(-8, 8, (3000, 3)).astype(dtype)
+    mean[[5, 2900]] = -2000.0
+    variance = rng.uniform(0.5, 9, mean.shape).astype(dtype)
+    variance[:, 1] = 9
+    target = np.where(rng.random(mean.shape) < 0.5, 1, -1).astype(dtype)
+    output = OBSERVED["sigmoid"]
+    many = output.evidence(mean, variance, target, power)
+    np.testing.assert_array_equal(output.log_partition(mean, variance, target, power), many[0])
+    rtol = 3e-5 if dtype == np.float32 else 1e-12
+    for rows in (slice(0, 10), slice(1500, 1510), slice(2895, 2905)):
+        few = output.evidence(mean[rows], variance[rows], target[rows], power)
+        for part, other in zip((many[0], *many[1]), (few[0], *few[1]), strict=True):
+            np.testing.assert_allclose(part[rows], other, rtol=rtol, atol=rtol / 10)
+
+
 @pytest.mark.parametrize("power", [0, 0.1, 0.5, 1])
 def test_gaussian_output_evidence(power):
     """``N(y; u, noise)**power`` has slopes without limit, so a rule wide enough replaces the panels at the mode."""

@@ -1,10 +1,12 @@
 """Both Gaussian families against densities written out and against each other."""
 
+import pickle
+
 import numpy as np
 import pytest
 from families import FAMILIES, N_IN, N_OUT, diagonal_pair, log_density, matrices, random_weights
 
-from sk_epsnn.weights import IndependentWeights
+from sk_epsnn.weights import IndependentWeights, JointWeights
 
 
 @FAMILIES
@@ -87,3 +89,25 @@ def test_joint_with_diagonal_precision_equals_independent(exponent):
 def test_mode_of_a_gaussian_is_its_mean(family):
     weights = random_weights(family, 12)
     np.testing.assert_array_equal(weights.mode(), weights.mean)
+
+
+@FAMILIES
+def test_another_mean(family):
+    weights = random_weights(family, 1)
+    moved = weights.with_mean(weights.mean + 1)
+    assert type(moved) is family
+    assert moved.precision is weights.precision
+    np.testing.assert_array_equal(moved.mean, weights.mean + 1)
+
+
+def test_joint_weights_about_another_mean_keep_the_inverse():
+    """It is worked out once, however often the mean moves, and files stay without it."""
+    weights = random_weights(JointWeights, 1)
+    assert "covariance" not in vars(weights.with_mean(weights.mean))
+    covariance, log_determinant = weights.covariance, weights.log_determinant
+    moved = weights.with_mean(weights.mean + 1)
+    assert vars(moved)["covariance"] is covariance and vars(moved)["log_determinant"] == log_determinant
+    again = pickle.loads(pickle.dumps(moved))
+    assert set(vars(again)) == {"precision", "mean"}
+    np.testing.assert_array_equal(again.mean, weights.mean + 1)
+    np.testing.assert_allclose(covariance @ weights.precision, [np.eye(N_IN)] * N_OUT, rtol=0, atol=1e-12)

@@ -10,11 +10,30 @@ References
 
 from __future__ import annotations
 
-from sk_epsnn._arrays import Array, astype, clip, empty_like, epsilon, full_like, product_over, stack, sum_over, vecdot
+import numpy as np
+
+from sk_epsnn._arrays import (
+    Array,
+    array_namespace,
+    astype,
+    clip,
+    concat,
+    empty_like,
+    epsilon,
+    full_like,
+    in_chunks,
+    product_over,
+    sqrt,
+    stack,
+    sum_over,
+    vecdot,
+)
 from sk_epsnn.messages import Derivatives, InputMessage, Inputs, WeightMoments
 from sk_epsnn.numerics import plus_diagonal
 from sk_epsnn.weights import Lattice
 
+#: Up to this many units, their covariances are multiplied side by side; beyond, one after another.
+FEW_UNITS = 32
 #: Up to this many inputs, messages leave a weight's own share out exactly; beyond, to first order in that share.
 FEW_INPUTS = 32
 
@@ -44,9 +63,21 @@ def weight_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array:
     """
     if weights.covariance is None:
         return inputs.square @ weights.variance.T
-    p = inputs.mean
-    units = range(weights.covariance.shape[0])
-    return stack([vecdot(p @ weights.covariance[i, :, :], p) for i in units], axis=1)
+    p, covariance = inputs.mean, weights.covariance
+    n_out, n_in = weights.mean.shape
+    if array_namespace(p) is not np or n_out > FEW_UNITS:
+        return stack([vecdot(p @ covariance[i, :, :], p) for i in range(n_out)], axis=1)
+    side_by_side = np.ascontiguousarray(covariance.transpose(1, 0, 2)).reshape(n_in, n_out * n_in)
+    return in_chunks(lambda rows: vecdot((rows @ side_by_side).reshape(-1, n_out, n_in), rows[:, None, :]), p)
+
+
+def mean_and_weight_part(inputs: Inputs, weights: WeightMoments) -> tuple[Array, Array]:
+    """`potential_mean` and `weight_part_of_variance`, in one product where the inputs are their own squares."""
+    if weights.covariance is not None or inputs.square is not inputs.mean:
+        return potential_mean(inputs, weights.mean), weight_part_of_variance(inputs, weights)
+    both = inputs.mean @ concat([weights.mean, weights.variance]).T
+    n_out = weights.mean.shape[0]
+    return both[:, :n_out], both[:, n_out:]
 
 
 def spike_part_of_variance(inputs: Inputs, weights: WeightMoments) -> Array | float:
@@ -91,10 +122,11 @@ def site_precision(down: Derivatives, inputs: Inputs, noise: Array | float) -> A
 
 
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
-    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in)."""
-    p = inputs.mean
-    precision = stack([(p * gamma[:, i : i + 1]).T @ p for i in range(gamma.shape[1])])
-    precision = astype(precision, "float64")
+    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in); no ``gamma`` may be negative."""
+    # A matrix times its own transpose costs half of any other product.
+    root = sqrt(gamma)
+    halves = (inputs.mean * root[:, i : i + 1] for i in range(root.shape[1]))
+    precision = astype(stack([half.T @ half for half in halves]), "float64")
     return precision if isinstance(noise, float) else plus_diagonal(precision, astype(noise, "float64"))
 
 

@@ -21,6 +21,8 @@ from sk_epsnn.weights import JointWeights, Weights
 
 #: Shortest fraction of a Newton step that is tried before the step is given up.
 SHORTEST_STEP = 1e-3
+#: Lengths tried for a move of the precisions, each half the one before: where none of these helps, few shorter ones do.
+PRECISION_TRIALS = 3
 #: A direction of independent weights is accurate enough at this fraction of the first residual, or after so many steps.
 CG_TOL = 0.05
 CG_STEPS = 30
@@ -190,7 +192,8 @@ class _Ascent:
         # Energies this close cannot be told apart: every part is rounded, and so is the evidence of every row.
         size = sum(abs(part) for part in here) + self.batch.mass
         start = sum(here) - epsilon(self.batch.target) * size
-        while step >= SHORTEST_STEP:
+        shortest = step * 0.5 ** (PRECISION_TRIALS - 1) if whole else SHORTEST_STEP
+        while step >= shortest:
             state = trial(step)
             if sum(parts(state)) >= start:  # False for NaN
                 self.here = state

@@ -12,12 +12,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, clip, epsilon, expm1, is_any, minimum, repeat_rows, reshape, sum_over, zeros_like
+from sk_epsnn._arrays import (
+    Array,
+    clip,
+    epsilon,
+    in_chunks,
+    is_any,
+    minimum,
+    repeat_rows,
+    reshape,
+    sum_over,
+    zeros_like,
+)
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
-from sk_epsnn.numerics import expit, logit
+from sk_epsnn.numerics import expit, expm1, logit
 
 
 class Upward(NamedTuple):
@@ -32,17 +43,19 @@ def potentials(
     state: State, index: int, inputs: Inputs, weights: WeightMoments, mean: Array | None = None
 ) -> Potentials:
     """Central-limit message to the potentials of a layer (eq. 25); the mean may be known already."""
-    from_weights = mixing.weight_part_of_variance(inputs, weights)
+    is_known = mean is not None
+    if is_known:
+        from_weights = mixing.weight_part_of_variance(inputs, weights)
+    else:
+        mean, from_weights = mixing.mean_and_weight_part(inputs, weights)
     variance = from_weights
     if inputs.variance is not None:
         variance = variance + mixing.spike_part_of_variance(inputs, weights)
     if is_any(variance < state.variance_floor):
         variance = clip(variance, min=state.variance_floor)
-    if mean is None:
-        mean = mixing.potential_mean(inputs, weights.mean)
-        lattice = state.layers[index].lattice
-        if lattice is not None:
-            mean = mean + mixing.tie_offset(inputs, lattice)
+    lattice = state.layers[index].lattice
+    if lattice is not None and not is_known:
+        mean = mean + mixing.tie_offset(inputs, lattice)
     return Potentials(mean, variance, from_weights)
 
 
@@ -70,7 +83,7 @@ def forward(
     network = state.network
     up = Upward([inputs], [potentials(state, 0, inputs, weights[0]) if first is None else first], [])
     for index, layer in enumerate(network.hidden):
-        moments = layer.neuron.forward(*up.potentials[index][:2])
+        moments = in_chunks(layer.neuron.forward, *up.potentials[index][:2])
         up.spikes.append(moments)
         probability = by_sample(moments.probability, network.sizes[index + 1])
         if log_ratios is not None:

@@ -128,7 +128,7 @@ def moved(posterior: Weights, delta: Array) -> Weights:
 
 @moved.register
 def _(posterior: GaussianWeights, delta: Array) -> GaussianWeights:
-    return type(posterior)(posterior.precision, posterior.mean + delta)
+    return posterior.with_mean(posterior.mean + delta)
 
 
 @moved.register
@@ -188,7 +188,7 @@ def recentred(posterior: Weights, other: Weights) -> Weights:
 
 @recentred.register
 def _(posterior: GaussianWeights, other: GaussianWeights) -> GaussianWeights:
-    return type(posterior)(posterior.precision, other.mean)
+    return posterior.with_mean(other.mean)
 
 
 @recentred.register

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
-from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import (
     Array,
@@ -26,6 +25,8 @@ from sk_epsnn._arrays import (
     sqrt,
     stack,
     sum_over,
+    take,
+    to_numpy,
     where,
     zeros_like,
 )
@@ -33,10 +34,13 @@ from sk_epsnn.messages import Spread
 from sk_epsnn.numerics import gauss_hermite, xlogy
 from sk_epsnn.outputs import Output
 
-#: Nodes of the rule that averages over the weights in `EPSNNClassifier.predict_uncertainty`.
-_NODES = 64
+#: Nodes of the rules that average over the weights in `EPSNNClassifier.predict_uncertainty`: where no log-odds has a
+#: larger standard deviation than `_NARROW`, and elsewhere; twice as many for up to `_FEW_UNITS` units.
+_FEW_NODES, _NODES = 32, 64
+_FEW_UNITS = 5
+_NARROW = 1.0
 #: Rows whose mutual information is computed at a time: few enough to stay in a processor's cache.
-_INFORMATION_ROWS = 1024
+_INFORMATION_ROWS = 2048
 #: The three nodes of the Gauss-Hermite rule are 0 and +- this.
 _OUTER_NODE = float(np.sqrt(3))
 #: Log-odds at which a class is as good as certain.
@@ -98,11 +102,14 @@ def _mutual_information(output: Output, spread: Spread) -> Array:
         for shift in (-far, zeros_like(far), far)
     )
     slope, curvature = (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
-    parts = [
-        _information(*(part[rows, :] for part in (middle, slope, curvature)))
-        for rows in gen_batches(middle.shape[0], _INFORMATION_ROWS)
-    ]
-    return concat(parts)
+    wide = to_numpy(largest(slope, axis=1)) > _NARROW
+    order, parts = [], []
+    for narrow, group in ((True, np.flatnonzero(~wide)), (False, np.flatnonzero(wide))):
+        for start in range(0, len(group), _INFORMATION_ROWS):
+            rows = group[start : start + _INFORMATION_ROWS]
+            parts.append(_information(*(take(part, rows) for part in (middle, slope, curvature)), narrow=narrow))
+            order.append(rows)
+    return take(concat(parts), np.argsort(np.concatenate(order)))
 
 
 def _proper(variance: Array) -> Array:
@@ -122,27 +129,38 @@ def _one_fires(log_odds: Array) -> Array:
     return where(result > -epsilon(result), 0.0, result)
 
 
-def _information(middle: Array, slope: Array, curvature: Array) -> Array:
-    """Mutual information of the class with standard normal x, log-odds ``middle + slope x + curvature x^2``."""
+def _information(middle: Array, slope: Array, curvature: Array, narrow: bool) -> Array:
+    """Mutual information of the class with standard normal x, log-odds ``middle + slope x + curvature x^2``.
+
+    Narrow rows, whose slopes are at most `_NARROW` and whose curvatures are smaller still, take the rule of few nodes,
+    and log-odds that nowhere go far from the largest one in the middle.
+    """
     n_units = middle.shape[1]
-    nodes, weights = _normal_rule(n_units)
+    n_nodes = (_FEW_NODES if narrow else _NODES) * (2 if n_units <= _FEW_UNITS else 1)
+    nodes, weights = _normal_rule(n_units, n_nodes)
     nodes = astype(like(nodes, middle), middle.dtype)
     # Sums over the classes are faster along the first axis; a single unit stands for two classes.
     middle, slope, curvature = (
         stack([part[:, k] for k in range(n_units)] if n_units > 1 else [zeros_like(part[:, 0]), part[:, 0]])
         for part in (middle, slope, curvature)
     )
-    mean_probability, mean_entropy = 0.0, 0.0
+    middle = middle - largest(middle, axis=0)
+    mean_probability, mean_entropy = zeros_like(middle), zeros_like(middle[0, :])
     for k, weight in enumerate(weights.tolist()):
         node = nodes[k, :, None]
-        log_odds = middle + node * (slope + node * curvature)
-        log_odds -= largest(log_odds, axis=0)
+        log_odds = node * curvature
+        log_odds += slope
+        log_odds *= node
+        log_odds += middle
+        if not narrow:
+            log_odds -= largest(log_odds, axis=0)
         share = exp(log_odds)
         total = sum_over(share, axis=0)
         # The entropy is log(total) - sum(share * log_odds) / total.
-        mean_entropy = mean_entropy + weight * (log(total) - sum_over(share * log_odds, axis=0) / total)
+        log_odds *= share
+        mean_entropy += weight * (log(total) - sum_over(log_odds, axis=0) / total)
         share *= weight / total
-        mean_probability = mean_probability + share
+        mean_probability += share
     entropy = -sum_over(xlogy(mean_probability, mean_probability), axis=0)
     return clip(entropy - mean_entropy, min=0.0)
 
@@ -154,16 +172,22 @@ def _entropy(log_probability: Array) -> Array:
     return -sum_over(probability * finite, axis=1)
 
 
-@lru_cache(maxsize=8)
-def _normal_rule(n_units: int) -> tuple[Array, Array]:
-    """Nodes (n_nodes, n_units) and weights of a rule for the standard normal, symmetric about 0 and of unit variance.
+@lru_cache(maxsize=16)
+def _normal_rule(n_units: int, n_nodes: int) -> tuple[Array, Array]:
+    """Nodes (n_nodes, n_units) and weights of a rule for the standard normal, exact for polynomials of second degree.
 
-    Gauss-Hermite for a single unit, otherwise scrambled Sobol points (drawn once from a fixed seed).
+    Gauss-Hermite for a single unit, otherwise scrambled Sobol points (drawn once from a fixed seed) and their mirror
+    images, turned until their second moments are those of the normal. Where there are as many units as points, only
+    the variances are.
     """
     if n_units == 1:
-        nodes, weights = np.array(gauss_hermite(_NODES)).T
+        nodes, weights = np.array(gauss_hermite(n_nodes)).T
         return nodes[:, None], weights
-    points = qmc.Sobol(n_units, scramble=True, rng=np.random.default_rng(0)).random(_NODES // 2)
+    points = qmc.Sobol(n_units, scramble=True, rng=np.random.default_rng(0)).random(n_nodes // 2)
     half = ndtri(np.clip(points, 1e-9, 1 - 1e-9))
-    half /= np.sqrt((half * half).mean(0))
-    return np.vstack([half, -half]), np.full(_NODES, 1 / _NODES)
+    if n_units < len(half):
+        size, axes = np.linalg.eigh(half.T @ half / len(half))
+        half = half @ (axes / np.sqrt(size)) @ axes.T
+    else:
+        half /= np.sqrt((half * half).mean(0))
+    return np.vstack([half, -half]), np.full(n_nodes, 1 / n_nodes)

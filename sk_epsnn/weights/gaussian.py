@@ -40,6 +40,10 @@ class GaussianWeights(Weights):
         """Density of the same family with the given natural parameters (the precision must be positive definite)."""
         return self.from_natural(precision, shift)
 
+    def with_mean(self, mean: Array) -> Self:
+        """The same precision about another mean, shape (n_out, n_in)."""
+        return type(self)(self.precision, mean)
+
     @abstractmethod
     def times(self, vectors: Array) -> Array:
         """Precision times one vector per unit, shape (n_out, n_in)."""
@@ -111,6 +115,14 @@ class JointWeights(GaussianWeights):
     def log_determinant(self) -> float:
         """Log-determinant of the precision, summed over the units."""
         return total_of(log_determinant(self.precision))
+
+    def with_mean(self, mean: Array) -> Self:
+        """The same precision about another mean, shape (n_out, n_in), with what is known of the matrices."""
+        result = super().with_mean(mean)
+        for name in ("covariance", "log_determinant"):
+            if name in vars(self):
+                vars(result)[name] = vars(self)[name]
+        return result
 
     def __getstate__(self) -> dict[str, Array]:
         return {"precision": self.precision, "mean": self.mean}
