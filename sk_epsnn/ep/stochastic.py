@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, diagonal, eigenvectors, smallest_normal, sqrt, sum_over, total_of, zeros_like
+from sk_epsnn._arrays import Array, astype, clip, diagonal, eigenvectors, is_any, smallest_normal, solve, sqrt, sum_over, total_of, zeros_like
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.newton import step_curvature
 from sk_epsnn.ep.passes import backward, forward, row_weights
@@ -26,6 +26,9 @@ from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
 from sk_epsnn.weights import JointWeights, LevelWeights, Weights
 
+#: A step of a layer may promise this gain, in nats per unit of weight, at most: what promises more is no longer
+#: described by its slope and curvature. (An untrained classifier of ten outputs can gain 10 log 2 = 7.)
+MOST_GAIN = 5.0
 #: Longest step of a discrete weight, in log-odds between the extreme levels.
 LOG_ODDS = 1.0
 FREE = 0.1
@@ -53,8 +56,9 @@ class Averages(NamedTuple):
     ----------
     site : array of shape (n_out, n_in), or (n_out, n_in, n_in) if joint
         Summed precision of the messages to the weights.
-    curvature : array of shape (n_out, n_in), (n_out, 1) or None
-        That of the energy in each mean, or with a shared matrix its size in each unit; None if joint.
+    curvature : array of shape (n_out, n_in), (n_out, 1) or (n_out, n_in, n_in), or None
+        That of the energy in each mean, or with a shared matrix its size in each unit, or matrices if joint; None
+        where it is the site precision.
     noise : array of shape (n_out, n_in) or float
         With a shared matrix: what uncertain spikes add to the curvature.
     shared : array of shape (n_in, n_in) or None
@@ -119,14 +123,13 @@ class Walk:
     n_steps: int = 0
     n_averaged: int = 0
     passes: float = 0.0
-    n_steps0: int = 0
 
 
 def begin(state: State, rate: float) -> State:
     """The state at the start of its way; what an earlier way has found out of the precisions is kept."""
     layers = [LayerWalk(zeros_like(layer.posterior.mean), site=_known_site(state, layer)) for layer in state.layers]
     n_steps = 0 if state.mass == 0 else EVERY * int(MEMORY)
-    return replace(state, walk=Walk(tuple(layers), rate, n_steps, n_steps0=n_steps))
+    return replace(state, walk=Walk(tuple(layers), rate, n_steps))
 
 
 def _known_site(state: State, layer: LayerState) -> Array | None:
@@ -204,8 +207,11 @@ def measured(
 def _(
     posterior: JointWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
 ) -> Averages:
-    noise = mixing.spike_noise(message, inputs)
-    return Averages(scale * mixing.joint_site_precision(clip(message.gamma, min=0.0), inputs, noise), None)
+    noise, gamma = mixing.spike_noise(message, inputs), clip(message.gamma, min=0.0)
+    site = scale * mixing.joint_site_precision(gamma, inputs, noise)
+    if not is_any(curvature != gamma):
+        return Averages(site, None)
+    return Averages(site, scale * mixing.joint_site_precision(curvature, inputs, noise))
 
 
 @singledispatch
@@ -220,7 +226,10 @@ def direction(posterior: Weights, cavity: Weights, walk: LayerWalk, gradient: Ar
 
 @direction.register
 def _(posterior: JointWeights, cavity: JointWeights, walk: LayerWalk, gradient: Array) -> Array:
-    return (posterior.covariance @ gradient[:, :, None])[:, :, 0]
+    curvature = None if walk.averages is None else walk.averages.curvature
+    if curvature is None:
+        return (posterior.covariance @ gradient[:, :, None])[:, :, 0]
+    return solve(mean_curvature(posterior, cavity) + curvature, gradient[:, :, None])[:, :, 0]
 
 
 @direction.register
@@ -289,10 +298,6 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     if not math.isfinite(evidence):
         raise Diverged
     scale = total_mass / batch.mass
-    import os
-    R = float(os.environ.get("RAMP", "0"))
-    if R and state.walk.n_steps0 == 0:
-        scale = max(1.0, scale * min(1.0, (walk.passes + batch.mass / total_mass) / R))
     layers, walks = [], []
     averaging = done >= 1 - AVERAGED
     assert state.network.basis is not None
@@ -306,13 +311,13 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
             new = measured(layer.posterior, message.times(weight), curvature, inputs, scale, shares)
             layer, way = _with_averages(layer, way, new, share, counts, walk.n_steps)
         gradient = _gradient(layer, way, message.times(weight), inputs, weights[index], scale)
-        way = _stepped(layer, way, gradient, rate)
+        way = _stepped(layer, way, gradient, rate, total_mass)
         layer = replace(layer, posterior=advanced(layer.posterior, way.velocity))
         if averaging:
             way = _averaged(layer, way, walk.n_averaged)
         layers.append(layer)
         walks.append(way)
-    walk = Walk(tuple(walks), walk.rate, walk.n_steps + 1, walk.n_averaged + averaging, walk.passes + batch.mass / total_mass, walk.n_steps0)
+    walk = Walk(tuple(walks), walk.rate, walk.n_steps + 1, walk.n_averaged + averaging, walk.passes + batch.mass / total_mass)
     state = replace(state.with_layers(layers), walk=walk, counts=counts, mass=total_mass)
     return _with_learned_noise(state, batch, up.potentials[-1]), evidence, rate
 
@@ -347,8 +352,11 @@ def _gradient(
     return gradient - mean_cost(layer.posterior, layer.prior, way.averages.site, layer.temperature)
 
 
-def _stepped(layer: LayerState, way: LayerWalk, gradient: Array, rate: float) -> LayerWalk:
+def _stepped(layer: LayerState, way: LayerWalk, gradient: Array, rate: float, total_mass: float) -> LayerWalk:
     towards = direction(layer.posterior, layer.prior, way, gradient)
+    promised = total_of(gradient * towards) / total_mass
+    if rate * promised > MOST_GAIN:
+        rate = MOST_GAIN / promised
     return replace(way, velocity=MOMENTUM * way.velocity + ((1 - MOMENTUM) * rate) * towards)
 
 

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from sk_epsnn._arrays import astype, is_singular
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.ep.energy import divergence, log_evidence
+from sk_epsnn.ep.noise import choose_on_held_out
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.stochastic import Diverged, arrived, begin, mean_of, natural_step
 from sk_epsnn.ep.trainer import EPTrainer
@@ -63,7 +64,11 @@ class StochasticTrainer(EPTrainer):
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
         """See `Trainer.prepare`; the way over all rows begins anew."""
-        progress = super().prepare(progress, rows, course, rng, tell)
+        if self.held_out is None:
+            return progress
+        n_passes = self.held_out.passes_per_step * max(1, *map(len, self.held_out.heating), 0)
+        trainer = replace(self, n_passes=n_passes)
+        progress = choose_on_held_out(trainer, progress, rows, self.held_out, course, rng, tell)
         return replace(progress, state=replace(progress.state, walk=None))
 
     def resume(self, state: State, n_samples: int) -> State:
@@ -128,9 +133,16 @@ class _Pass:
         else:
             end, steps = self._walked(start, self.batches)
         before, size = self._energy(start)
+        best, most = None, -np.inf
         for _ in range(MOST_HALVINGS):
-            if end is not None and (after := self._energy(end, start)[0]) >= before - SLACK * size:  # False for NaN
-                return self._ended(start, end, after, steps)
+            energy = -np.inf if end is None else self._energy(end, start)[0]
+            if end is not None and energy >= before - SLACK * size:  # False for NaN
+                return self._ended(start, end, energy, steps)
+            if best is not None and not energy > most:
+                # Shorter steps do not help: it is not their length.
+                return self._ended(start, *best)
+            if end is not None and energy > -np.inf:
+                best, most = (end, energy, steps), energy
             start = _halved(start)
             end, steps = self._walked(start, self.batches)
         return _stuck(start), Report(before, [0.0])

