@@ -38,7 +38,7 @@ def absorb_apart(
     run = Parallel(n_jobs=n_jobs, prefer="threads")
 
     def energy(candidate: State) -> float:
-        parts = run(delayed(_log_evidence)(candidate, rows) for rows in shards)
+        parts = run(delayed(_log_evidence)(trainer, candidate, rows) for rows in shards)
         return sum(parts) - divergence(candidate, candidate.posteriors, [layer.prior for layer in candidate.layers])
 
     with one_blas_thread(), run:
@@ -67,8 +67,8 @@ def _change(
     return end.since(state), report.steps
 
 
-def _log_evidence(state: State, rows: Rows) -> float:
+def _log_evidence(trainer: EPTrainer, state: State, rows: Rows | Batch) -> float:
     """Summed log evidence of the rows of a shard under the posterior, in nats."""
     with one_blas_thread():
         parts = gen_batches(rows.n_samples, PREDICT_ROWS)
-        return sum(log_evidence(state, state.network.batch(*rows.take(part)), state.posteriors) for part in parts)
+        return sum(log_evidence(state, trainer.entered(state, rows.take(part)), state.posteriors) for part in parts)

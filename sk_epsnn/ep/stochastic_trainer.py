@@ -14,14 +14,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from joblib import Parallel, delayed
 
-from sk_epsnn._arrays import astype, is_singular
+from sk_epsnn._arrays import is_singular
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.noise import choose_on_held_out
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.stochastic import Diverged, arrived, begin, mean_of, natural_step
 from sk_epsnn.ep.trainer import EPTrainer
-from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
 from sk_epsnn.training import Course, Progress, Report, Rows, absorb_in_turn
 
@@ -36,10 +35,6 @@ SLACK = 0.01
 #: Rows whose energy is looked at after a trial or a pass.
 CHECKED_ROWS = 1000
 
-
-#: Rows are kept in coordinates during a fit if that takes at most so much memory.
-ENTERED_BYTES = 2**28
-_BYTES = 4
 
 #: Where steps have led, None if they diverged, and the rate of each.
 _Way: TypeAlias = tuple[State | None, list[float]]
@@ -79,19 +74,13 @@ class StochasticTrainer(EPTrainer):
         """See `Trainer.finish`: what only the steps needed is forgotten."""
         return replace(super().finish(state, mass), walk=None, step=0.5)
 
-    def enter(self, state: State, rows: Rows) -> Rows | Batch:
-        """See `Trainer.enter`: the rows in coordinates, unless that would take too much memory."""
-        network = state.network
-        size = _BYTES * rows.n_samples * network.n_rows[0] * network.fan_ins[0]
-        return rows if size > ENTERED_BYTES else _single(network.batch(*rows))
-
     def absorb(
         self, state: State, batch: Rows | Batch, total_mass: float, rng: np.random.RandomState | None = None
     ) -> tuple[State, Report]:
         """See `Trainer.absorb`: one step, unchecked."""
         if state.walk is None:
             state = begin(state, self.learning_rate or LONGEST_RATE)
-        state, log_z, rate = natural_step(state, _entered(state, batch), total_mass, self.n_passes)
+        state, log_z, rate = natural_step(state, self.entered(state, batch), total_mass, self.n_passes)
         return state, Report(log_z, [rate])
 
     def absorb_pass(
@@ -192,7 +181,7 @@ class _Pass:
         """
         if noise_of is not None and state.noise is not None:
             state = replace(state, network=noise_of.network)
-        parts = self.run(delayed(_log_evidence)(state, rows) for rows in self.judges)
+        parts = self.run(delayed(_log_evidence)(self.trainer, state, rows) for rows in self.judges)
         log_z, mass = (sum(values) for values in zip(*parts, strict=True))
         log_z *= self.total_mass / mass
         if any(layer.rule is not None for layer in state.layers):
@@ -232,22 +221,11 @@ def _walk(
             raise
 
 
-def _log_evidence(state: State, rows: Rows | Batch) -> tuple[float, float]:
+def _log_evidence(trainer: StochasticTrainer, state: State, rows: Rows | Batch) -> tuple[float, float]:
     """Summed log evidence of rows in nats, and their weight."""
     with one_blas_thread(), np.errstate(all="ignore"):
-        batch = _entered(state, rows)
+        batch = trainer.entered(state, rows)
         return log_evidence(state, batch, state.posteriors), batch.mass
-
-
-def _entered(state: State, rows: Rows | Batch) -> Batch:
-    """Rows in the coordinates of the network."""
-    return rows if isinstance(rows, Batch) else _single(state.network.batch(*rows))
-
-
-def _single(batch: Batch) -> Batch:
-    """The batch in single precision, whose rounding is far below the noise of mini-batches."""
-    mean = astype(batch.inputs.mean, "float32", copy=False)
-    return Batch(observed(mean), astype(batch.target, "float32"), astype(batch.sample_weight, "float32"))
 
 
 def _spread(n_rows: int, n_chosen: int) -> np.ndarray:

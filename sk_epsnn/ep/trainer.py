@@ -36,6 +36,9 @@ from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Course, Progress, Report, Rows, Trainer
 from sk_epsnn.weights import Weights
 
+#: Rows are kept in coordinates during a fit if that takes at most so many numbers.
+MOST_ENTERED = 2**26
+
 _TOO_PRECISE = (
     "These rows say more about the weights than float64 arithmetic can keep: some precisions are too large beside the "
     "prior's. Give smaller values of sample_weight, or a larger noise_variance or variance of the prior."
@@ -80,11 +83,14 @@ class EPTrainer(Trainer):
     held_out : HeldOut or None
         Rows that judge the noise, and perhaps the hidden temperature, before a fit trains on all rows; without any, a
         learned noise is learned in training.
+    single : bool
+        Whether to work in single precision, whose rounding hidden layers do not notice.
     """
 
     design: Design
     learns_noise: bool
     held_out: HeldOut | None = None
+    single: bool = False
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
@@ -115,6 +121,23 @@ class EPTrainer(Trainer):
             return state
         noise = NoiseEvidence.none_yet(zeros_like(output.noise_variance))
         return replace(state, noise=noise.known(output.noise_variance, mass))
+
+    def enter(self, state: State, rows: Rows) -> Rows | Batch:
+        """See `Trainer.enter`: the rows in coordinates, which is most work where inputs are rotated.
+
+        Not where that would take too much memory.
+        """
+        network = state.network
+        assert network.basis is not None
+        size = rows.n_samples * network.n_rows[0] * network.fan_ins[0]
+        if network.basis.rotation is None or size > MOST_ENTERED:
+            return rows
+        return self.entered(state, rows)
+
+    def entered(self, state: State, rows: Rows | Batch) -> Batch:
+        """Rows in the coordinates of the network and in the precision to work in."""
+        batch = rows if isinstance(rows, Batch) else state.network.batch(*rows)
+        return batch.in_dtype("float32") if self.single else batch
 
     def check(self, state: State) -> None:
         """See `Trainer.check`: every weight must have some variance left."""
@@ -162,7 +185,7 @@ class SweepTrainer(EPTrainer):
     schedule: Schedule = Schedule()
 
     def absorb(
-        self, state: State, batch: Rows, total_mass: float, rng: np.random.RandomState | None = None
+        self, state: State, batch: Rows | Batch, total_mass: float, rng: np.random.RandomState | None = None
     ) -> tuple[State, Report]:
         """See `Trainer.absorb`.
 
@@ -172,7 +195,7 @@ class SweepTrainer(EPTrainer):
             If the rows say more than float64 arithmetic can keep.
         """
         with _refuse_too_precise():
-            state, result = self._absorb(state, state.network.batch(*batch), total_mass)
+            state, result = self._absorb(state, self.entered(state, batch), total_mass)
         return state, Report(result.energy, [result.step])
 
     def _absorb(self, state: State, batch: Batch, total_mass: float) -> tuple[State, BatchResult]:
