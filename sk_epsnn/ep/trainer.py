@@ -128,6 +128,7 @@ class EPTrainer(Trainer):
         ValueError
             If the rows say more than float64 arithmetic can keep.
         """
+        state = state.seeing(batch.X)
         with _refuse_too_precise():
             state, result = self._absorb(state, state.network.batch(*batch), total_mass)
         return state, Report(result.energy, [result.step])
@@ -161,6 +162,8 @@ class EPTrainer(Trainer):
         n_jobs: int | None,
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_apart`."""
+        for rows in shards:
+            state = state.seeing(rows.X)
         with _refuse_too_precise():
             return absorb_apart(self, state, shards, batches, total_mass, n_jobs)
 
@@ -194,6 +197,7 @@ class EPTrainer(Trainer):
             return state.known([posterior.mean for posterior in state.posteriors])
         if weights == "sample":
             assert rng is not None
+            state = state.with_every_column()
             return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
         return state.known()
 
