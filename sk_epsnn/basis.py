@@ -36,6 +36,7 @@ from sk_epsnn._arrays import (
     vecdot,
     zeros_like,
 )
+from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn._sparse_rows import SparseRows, canonical, occurring_columns
 
 #: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
@@ -288,14 +289,16 @@ def fit_basis(
     if not rotate:
         moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
         basis = InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
-        return _of_occurring_columns(basis, X) if keep_sparse and _is_sparse(X) else basis
+        return _of_occurring_columns(basis, X) if keep_sparse and stays_sparse(X) else basis
     gram = _second_moment(X, sample_weight, mean, spikes)
     joint = constant and not center
     if joint:
         unit = size if follows else 1.0
         column = unit * average[:, None]
         gram = np.block([[gram, column], [column.T, np.full((1, 1), unit * unit)]])
-    moment, vectors = np.linalg.eigh(gram)
+    # Thousands of small products, after each of which threads would wait for each other.
+    with one_blas_thread():
+        moment, vectors = np.linalg.eigh(gram)
     moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
     # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
     largest = np.abs(vectors).argmax(0)
@@ -307,7 +310,7 @@ def fit_basis(
     return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors, varies)
 
 
-def _is_sparse(X: Array | sparse.csr_array) -> bool:
+def stays_sparse(X: Array | sparse.csr_array) -> bool:
     """Whether products of rows are faster, and smaller, where they stay sparse."""
     wide = sparse.issparse(X) and X.shape[1] >= LEAST_SPARSE_COLUMNS
     return wide and X.nnz <= MOST_DENSITY * X.shape[0] * X.shape[1]

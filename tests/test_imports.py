@@ -22,7 +22,7 @@ ALLOWED = {
     "_arrays": {"_sklearn"},
     "numerics": {"_arrays"},
     "messages": {"_arrays", "_sparse_rows"},
-    "basis": {"_arrays", "_sparse_rows"},
+    "basis": {"_arrays", "_sklearn", "_sparse_rows"},
     "encoders": {"_sklearn", "_rollback"},
     "training": {"_arrays", "_sklearn"},
     "weights": {"_arrays", "_sklearn", "numerics", "messages"},

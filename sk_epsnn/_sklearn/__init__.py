@@ -4,7 +4,9 @@ No other file asks for the version of scikit-learn: what an older one lacks is r
 be elsewhere is `_parameter_constraints`, the table that every estimator declares.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -55,9 +57,27 @@ class DocumentationLinkMixin:
     _doc_link_template = "https://sk-epsnn.readthedocs.io/en/latest/generated/sk_epsnn.{estimator_name}.html"
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """Context in which matrix products of this process use one thread."""
-    return _get_threadpool_controller().limit(limits=1, user_api="blas")
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Context in which matrix products of this process use one thread.
+
+    Only what is changed is put back: of contexts that overlap in several threads none leaves the limit behind, and
+    where a single thread is all that there is, nothing is done.
+    """
+    several = [(library, n) for library in _blas() if (n := library.get_num_threads() or 1) > 1]
+    try:
+        for library, _ in several:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, n in several:
+            library.set_num_threads(n)
+
+
+@cache
+def _blas() -> list[Any]:
+    """Libraries of this process that multiply matrices; found once, since looking for them takes longer than rows."""
+    return [library for library in _get_threadpool_controller().lib_controllers if library.user_api == "blas"]
 
 
 def validate_parameters(estimator: Any) -> None:
