@@ -61,22 +61,19 @@ class DocumentationLinkMixin:
 def one_blas_thread() -> Iterator[None]:
     """Context in which matrix products of this process use one thread.
 
-    Only what is changed is put back: of contexts that overlap in several threads none leaves the limit behind, and
-    where a single thread is all that there is, nothing is done.
+    Where a single thread is all that there is, nothing is done, and nothing put back: that costs little, and of
+    contexts that overlap in several threads none leaves its limit behind.
     """
-    several = [(library, n) for library in _blas() if (n := library.get_num_threads() or 1) > 1]
-    try:
-        for library, _ in several:
-            library.set_num_threads(1)
+    if all(library.get_num_threads() == 1 for library in _blas()):
         yield
-    finally:
-        for library, n in several:
-            library.set_num_threads(n)
+        return
+    with _get_threadpool_controller().limit(limits=1, user_api="blas"):
+        yield
 
 
 @cache
 def _blas() -> list[Any]:
-    """Libraries of this process that multiply matrices; found once, since looking for them takes longer than rows."""
+    """Libraries of this process that multiply matrices."""
     return [library for library in _get_threadpool_controller().lib_controllers if library.user_api == "blas"]
 
 

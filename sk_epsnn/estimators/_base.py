@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
@@ -110,7 +111,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             rng = check_random_state(self.random_state)
             course = self._plan.course
             batch = course.batches(-(-rows.n_samples // course.n_shards))[0]
-            with self._blas_threads(rows.X, batch.stop):
+            with self._blas_threads(rows.X, batch.stop)():
                 self._progress = train(self._plan.trainer, start, rows, course, rng, task, self._tell)
             self._warn_if_refused(refused, stacklevel=6)  # past this, fit and its two decorators
             task.end()
@@ -130,15 +131,15 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         refused = self._n_refused(not first)
         rng = check_random_state(self.random_state) if first else None
         trainer = self._plan.trainer
-        with self._blas_threads(rows.X, rows.n_samples):
+        with self._blas_threads(rows.X, rows.n_samples)():
             self._progress = learn_from_stream(trainer, start, rows, self.forgetting, self.tol, rng, self._tell)
         self._warn_if_refused(refused, stacklevel=5)  # past this, partial_fit and its decorator
 
-    def _blas_threads(self, X: Any, n_rows: int) -> AbstractContextManager[None]:
-        """Context for products with so many of the rows at a time: with one thread where more would not help."""
+    def _blas_threads(self, X: Any, n_rows: int) -> Callable[[], AbstractContextManager[None]]:
+        """Makes a context for products with so many of the rows at a time: one thread where more would not help."""
         share = X.nnz / (X.shape[0] * X.shape[1]) if stays_sparse(X) else 1.0
         several = self._plan.network.largest_product(n_rows, share) >= SEVERAL_THREADS
-        return nullcontext() if several else one_blas_thread()
+        return nullcontext if several else one_blas_thread
 
     def _follow(self, plan: Plan, continuing: bool) -> None:
         """Keep a plan; the network of an earlier one has to suit it."""
@@ -219,8 +220,9 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         predictive = self._plan.trainer.predictor(self._progress.state, X.dtype)
         chunks = list(gen_batches(X.shape[0], PREDICT_ROWS))
         apart = len(chunks) > 1 and effective_n_jobs(self.n_jobs) > 1
-        with one_blas_thread() if apart else self._blas_threads(X, chunks[0].stop):
-            parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(predictive)(X[rows, :]) for rows in chunks)
+        context = one_blas_thread if apart else self._blas_threads(X, chunks[0].stop)
+        with context(), Parallel(n_jobs=self.n_jobs, prefer="threads") as run:
+            parts = run(delayed(_within)(context, predictive, X[rows, :]) for rows in chunks)
         return Spread(*(concat(column) for column in zip(*parts, strict=True)))
 
     def predict_potentials(self, X):
@@ -338,6 +340,12 @@ _EXAMPLES = {
     "weights": "weights=sk_epsnn.Levels((-1, 0, 1))",
     "output_activation": "output_activation=sk_epsnn.HeavisideOutput()",
 }
+
+
+def _within(context: Callable[[], AbstractContextManager[None]], work: Callable[[Any], Any], X: Any) -> Any:
+    """Work on rows within a context of the thread, or of the machine, where this is done."""
+    with context():
+        return work(X)
 
 
 def _input_checks(X: Any) -> dict[str, Any]:
