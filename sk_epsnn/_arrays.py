@@ -134,7 +134,7 @@ def log_determinant(matrices: Array) -> Array:
 
 def astype(array: Array, dtype: Any, *, copy: bool = True) -> Array:
     """The array in a dtype of its library, or in the one of that name, such as ``"float64"``; sparse ones too."""
-    if isinstance(array, _OF_NUMPY) or sparse.issparse(array):
+    if isinstance(array, _OF_NUMPY) or hasattr(array, "toarray"):
         return array.astype(dtype, copy=copy)
     namespace = standard_namespace(array)
     return namespace.astype(array, getattr(namespace, dtype) if isinstance(dtype, str) else dtype, copy=copy)

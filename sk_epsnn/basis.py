@@ -4,11 +4,15 @@ With a prior that is isotropic, turning the inputs to their principal axes chang
 posterior of independent weights nearly exact. In those axes a *spectral* prior can give directions of large input
 variance larger weights. Both are linear maps of the inputs with a constant 1 appended, so every result can be read
 back in the space of the inputs.
+
+Sparse rows of many columns, such as words, stay sparse where nothing is turned, and only the columns that occur get
+axes of their own. Nothing is known of the others but the prior: their weights have mean 0 and one variance, so to a
+potential they are a single input of their length with a single weight.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +24,28 @@ from sk_epsnn._arrays import (
     Array,
     astype,
     concat,
+    converted,
+    diagonal,
+    entries,
     is_any,
     like,
     new_empty,
-    new_identity,
     new_ones,
     stack,
     to_numpy,
     vecdot,
     zeros_like,
 )
+from sk_epsnn._sklearn import one_blas_thread
+from sk_epsnn._sparse_rows import SparseRows, canonical, occurring_columns
 
 #: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
 OFFSET_LIMIT = 10.0
 _CHUNK = 4096
+#: Sparse rows stay sparse where they have at least so many columns, and at most this share of them is not 0.
+LEAST_SPARSE_COLUMNS, MOST_DENSITY = 1024, 0.02
+#: The first columns always have axes of their own: formulas for few inputs are for models of few columns.
+_LEAST_AXES = 64
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,11 @@ class InputBasis:
         Mean of x' (without the constant).
     varies : boolean array of shape (n_axes,)
         Axes along which the data has any extent.
+    columns : integer array or None
+        Where sparse rows stay sparse: the columns with an axis of their own, ascending. One more axis, the last one,
+        stands for the length of what a row has in the others. None: there are no others, and rows become dense.
+    n_others : int
+        Columns that share the last axis.
     """
 
     rotation: Array | None
@@ -65,6 +82,8 @@ class InputBasis:
     second_moment: Array
     mean: Array
     varies: NDArray[np.bool_]
+    columns: Array | None = None
+    n_others: int = 0
 
     @property
     def n_axes(self) -> int:
@@ -72,7 +91,9 @@ class InputBasis:
         return self.offset.shape[0] + self.constant
 
     def transform(self, X: Array | sparse.csr_array) -> Array:
-        """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, and only these."""
+        """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, or `SparseRows`."""
+        if self.columns is not None:
+            return self._few_entries(X)
         n_values = self.offset.shape[0]
         result = new_empty(self.offset, (X.shape[0], self.n_axes), X.dtype)
         if self.rotation is not None:
@@ -85,6 +106,55 @@ class InputBasis:
         if self.constant:
             result[:, -1] = 1.0
         return result
+
+    def _few_entries(self, X: Array | sparse.csr_array) -> Array:
+        """`transform` where rows stay sparse; other libraries than NumPy have no such rows, and get dense ones."""
+        rows, n_rest = canonical(X if sparse.issparse(X) else to_numpy(X)), self.offset.shape[0] - 1
+        columns, offset = to_numpy(self.columns), to_numpy(self.offset)
+        place, known = _places(columns, rows.indices)
+        row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+        values = rows.data * (1 / self.scale)
+        squares = np.bincount(row[~known], values[~known] ** 2, minlength=rows.shape[0])
+        far = np.flatnonzero(squares)
+        data = np.concatenate([values[known], np.sqrt(squares[far])]).astype(rows.dtype, copy=False)
+        row, place = np.append(row[known], far), np.append(place[known], np.full(len(far), n_rest))
+        offset = np.append(offset, np.ones(int(self.constant))).astype(rows.dtype)
+        result = SparseRows(sparse.csr_array((data, (row, place)), shape=(rows.shape[0], self.n_axes)), offset)
+        return result if isinstance(self.offset, np.ndarray) else like(result.toarray(), self.offset)
+
+    def unknown_columns(self, X: Array | sparse.csr_array) -> NDArray[np.int_]:
+        """Columns that occur in rows and have no axis of their own yet."""
+        if self.columns is None:
+            return np.empty(0, int)
+        return np.setdiff1d(occurring_columns(X if sparse.issparse(X) else to_numpy(X)), to_numpy(self.columns))
+
+    def with_columns(self, columns: NDArray[np.int_]) -> tuple[InputBasis, NDArray[np.int_]]:
+        """The same map with axes of their own for more columns, and the axis here of each axis there.
+
+        Weights of a new axis are those of the one that its column shared until now.
+        """
+        mine = to_numpy(self.columns)
+        every = np.union1d(mine, columns)
+        place, known = _places(mine, every)
+        axes = np.append(np.where(known, place, len(mine)), len(mine))
+        grown = converted(replace(self, columns=None), lambda array: entries(array, like(axes, array)))
+        added = len(every) - len(mine)
+        grown = replace(grown, columns=like(every, self.offset), n_others=self.n_others - added)
+        return grown, np.append(axes, len(mine) + 1) if self.constant else axes
+
+    def by_column(self, values: Array) -> Array:
+        """What is known for each axis, shape (n_out, n_axes) without the constant, for each column of the data."""
+        if self.columns is None:
+            return values
+        place, known = _places(to_numpy(self.columns), np.arange(self.columns.shape[0] + self.n_others))
+        return entries(values, like(np.where(known, place, self.columns.shape[0]), values), axis=1)
+
+    def _per_axis(self) -> Array:
+        """How many columns share each axis."""
+        counts = np.ones(self.offset.shape[0])
+        if self.columns is not None:
+            counts[-1] = self.n_others
+        return counts
 
     def balance(self, means: Array) -> Array:
         """Subtract from each unit's bias what its weights add to the potential on average over the data.
@@ -127,12 +197,13 @@ class InputBasis:
             Added to the second moments before they are raised to the exponent, in units of their mean: axes that the
             data hardly use keep weights enough for unknown inputs to be doubted.
         """
-        moment = self.second_moment
-        shape = (moment / moment.mean() + floor) ** exponent
-        shape *= moment.sum() / (moment * shape).sum()
+        moment, counts = self.second_moment, self._per_axis()
+        total = (counts * moment).sum()
+        shape = (moment / (total / counts.sum()) + floor) ** exponent
+        shape *= total / (counts * moment * shape).sum()
         if value is None:
             bias = bias_share * potential_variance if self.constant else 0.0
-            variances = shape * (potential_variance - bias) / moment.sum()
+            variances = shape * (potential_variance - bias) / total
         else:
             variances, bias = shape * value * self.scale**2, value
         return np.append(variances, bias) if self.constant else variances
@@ -150,19 +221,25 @@ class InputBasis:
         coef, intercept, coef_variance, intercept_variance
             Shapes (n_out, n_features) and (n_out,).
         """
-        identity = new_identity(self.offset, self.offset.shape[0], "float64")
-        axes = identity / self.scale if self.rotation is None else self.rotation
-        to_constant = self.offset
+        n_values, to_constant = self.offset.shape[0], self.offset
         if self.constant:
             to_constant = concat([self.offset, new_ones(self.offset, (1,), "float64")])
-            axes = concat([axes, zeros_like(axes[:, :1])], axis=1)
         if covariance.ndim == 2:
-            coef_variance = covariance @ (axes * axes).T
             intercept_variance = covariance @ (to_constant * to_constant)
         else:
             units = [covariance[i, :, :] for i in range(covariance.shape[0])]
-            coef_variance = stack([vecdot(axes @ unit, axes) for unit in units])
             intercept_variance = stack([to_constant @ unit @ to_constant for unit in units])
+        if self.rotation is None:
+            own = covariance if covariance.ndim == 2 else diagonal(covariance)
+            coef, coef_variance = mean[:, :n_values] / self.scale, own[:, :n_values] / self.scale**2
+            return self.by_column(coef), mean @ to_constant, self.by_column(coef_variance), intercept_variance
+        axes = self.rotation
+        if self.constant:
+            axes = concat([axes, zeros_like(axes[:, :1])], axis=1)
+        if covariance.ndim == 2:
+            coef_variance = covariance @ (axes * axes).T
+        else:
+            coef_variance = stack([vecdot(axes @ unit, axes) for unit in units])
         return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
 
 
@@ -175,6 +252,7 @@ def fit_basis(
     constant: bool,
     rescale: bool = True,
     spikes: bool = False,
+    keep_sparse: bool = False,
 ) -> InputBasis:
     """Choose the basis from data.
 
@@ -195,6 +273,9 @@ def fit_basis(
         Divide by the root mean square of the inputs (weights on fixed levels need the inputs as they are).
     spikes : bool, default=False
         Whether every entry is 0 or 1: such inputs stay as they are, and the sums are exact in their own dtype.
+    keep_sparse : bool, default=False
+        Let sparse rows of many columns stay sparse, with axes for the columns that occur. That is for weights whose
+        prior has the same variance, and the mean 0, in columns that do not.
     """
     average, square = _column_moments(X, sample_weight, spikes)
     follows = center is None
@@ -207,14 +288,17 @@ def fit_basis(
     scale = size if rescale else 1.0
     if not rotate:
         moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
-        return InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
+        basis = InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
+        return _of_occurring_columns(basis, X) if keep_sparse and stays_sparse(X) else basis
     gram = _second_moment(X, sample_weight, mean, spikes)
     joint = constant and not center
     if joint:
         unit = size if follows else 1.0
         column = unit * average[:, None]
         gram = np.block([[gram, column], [column.T, np.full((1, 1), unit * unit)]])
-    moment, vectors = np.linalg.eigh(gram)
+    # Thousands of small products, after each of which threads would wait for each other.
+    with one_blas_thread():
+        moment, vectors = np.linalg.eigh(gram)
     moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
     # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
     largest = np.abs(vectors).argmax(0)
@@ -224,6 +308,28 @@ def fit_basis(
         axes, offset = vectors[:-1], unit * vectors[-1]
         return InputBasis(axes, offset, scale, False, moment, average @ axes + offset, varies)
     return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors, varies)
+
+
+def stays_sparse(X: Array | sparse.csr_array) -> bool:
+    """Whether products of rows are faster, and smaller, where they stay sparse."""
+    wide = sparse.issparse(X) and X.shape[1] >= LEAST_SPARSE_COLUMNS
+    return wide and X.nnz <= MOST_DENSITY * X.shape[0] * X.shape[1]
+
+
+def _of_occurring_columns(basis: InputBasis, X: sparse.csr_array) -> InputBasis:
+    """The basis with axes of their own for the columns that occur in rows only; it says the same of all columns."""
+    columns = np.union1d(np.arange(_LEAST_AXES), occurring_columns(X))
+    others = np.setdiff1d(np.arange(X.shape[1]), columns, assume_unique=True)
+    # The others are all alike; without any, whatever column stands for them is not used.
+    axes = np.append(columns, others[:1] if len(others) else columns[:1])
+    few = converted(basis, lambda array: array[axes])
+    return replace(few, columns=columns, n_others=len(others))
+
+
+def _places(columns: NDArray[np.int_], wanted: NDArray[np.int_]) -> tuple[NDArray[np.int_], NDArray[np.bool_]]:
+    """Where some of the columns, which ascend, hold what is wanted, and whether they do."""
+    place = np.minimum(np.searchsorted(columns, wanted), len(columns) - 1)
+    return place, columns[place] == wanted
 
 
 def _column_moments(X: Array | sparse.csr_array, sample_weight: Array, spikes: bool) -> tuple[Array, Array]:

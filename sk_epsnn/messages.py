@@ -15,13 +15,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from sk_epsnn._arrays import Array, astype, is_all
+from sk_epsnn._sparse_rows import SparseRows
 
 
 @dataclass(frozen=True)
 class Inputs:
     """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
 
-    ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs.
+    ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs, whose ``mean`` may
+    be `SparseRows`.
     """
 
     mean: Array
@@ -31,7 +33,8 @@ class Inputs:
     def square(self) -> Array:
         """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
         square = self.mean * self.mean
-        same = self.variance is None and is_all(square == self.mean)
+        dense_and_known = self.variance is None and not isinstance(self.mean, SparseRows)
+        same = dense_and_known and is_all(square == self.mean)
         return self.mean if same else square
 
 

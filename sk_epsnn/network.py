@@ -103,6 +103,12 @@ class Network:
         pairs = zip(self.connections, self.sizes, strict=True)
         return tuple(connection.n_columns(size) + self.constant for connection, size in pairs)
 
+    def largest_product(self, n_samples: int, share: float = 1.0) -> float:
+        """Rows x inputs x units of the layer where these are most, when only a share of the data's columns count."""
+        parts = zip(self.n_rows, self.fan_ins, self.connections, strict=True)
+        first, *others = [rows * fan_in * connection.n_units for rows, fan_in, connection in parts]
+        return n_samples * max(share * first, *others, 0)
+
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
         """The same network with coordinates chosen from rows; options are those of `fit_basis`."""
         rows = self._gathered(X)

@@ -4,7 +4,9 @@ No other file asks for the version of scikit-learn: what an older one lacks is r
 be elsewhere is `_parameter_constraints`, the table that every estimator declares.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -55,9 +57,24 @@ class DocumentationLinkMixin:
     _doc_link_template = "https://sk-epsnn.readthedocs.io/en/latest/generated/sk_epsnn.{estimator_name}.html"
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """Context in which matrix products of this process use one thread."""
-    return _get_threadpool_controller().limit(limits=1, user_api="blas")
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Context in which matrix products of this process use one thread.
+
+    Where a single thread is all that there is, nothing is done, and nothing put back: that costs little, and of
+    contexts that overlap in several threads none leaves its limit behind.
+    """
+    if all(library.get_num_threads() == 1 for library in _blas()):
+        yield
+        return
+    with _get_threadpool_controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _blas() -> list[Any]:
+    """Libraries of this process that multiply matrices."""
+    return [library for library in _get_threadpool_controller().lib_controllers if library.user_api == "blas"]
 
 
 def validate_parameters(estimator: Any) -> None:

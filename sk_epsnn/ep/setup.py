@@ -87,6 +87,8 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         center=design.center,
         rescale=design.grid is None,
         spikes=spikes,
+        # Levels may have a mean other than 0, joint weights take products that sparse rows do not have.
+        keep_sparse=design.grid is None and not design.joint[0],
     )
     # What overflows here is refused below.
     with np.errstate(all="ignore"):

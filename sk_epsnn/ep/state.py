@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sk_epsnn._arrays import Array, like, to_numpy
+from sk_epsnn._arrays import Array, converted, entries, like, to_numpy
 from sk_epsnn.ep.evidence import Change, Evidence, NoiseEvidence
 from sk_epsnn.ep.prior_sites import refresh_site
 from sk_epsnn.ep.sites import UpdateCounts
@@ -187,6 +188,27 @@ class State:
         """The same with another noise of the outputs."""
         return replace(self, network=replace(self.network, output=GaussianOutput(variance)))
 
+    def seeing(self, X: Any) -> State:
+        """The same with weights of their own for columns that occur in rows for the first time."""
+        assert self.network.basis is not None
+        new = self.network.basis.unknown_columns(X)
+        return self.with_columns(new) if len(new) else self
+
+    def with_columns(self, columns: NDArray[np.int_]) -> State:
+        """The same with weights of their own for more columns, where sparse rows stay sparse.
+
+        Nothing has been learned of these yet: their weights are those of all columns that have not occurred.
+        """
+        assert self.network.basis is not None
+        basis, axes = self.network.basis.with_columns(columns)
+        first = converted(self.layers[0], lambda array: entries(array, like(axes, array), axis=1))
+        return replace(self.with_layers([first, *self.layers[1:]]), network=replace(self.network, basis=basis))
+
+    def with_every_column(self) -> State:
+        """The same with weights of their own for all columns: what differs from column to column has room."""
+        basis = self.network.basis
+        return self if basis is None or basis.columns is None else self.with_columns(np.arange(self.network.n_inputs))
+
     def at_temperature(self, hidden: float) -> State:
         """The same with the hidden layers' temperature changed."""
         layers = [replace(layer, temperature=hidden) for layer in self.layers[:-1]]
@@ -261,3 +283,11 @@ class State:
         if state.noise is not None:
             state = state.with_noise_variance(state.noise.variance)
         return replace(state, counts=counts, step=min(change.step for change in changes))
+
+
+def aligned(states: Sequence[State]) -> list[State]:
+    """The states with weights of their own for the same columns, where sparse rows stay sparse."""
+    columns = [state.network.basis and state.network.basis.columns for state in states]
+    if any(each is None for each in columns):
+        return list(states)
+    return [state.with_columns(np.concatenate([to_numpy(each) for each in columns])) for state in states]

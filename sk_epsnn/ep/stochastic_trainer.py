@@ -8,6 +8,7 @@ the energy is undone, and tried again at half the rate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -93,6 +94,9 @@ class StochasticTrainer(EPTrainer):
         n_jobs: int | None,
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_pass`: shards go their ways apart from one start, and meet in the middle after it."""
+        if state.walk is None:
+            for rows in shards:
+                state = self._seeing(state, rows)
         with Parallel(n_jobs=n_jobs if len(shards) > 1 else 1, prefer="threads") as run, np.errstate(all="ignore"):
             return _Pass(self, run, shards, batches, total_mass).checked(state)
 
@@ -110,6 +114,8 @@ class _Pass:
     ):
         self.trainer, self.run, self.shards, self.batches = trainer, run, shards, batches
         self.total_mass = total_mass
+        #: Shards have one BLAS thread each.
+        self.context = one_blas_thread if len(shards) > 1 else nullcontext
         n_checked = max(1, CHECKED_ROWS // len(shards))
         self.judges = [shard.take(_spread(shard.n_samples, n_checked)) for shard in shards]
 
@@ -167,7 +173,7 @@ class _Pass:
         """The state after batches of every shard, None if it diverged, with the rate of every step."""
         try:
             parts = self.run(
-                delayed(_walk)(self.trainer, state, rows, chosen, self.total_mass)
+                delayed(_walk)(self.trainer, state, rows, chosen, self.total_mass, self.context)
                 for rows, chosen in zip(self.shards, batches, strict=True)
             )
         except Diverged:
@@ -181,7 +187,7 @@ class _Pass:
         """
         if noise_of is not None and state.noise is not None:
             state = replace(state, network=noise_of.network)
-        parts = self.run(delayed(_log_evidence)(self.trainer, state, rows) for rows in self.judges)
+        parts = self.run(delayed(_log_evidence)(self.trainer, state, rows, self.context) for rows in self.judges)
         log_z, mass = (sum(values) for values in zip(*parts, strict=True))
         log_z *= self.total_mass / mass
         if any(layer.rule is not None for layer in state.layers):
@@ -203,7 +209,12 @@ class _Pass:
 
 
 def _walk(
-    trainer: StochasticTrainer, state: State, rows: Rows | Batch, batches: Sequence[Any], total_mass: float
+    trainer: StochasticTrainer,
+    state: State,
+    rows: Rows | Batch,
+    batches: Sequence[Any],
+    total_mass: float,
+    context: Callable[[], AbstractContextManager],
 ) -> tuple[State, Report]:
     """Steps over the batches of one shard.
 
@@ -212,7 +223,7 @@ def _walk(
     Diverged
         If numbers are no longer finite.
     """
-    with one_blas_thread(), np.errstate(all="ignore"):
+    with context(), np.errstate(all="ignore"):
         try:
             return absorb_in_turn(trainer, state, rows, batches, total_mass)
         except Exception as error:
@@ -221,9 +232,11 @@ def _walk(
             raise
 
 
-def _log_evidence(trainer: StochasticTrainer, state: State, rows: Rows | Batch) -> tuple[float, float]:
+def _log_evidence(
+    trainer: StochasticTrainer, state: State, rows: Rows | Batch, context: Callable[[], AbstractContextManager]
+) -> tuple[float, float]:
     """Summed log evidence of rows in nats, and their weight."""
-    with one_blas_thread(), np.errstate(all="ignore"):
+    with context(), np.errstate(all="ignore"):
         batch = trainer.entered(state, rows)
         return log_evidence(state, batch, state.posteriors), batch.mass
 

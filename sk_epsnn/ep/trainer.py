@@ -139,6 +139,11 @@ class EPTrainer(Trainer):
         batch = rows if isinstance(rows, Batch) else state.network.batch(*rows)
         return batch.in_dtype("float32") if self.single else batch
 
+    @staticmethod
+    def _seeing(state: State, rows: Rows | Batch) -> State:
+        """The state with weights of their own for columns that occur for the first time."""
+        return state if isinstance(rows, Batch) else state.seeing(rows.X)
+
     def check(self, state: State) -> None:
         """See `Trainer.check`: every weight must have some variance left."""
         if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
@@ -169,6 +174,7 @@ class EPTrainer(Trainer):
             return state.known([posterior.mean for posterior in state.posteriors])
         if weights == "sample":
             assert rng is not None
+            state = state.with_every_column()
             return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
         return state.known()
 
@@ -194,6 +200,7 @@ class SweepTrainer(EPTrainer):
         ValueError
             If the rows say more than float64 arithmetic can keep.
         """
+        state = self._seeing(state, batch)
         with _refuse_too_precise():
             state, result = self._absorb(state, self.entered(state, batch), total_mass)
         return state, Report(result.energy, [result.step])
@@ -227,6 +234,8 @@ class SweepTrainer(EPTrainer):
         n_jobs: int | None,
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_apart`."""
+        for rows in shards:
+            state = self._seeing(state, rows)
         with _refuse_too_precise():
             return absorb_apart(self, state, shards, batches, total_mass, n_jobs)
 

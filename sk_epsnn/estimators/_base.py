@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -38,9 +40,11 @@ from sk_epsnn._sklearn import (
     check_same_namespace,
     check_sample_weight,
     dispatched_namespace,
+    one_blas_thread,
     start_fit_task,
 )
 from sk_epsnn._version import __version__
+from sk_epsnn.basis import stays_sparse
 from sk_epsnn.connections import Connection
 from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.ep.setup import largest_to_square
@@ -55,6 +59,11 @@ from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.priors import PRIORS, WeightPrior
 from sk_epsnn.training import PREDICT_ROWS, Inference, Rows, learn_from_stream, train
 from sk_epsnn.weights import NAMED_LEVELS, Levels
+
+#: Rows x inputs x units of the largest product of a batch from which on products may use several threads. Smaller ones
+#: take less than the 10 ms for which threads wait for each other where other programs want the processor too: fits
+#: were then up to 7 times slower with two threads, and at most a sixth faster where nothing else ran.
+SEVERAL_THREADS = 3e8
 
 
 class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, BaseEstimator):
@@ -100,7 +109,8 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             start = self._progress if continuing else self._plan.network_for(self._target_scale())
             refused = self._n_refused(continuing)
             rng = check_random_state(self.random_state)
-            self._progress = train(self._plan.stages, start, rows, rng, task, self._tell)
+            with self._blas_threads(rows.X, self._plan.batch_of(rows.n_samples))():
+                self._progress = train(self._plan.stages, start, rows, rng, task, self._tell)
             self._warn_if_refused(refused, stacklevel=6)  # past this, fit and its two decorators
             task.end()
 
@@ -118,8 +128,16 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         start = self._plan.network_for(self._target_scale()) if first else self._progress
         refused = self._n_refused(not first)
         rng = check_random_state(self.random_state) if first else None
-        self._progress = learn_from_stream(self._plan.trainer, start, rows, self.forgetting, self.tol, rng, self._tell)
+        trainer = self._plan.trainer
+        with self._blas_threads(rows.X, rows.n_samples)():
+            self._progress = learn_from_stream(trainer, start, rows, self.forgetting, self.tol, rng, self._tell)
         self._warn_if_refused(refused, stacklevel=5)  # past this, partial_fit and its decorator
+
+    def _blas_threads(self, X: Any, n_rows: int) -> Callable[[], AbstractContextManager[None]]:
+        """Makes a context for products with so many of the rows at a time: one thread where more would not help."""
+        share = X.nnz / (X.shape[0] * X.shape[1]) if stays_sparse(X) else 1.0
+        several = self._plan.network.largest_product(n_rows, share) >= SEVERAL_THREADS
+        return nullcontext if several else one_blas_thread
 
     def _follow(self, plan: Plan, continuing: bool) -> None:
         """Keep a plan; the network of an earlier one has to suit it."""
@@ -199,7 +217,10 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         X = self._enter_inputs(X)
         predictive = self._plan.trainer.predictor(self._progress.state, X.dtype)
         chunks = list(gen_batches(X.shape[0], PREDICT_ROWS))
-        parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(predictive)(X[rows, :]) for rows in chunks)
+        apart = len(chunks) > 1 and effective_n_jobs(self.n_jobs) > 1
+        context = one_blas_thread if apart else self._blas_threads(X, chunks[0].stop)
+        with context(), Parallel(n_jobs=self.n_jobs, prefer="threads") as run:
+            parts = run(delayed(_within)(context, predictive, X[rows, :]) for rows in chunks)
         return Spread(*(concat(column) for column in zip(*parts, strict=True)))
 
     def predict_potentials(self, X):
@@ -317,6 +338,12 @@ _EXAMPLES = {
     "weights": "weights=sk_epsnn.Levels((-1, 0, 1))",
     "output_activation": "output_activation=sk_epsnn.HeavisideOutput()",
 }
+
+
+def _within(context: Callable[[], AbstractContextManager[None]], work: Callable[[Any], Any], X: Any) -> Any:
+    """Work on rows within a context of the thread, or of the machine, where this is done."""
+    with context():
+        return work(X)
 
 
 def _input_checks(X: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.ep.state import State
+from sk_epsnn.ep.state import State, aligned
 from sk_epsnn.estimators._base import BaseEPSNN
 
 
@@ -61,8 +61,9 @@ def merge(base, estimators):
     for index, other in enumerate(estimators):
         _check_copy(base, other, f"estimators[{index}]")
     start = base._progress
+    known, *learned = aligned([start.state, *(other._progress.state for other in estimators)])
     try:
-        state = start.state.plus([other._progress.state.since(start.state) for other in estimators])
+        state = known.plus([other.since(known) for other in learned])
     except ValueError as error:
         raise ValueError(
             f"{error} Let every estimator start as copy.deepcopy(base) and see its own rows by partial_fit."
@@ -85,7 +86,7 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
         raise ValueError("Only what Expectation Propagation has learned adds up; train with inference='auto'.")
     if any(model._progress.state.is_known for model in (base, other)):
         raise ValueError("Frozen weights hold no evidence to merge; use the estimators before freeze().")
-    if not _same(_start(base), _start(other)):
+    if not _same(*map(_start, (base, other), aligned([base._progress.state, other._progress.state]))):
         raise ValueError(
             f"{name} does not come from base: classes, scale, basis or prior differ. Let every estimator start as "
             "copy.deepcopy(base) and train it by partial_fit."
@@ -94,12 +95,13 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
         raise ValueError(f"{name} holds less evidence than base; swap them, or train it from base by partial_fit.")
 
 
-def _start(estimator: BaseEPSNN) -> list[np.ndarray]:
-    """Everything that is decided before training, as arrays."""
-    state = estimator._progress.state
+def _start(estimator: BaseEPSNN, state: State) -> list[np.ndarray]:
+    """Everything that is decided before training, as arrays, given a state that is aligned with others."""
     basis = state.network.basis
     arrays = [getattr(estimator, "classes_", np.empty(0)), *estimator._target_location_and_scale(), basis.offset]
     arrays.append(np.array([basis.scale, basis.constant]))
+    if basis.columns is not None:
+        arrays.append(basis.columns)
     if basis.rotation is not None:
         arrays.append(basis.rotation)
     for layer in state.layers:

@@ -150,6 +150,11 @@ class Plan:
             return self.network
         return replace(self.network, output=GaussianOutput(self.noise_variance / target_scale**2))
 
+    def batch_of(self, n_samples: int) -> int:
+        """Rows that most passes of a fit to so many rows work on at once."""
+        course = self.stages[0].course
+        return course.batches(-(-n_samples // course.n_shards))[0].stop
+
     def refuse_changes(self, new: Plan) -> None:
         """Refuse a plan that a network made by this one cannot follow.
 

@@ -192,12 +192,14 @@ class WeightReadout:
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities that a weight is not 0 under a spike-and-slab prior, shapes as `coefs_`."""
-        layers = self._fitted_state("activation_probabilities_").layers
+        state = self._fitted_state("activation_probabilities_")
+        layers = state.layers
         if any(layer.rule is None or not layer.rule.prior.sparse for layer in layers):
             raise AttributeError(
                 "activation_probabilities_ exists with a spike-and-slab prior only; set prior='bernoulli_gaussian'."
             )
-        return [layer.activation_probability().T for layer in layers]
+        first, *others = [layer.activation_probability() for layer in layers]
+        return [layer.T for layer in (state.network.basis.by_column(first), *others)]
 
     def _level_posteriors(self, attribute: str) -> list[LevelWeights]:
         posteriors = [layer.posterior for layer in self._fitted_state(attribute).layers]

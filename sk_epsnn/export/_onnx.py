@@ -166,6 +166,7 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
     state: State = model._progress.state
     _refuse_unknown(state)
+    state = state.with_every_column()
     network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
     values, spikes = _transform(add, state, inputs), None
@@ -198,6 +199,8 @@ def _transform(add: _Nodes, state: State, inputs: str) -> str:
     basis, X = state.network.basis, add("Cast", inputs, to=_FLOAT)
     assert basis is not None
     turned = add("Div", X, basis.scale) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
+    if basis.columns is not None:  # no column is left for the last axis
+        turned = add("Concat", turned, add("Mul", add("Slice", turned, [0], [1], [1]), 0.0), axis=1)
     moved = add("Add", turned, to_numpy(basis.offset))
     return _with_one(add, moved) if basis.constant else moved
 
