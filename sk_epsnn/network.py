@@ -42,7 +42,9 @@ class Batch:
 
     def in_dtype(self, dtype: str) -> Batch:
         """The same in the dtype of that name, itself if it is in it."""
-        mean, target, weight = (astype(part, dtype, copy=False) for part in (self.inputs.mean, self.target, self.sample_weight))
+        mean, target, weight = (
+            astype(part, dtype, copy=False) for part in (self.inputs.mean, self.target, self.sample_weight)
+        )
         return self if mean is self.inputs.mean else Batch(Inputs(mean, self.inputs.variance), target, weight)
 
     def take(self, chosen: Any) -> Batch:

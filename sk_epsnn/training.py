@@ -308,7 +308,7 @@ def one_pass(
 def absorb_in_turn(
     trainer: Trainer,
     state: Any,
-    rows: Rows,
+    rows: Any,
     batches: Sequence[Any],
     total_mass: float,
     rng: np.random.RandomState | None = None,
@@ -425,14 +425,9 @@ def learn_from_stream(
     return _counted(progress, report.objective / rows.mass, tol, tell, perf_counter() - began)
 
 
-def _counted(
-    progress: Progress, objective: float, tol: float, tell: Callable[[str], None], seconds: float
-) -> Progress:
+def _counted(progress: Progress, objective: float, tol: float, tell: Callable[[str], None], seconds: float) -> Progress:
     """A pass, or a call of a stream, that has ended with an objective per unit of weight: noted and told."""
     progress = progress.after_pass(objective, tol)
     last = progress.history["step"][-1]
-    tell(
-        f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats, step = {last:.3g}, "
-        f"{seconds:.2f} s"
-    )
+    tell(f"Iteration {progress.n_passes}, energy per sample = {objective:.6f} nats, step = {last:.3g}, {seconds:.2f} s")
     return progress

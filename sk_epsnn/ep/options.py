@@ -137,8 +137,8 @@ class Stochastic(EPInference):
 
     The rows of a mini-batch stand for all rows. The means of the weights step along the gradient of EP's energy divided
     by its curvature, with momentum and a rate that falls; precisions follow running averages of EP's site precisions.
-    `fit` goes over the rows so for ``n_passes`` and ends with ``final_sweeps`` as those of `Newton`; `partial_fit` works
-    on every batch as `Newton` does.
+    `fit` goes over the rows so for ``n_passes`` and ends with ``final_sweeps`` as those of `Newton`; `partial_fit`
+    works on every batch as `Newton` does.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.evidence import Change
 from sk_epsnn.ep.newton import SHORTEST_STEP
 from sk_epsnn.ep.state import State
+from sk_epsnn.network import Batch
 from sk_epsnn.training import PREDICT_ROWS, Report, Rows, Trainer, absorb_in_turn
 
 
 def absorb_apart(
     trainer: Trainer,
+    entered: Callable[[State, Any], Batch],
     state: State,
     shards: Sequence[Rows],
     batches: Sequence[Sequence[Any]],
@@ -38,7 +40,7 @@ def absorb_apart(
     run = Parallel(n_jobs=n_jobs, prefer="threads")
 
     def energy(candidate: State) -> float:
-        parts = run(delayed(_log_evidence)(trainer, candidate, rows) for rows in shards)
+        parts = run(delayed(_log_evidence)(entered, candidate, rows) for rows in shards)
         return sum(parts) - divergence(candidate, candidate.posteriors, [layer.prior for layer in candidate.layers])
 
     with one_blas_thread(), run:
@@ -67,8 +69,8 @@ def _change(
     return end.since(state), report.steps
 
 
-def _log_evidence(trainer: EPTrainer, state: State, rows: Rows | Batch) -> float:
+def _log_evidence(entered: Callable[[State, Any], Batch], state: State, rows: Any) -> float:
     """Summed log evidence of the rows of a shard under the posterior, in nats."""
     with one_blas_thread():
         parts = gen_batches(rows.n_samples, PREDICT_ROWS)
-        return sum(log_evidence(state, trainer.entered(state, rows.take(part)), state.posteriors) for part in parts)
+        return sum(log_evidence(state, entered(state, rows.take(part)), state.posteriors) for part in parts)

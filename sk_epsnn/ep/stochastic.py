@@ -12,26 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import Any
 
-from sk_epsnn._arrays import Array, astype, clip, diagonal, eigenvectors, is_any, smallest_normal, solve, sqrt, sum_over, total_of, zeros_like
+from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
+from sk_epsnn._sparse_rows import SparseRows
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.natural import Averages, advanced, at, coordinate, direction, mean_change, measured
 from sk_epsnn.ep.newton import step_curvature
 from sk_epsnn.ep.passes import backward, forward, row_weights
-from sk_epsnn.ep.sites import UpdateCounts, bound_precision
+from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.state import LayerState, State
-from sk_epsnn.ep.steps import mean_cost, mean_curvature, moved, with_site
+from sk_epsnn.ep.steps import mean_cost, with_site
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
-from sk_epsnn.weights import JointWeights, LevelWeights, Weights
+from sk_epsnn.weights import Weights
 
 #: A step of a layer may promise this gain, in nats per unit of weight, at most: what promises more is no longer
 #: described by its slope and curvature. (An untrained classifier of ten outputs can gain 10 log 2 = 7.)
 MOST_GAIN = 5.0
-#: Longest step of a discrete weight, in log-odds between the extreme levels.
-LOG_ODDS = 1.0
-FREE = 0.1
 #: Share of the velocity that a step keeps.
 MOMENTUM = 0.9
 #: The rate at the end, as a share of the first.
@@ -49,34 +47,6 @@ OFTEN_FAN_IN = 256
 RARELY = {0, *(EVERY * 4**k for k in range(12))}
 
 
-class Averages(NamedTuple):
-    """Running averages of what batches say of one layer, scaled to all rows.
-
-    Attributes
-    ----------
-    site : array of shape (n_out, n_in), or (n_out, n_in, n_in) if joint
-        Summed precision of the messages to the weights.
-    curvature : array of shape (n_out, n_in), (n_out, 1) or (n_out, n_in, n_in), or None
-        That of the energy in each mean, or with a shared matrix its size in each unit, or matrices if joint; None
-        where it is the site precision.
-    noise : array of shape (n_out, n_in) or float
-        With a shared matrix: what uncertain spikes add to the curvature.
-    shared : array of shape (n_in, n_in) or None
-        Matrix of curvature of all units: the second moment of the inputs in rows that count by their curvature, of
-        mass 1. Spikes are correlated and not centred, so a diagonal would not do.
-    """
-
-    site: Array
-    curvature: Array | None
-    noise: Array | float = 0.0
-    shared: Array | None = None
-
-    def towards(self, new: Averages, share: float) -> Averages:
-        """The averages when a measurement takes this share of them."""
-        pairs = zip(self, new, strict=True)
-        return Averages(*(None if a is None else a + share * (b - a) for a, b in pairs))
-
-
 @dataclass(frozen=True)
 class LayerWalk:
     """Where a layer is on its way.
@@ -84,13 +54,11 @@ class LayerWalk:
     Attributes
     ----------
     velocity : array of shape (n_out, n_in)
-        Last step, in the coordinates of the family: see `direction`.
+        Last step, in the coordinates of the family, see `sk_epsnn.ep.natural`.
     averages : Averages or None
         None before the first batch.
     site : array or None
         Site precision that an earlier way has ended with.
-    axes : (array, array) or None
-        Eigenvalues and eigenvectors of the shared matrix.
     last : array of shape (n_out, n_in) or None
         Average of the coordinates over the last steps so far.
     """
@@ -98,7 +66,6 @@ class LayerWalk:
     velocity: Array
     averages: Averages | None = None
     site: Array | None = None
-    axes: tuple[Array, Array] | None = None
     last: Array | None = None
 
 
@@ -137,124 +104,6 @@ def _known_site(state: State, layer: LayerState) -> Array | None:
     if state.mass == 0 or layer.posterior.variance_follows_mean:
         return None
     return layer.posterior.precision - layer.prior.precision
-
-
-@singledispatch
-def coordinate(posterior: Weights) -> Array:
-    """What the steps move, shape (n_out, n_in): the means of Gaussian weights, on levels their natural parameter."""
-    return posterior.mean
-
-
-@coordinate.register
-def _(posterior: LevelWeights) -> Array:
-    return posterior.shift
-
-
-@singledispatch
-def advanced(posterior: Weights, change: Array) -> Weights:
-    """Density whose coordinate has changed, the precision as it was; on levels by a limited change."""
-    return moved(posterior, change)
-
-
-@advanced.register
-def _(posterior: LevelWeights, change: Array) -> LevelWeights:
-    width = posterior.levels[-1] - posterior.levels[0]
-    change = astype(change, change.dtype)
-    n = posterior.n_discrete
-    change[:, :n] = clip(change[:, :n], -LOG_ODDS / width, LOG_ODDS / width)
-    return posterior.with_natural(posterior.precision, posterior.shift + change)
-
-
-@singledispatch
-def at(posterior: Weights, coordinates: Array) -> Weights:
-    """Density at other coordinates, the precision as it was."""
-    return type(posterior)(posterior.precision, coordinates)
-
-
-@at.register
-def _(posterior: LevelWeights, coordinates: Array) -> LevelWeights:
-    return posterior.with_natural(posterior.precision, coordinates)
-
-
-@singledispatch
-def measured(
-    posterior: Weights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
-) -> Averages:
-    """What a batch says of the site precision and of the curvature of a layer, ``scale`` times.
-
-    Parameters
-    ----------
-    posterior : Weights
-    message : Derivatives of shape (n_rows, n_out)
-    curvature : array of shape (n_rows, n_out)
-        In each potential, not negative.
-    inputs : Inputs
-    scale : float
-    shares : bool
-        Whether all units share one matrix of curvature; else it is diagonal.
-    """
-    noise = scale * mixing.spike_noise(message, inputs)
-    site = bound_precision(scale * message.gamma.T @ inputs.square + noise, UpdateCounts())
-    if not shares:
-        return Averages(site, scale * curvature.T @ inputs.square + noise)
-    by_unit, by_row = sum_over(curvature, axis=0), sum_over(curvature, axis=1)
-    weight = by_row / clip(sum_over(by_row), min=smallest_normal(by_row))
-    shared = (inputs.mean * weight[:, None]).T @ inputs.mean
-    return Averages(site, scale * by_unit[:, None], noise, shared)
-
-
-@measured.register
-def _(
-    posterior: JointWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
-) -> Averages:
-    noise, gamma = mixing.spike_noise(message, inputs), clip(message.gamma, min=0.0)
-    site = scale * mixing.joint_site_precision(gamma, inputs, noise)
-    if not is_any(curvature != gamma):
-        return Averages(site, None)
-    return Averages(site, scale * mixing.joint_site_precision(curvature, inputs, noise))
-
-
-@singledispatch
-def direction(posterior: Weights, cavity: Weights, walk: LayerWalk, gradient: Array) -> Array:
-    """Gradient of the energy divided by its curvature, in the coordinates of the family.
-
-    With a shared matrix ``A`` and curvatures ``k`` of the weights' own, ``k^(-1/2) (I + A / k)^(-1) k^(-1/2)`` takes the
-    place of the inverse of ``diag(k) + A``, where the inner ``k`` is the same for all weights of a unit.
-    """
-    return _preconditioned(mean_curvature(posterior, cavity), walk, gradient)
-
-
-@direction.register
-def _(posterior: JointWeights, cavity: JointWeights, walk: LayerWalk, gradient: Array) -> Array:
-    curvature = None if walk.averages is None else walk.averages.curvature
-    if curvature is None:
-        return (posterior.covariance @ gradient[:, :, None])[:, :, 0]
-    return solve(mean_curvature(posterior, cavity) + curvature, gradient[:, :, None])[:, :, 0]
-
-
-@direction.register
-def _(posterior: LevelWeights, cavity: LevelWeights, walk: LayerWalk, gradient: Array) -> Array:
-    towards = _preconditioned(mean_curvature(posterior, cavity), walk, gradient) / posterior.variance
-    if walk.axes is None:
-        return towards
-    width = posterior.levels[-1] - posterior.levels[0]
-    free = posterior.variance / (posterior.variance + FREE * width * width / 4)
-    square = diagonal(walk.averages.shared) * walk.averages.curvature + walk.averages.noise
-    return free * towards + (1 - free) * gradient / (1 + posterior.variance * square)
-
-
-def _preconditioned(own: Array, walk: LayerWalk, gradient: Array) -> Array:
-    averages = walk.averages
-    assert averages is not None
-    if walk.axes is None:
-        return gradient / (own + averages.curvature)
-    moments, axes = walk.axes
-    size = 1 / sqrt(own + averages.noise)
-    mean_square = sum_over(size * size, axis=1, keepdims=True) / size.shape[1]
-    # The products in the precision of the data, which is enough for a direction.
-    along = astype(size * gradient, axes.dtype) @ axes
-    shrunk = along / (1 + mean_square * averages.curvature * clip(moments, min=0.0))
-    return size * (astype(shrunk, axes.dtype) @ axes.T)
 
 
 class Diverged(ArithmeticError):
@@ -298,48 +147,64 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     if not math.isfinite(evidence):
         raise Diverged
     scale = total_mass / batch.mass
-    layers, walks = [], []
-    averaging = done >= 1 - AVERAGED
-    assert state.network.basis is not None
-    rotated = state.network.basis.rotation is not None
+    share = _share(walk.n_steps, done)
+    layers, ways = [], []
     for index, weight in enumerate(row_weights(state, batch.sample_weight)):
-        layer, way, message, inputs = state.layers[index], walk.layers[index], messages[index], up.inputs[index]
-        if walk.n_steps < EVERY or walk.n_steps % EVERY == 0:
-            curvature = weight[:, None] * step_curvature(message, hidden=index < len(messages) - 1)
-            share = max(1 / (MEMORY + done * (LAST_MEMORY - MEMORY)), 1 / (1 + walk.n_steps // EVERY))
-            shares = inputs.mean.shape[1] <= SHARED_FAN_IN and (index > 0 or not rotated)
-            new = measured(layer.posterior, message.times(weight), curvature, inputs, scale, shares)
-            layer, way = _with_averages(layer, way, new, share, counts, walk.n_steps)
-        gradient = _gradient(layer, way, message.times(weight), inputs, weights[index], scale)
-        way = _stepped(layer, way, gradient, rate, total_mass)
-        layer = replace(layer, posterior=advanced(layer.posterior, way.velocity))
-        if averaging:
-            way = _averaged(layer, way, walk.n_averaged)
+        layer, way, inputs = state.layers[index], walk.layers[index], up.inputs[index]
+        message = messages[index].times(weight)
+        if share is not None:
+            curvature = weight[:, None] * step_curvature(messages[index], hidden=index < len(messages) - 1)
+            new = measured(layer.posterior, message, curvature, inputs, scale, _shares(state, index, inputs))
+            layer, way = _with_averages(layer, way, new, share, walk.n_steps, counts)
+        gradient = _gradient(layer, way, message, inputs, weights[index], scale)
+        layer, way = _stepped(layer, way, gradient, rate, total_mass)
         layers.append(layer)
-        walks.append(way)
-    walk = Walk(tuple(walks), walk.rate, walk.n_steps + 1, walk.n_averaged + averaging, walk.passes + batch.mass / total_mass)
+        ways.append(_averaged(layer, way, walk.n_averaged) if done >= 1 - AVERAGED else way)
+    walk = replace(
+        walk,
+        layers=tuple(ways),
+        n_steps=walk.n_steps + 1,
+        n_averaged=walk.n_averaged + (done >= 1 - AVERAGED),
+        passes=walk.passes + batch.mass / total_mass,
+    )
     state = replace(state.with_layers(layers), walk=walk, counts=counts, mass=total_mass)
     return _with_learned_noise(state, batch, up.potentials[-1]), evidence, rate
 
 
+def _share(n_steps: int, done: float) -> float | None:
+    """Share of the averages that a measurement before this step takes; None where nothing is measured."""
+    if n_steps >= EVERY and n_steps % EVERY:
+        return None
+    # What the first batches say is about the random start, and is forgotten soon.
+    return max(1 / (MEMORY + done * (LAST_MEMORY - MEMORY)), 1 / (1 + n_steps // EVERY))
+
+
+def _shares(state: State, index: int, inputs: Inputs) -> bool:
+    """Whether the units of a layer share one matrix of curvature."""
+    basis = state.network.basis
+    assert basis is not None
+    in_principal_axes = index == 0 and basis.rotation is not None
+    stays_sparse = isinstance(inputs.mean, SparseRows)
+    return not in_principal_axes and not stays_sparse and inputs.mean.shape[1] <= SHARED_FAN_IN
+
+
 def _with_averages(
-    layer: LayerState, way: LayerWalk, new: Averages, share: float, counts: UpdateCounts, n_steps: int
+    layer: LayerState, way: LayerWalk, new: Averages, share: float, n_steps: int, counts: UpdateCounts
 ) -> tuple[LayerState, LayerWalk]:
     """A measurement goes into the averages; the precision follows them, and so does what stands for a prior."""
     before = way.averages
     if before is None:
         before = new if way.site is None else new._replace(site=way.site)
     averages = before.towards(new, share)
-    axes = way.axes
-    if averages.shared is not None and (averages.shared.shape[0] <= OFTEN_FAN_IN or n_steps in RARELY):
-        axes = eigenvectors(averages.shared)
+    if averages.axes is None or averages.site.shape[1] <= OFTEN_FAN_IN or n_steps in RARELY:
+        averages = averages.turned()
     posterior = with_site(layer.posterior, layer.prior, averages.site, layer.temperature, 1.0)
     layer, velocity = replace(layer, posterior=posterior), way.velocity
     if layer.rule is not None:
         layer = layer.with_refreshed_prior(counts)
-        # What moves a weight freely would carry it far beyond what a sharper prior allows.
-        velocity = velocity * clip(posterior.marginals()[0] / layer.posterior.marginals()[0], max=1.0)
-    return layer, replace(way, averages=averages, axes=axes, velocity=velocity)
+        # What moved a weight freely would carry it far beyond what a sharper prior allows.
+        velocity = velocity * clip(posterior.precision / layer.posterior.precision, max=1.0)
+    return layer, replace(way, averages=averages, velocity=velocity)
 
 
 def _gradient(
@@ -352,12 +217,17 @@ def _gradient(
     return gradient - mean_cost(layer.posterior, layer.prior, way.averages.site, layer.temperature)
 
 
-def _stepped(layer: LayerState, way: LayerWalk, gradient: Array, rate: float, total_mass: float) -> LayerWalk:
-    towards = direction(layer.posterior, layer.prior, way, gradient)
-    promised = total_of(gradient * towards) / total_mass
+def _stepped(
+    layer: LayerState, way: LayerWalk, gradient: Array, rate: float, total_mass: float
+) -> tuple[LayerState, LayerWalk]:
+    """A step along the natural gradient, with what is left of the velocity."""
+    assert way.averages is not None
+    towards = direction(layer.posterior, layer.prior, way.averages, gradient)
+    promised = total_of(gradient * mean_change(layer.posterior, towards)) / total_mass
     if rate * promised > MOST_GAIN:
         rate = MOST_GAIN / promised
-    return replace(way, velocity=MOMENTUM * way.velocity + ((1 - MOMENTUM) * rate) * towards)
+    velocity = MOMENTUM * way.velocity + ((1 - MOMENTUM) * rate) * towards
+    return replace(layer, posterior=advanced(layer.posterior, velocity)), replace(way, velocity=velocity)
 
 
 def _averaged(layer: LayerState, way: LayerWalk, n_averaged: int) -> LayerWalk:
@@ -388,33 +258,42 @@ def arrived(state: State) -> State:
     return state.with_posteriors([at(layer.posterior, way.last) for layer, way in pairs])
 
 
-def mean_of(states: Sequence[State]) -> State:
-    """Average of states that went apart from one start, with the counts of all of them."""
-    first, n = states[0], len(states)
-    if n == 1:
+def mean_of(states: Sequence[State], start: State) -> State:
+    """Average of states that went apart from one start, in natural parameters; counts add up."""
+    first = states[0]
+    if len(states) == 1:
         return first
+    layers = [_mean_layer(same) for same in zip(*(state.layers for state in states), strict=True)]
+    ways = [_mean_way(same) for same in zip(*(state.walk.layers for state in states), strict=True)]
+    counts = start.counts
+    for state in states:
+        counts = counts.plus(state.counts.since(start.counts))
+    result = replace(first.with_layers(layers), walk=replace(first.walk, layers=tuple(ways)), counts=counts)
+    if first.noise is None:
+        return result
+    mass, squares = (_mean([getattr(state.noise, name) for state in states]) for name in ("mass", "squares"))
+    noise = replace(first.noise, mass=mass, squares=squares)
+    return replace(result.with_noise_variance(noise.variance), noise=noise)
 
-    def mean(*parts: Any) -> Any:
-        return None if parts[0] is None else sum(parts[1:], parts[0]) / n
 
-    layers, walks = [], []
-    for same in zip(*(state.layers for state in states), strict=True):
-        prior = same[0].prior if same[0].rule is None else _mean_density([layer.prior for layer in same])
-        layers.append(replace(same[0], prior=prior, posterior=_mean_density([layer.posterior for layer in same])))
-    for ways in zip(*(state.walk.layers for state in states), strict=True):
-        averages = Averages(*map(mean, *(way.averages for way in ways)))
-        axes = None if averages.shared is None else eigenvectors(averages.shared)
-        velocity, last = mean(*(way.velocity for way in ways)), mean(*(way.last for way in ways))
-        walks.append(LayerWalk(velocity, averages, None, axes, last))
-    state = replace(first.with_layers(layers), walk=replace(first.walk, layers=tuple(walks)))
-    if state.noise is not None:
-        squares = mean(*(other.noise.squares for other in states))
-        noise = replace(state.noise, squares=squares, mass=mean(*(other.noise.mass for other in states)))
-        state = replace(state.with_noise_variance(noise.variance), noise=noise)
-    return state
+def _mean_layer(layers: Sequence[LayerState]) -> LayerState:
+    first = layers[0]
+    prior = first.prior if first.rule is None else _mean_density([layer.prior for layer in layers])
+    return replace(first, prior=prior, posterior=_mean_density([layer.posterior for layer in layers]))
 
 
 def _mean_density(densities: Sequence[Weights]) -> Weights:
-    n = len(densities)
-    precision, shift = (sum(parts[1:], parts[0]) / n for parts in ([q.precision for q in densities], [q.shift for q in densities]))
+    precision, shift = (_mean([getattr(density, name) for density in densities]) for name in ("precision", "shift"))
     return densities[0].with_natural(precision, shift)
+
+
+def _mean_way(ways: Sequence[LayerWalk]) -> LayerWalk:
+    parts = zip(*(way.averages for way in ways if way.averages is not None), strict=True)
+    averages = Averages(*(_mean(same) for same in list(parts)[:-1])).turned()
+    velocity, last = (_mean([getattr(way, name) for way in ways]) for name in ("velocity", "last"))
+    return LayerWalk(velocity, averages, last=last)
+
+
+def _mean(parts: Sequence[Any]) -> Any:
+    """Average of arrays or numbers; None if there are none."""
+    return None if parts[0] is None else sum(parts[1:], parts[0]) / len(parts)

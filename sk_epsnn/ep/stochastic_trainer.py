@@ -1,8 +1,8 @@
 """Training by natural-gradient steps on mini-batches: the first rate is tried, and every pass is checked.
 
-Whether a rate is too large depends on the data and on the network: it decides between a good posterior and divergence.
-So the first batches are gone through at several, and the one goes on that has raised the energy most; a pass that lowers
-the energy is undone, and tried again at half the rate.
+Whether a rate is too large depends on the data and on the network, and decides between a good posterior and divergence.
+So the first batches are gone through at several rates, and training goes on from the one that has raised the energy
+most; a pass that lowers the energy is undone, and tried again at half the rate.
 """
 
 from __future__ import annotations
@@ -148,7 +148,9 @@ class _Pass:
         if rate is not None:
             start = begin(start, rate)
             return start, self._walked(start, self.batches)
-        first, rest = ([part[where] for part in self.batches] for where in (slice(TRIAL_BATCHES), slice(TRIAL_BATCHES, None)))
+        first, rest = (
+            [part[where] for part in self.batches] for where in (slice(TRIAL_BATCHES), slice(TRIAL_BATCHES, None))
+        )
         (after, steps), rate = self._tried(start, first)
         if after is None:
             return begin(start, rate), (None, [])
@@ -178,7 +180,7 @@ class _Pass:
             )
         except Diverged:
             return None, []
-        return mean_of([end for end, _ in parts]), [rate for _, report in parts for rate in report.steps]
+        return mean_of([end for end, _ in parts], state), [rate for _, report in parts for rate in report.steps]
 
     def _energy(self, state: State, noise_of: State | None = None) -> tuple[float, float]:
         """Energy of all rows in nats, judged from some, and the size of its parts.

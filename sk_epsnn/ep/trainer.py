@@ -237,7 +237,7 @@ class SweepTrainer(EPTrainer):
         for rows in shards:
             state = self._seeing(state, rows)
         with _refuse_too_precise():
-            return absorb_apart(self, state, shards, batches, total_mass, n_jobs)
+            return absorb_apart(self, self.entered, state, shards, batches, total_mass, n_jobs)
 
 
 @contextmanager

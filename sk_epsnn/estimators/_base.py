@@ -79,7 +79,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         "inference": [StrOptions({"auto", *INFERENCES}), Inference],
         "fit_intercept": ["boolean"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "shuffle": ["boolean"],
         "forgetting": [Interval(Real, 0, 1, closed="right")],
@@ -121,7 +121,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
                 "The weights are frozen and cannot learn from more data; use the estimator before freeze()."
             )
         rows, y = self._weighted(X, y, sample_weight)
-        self._follow(make_plan(self, self._problem(rows, y)), not first)
+        self._follow(make_plan(self, self._problem(rows, y, is_stream=True)), not first)
         if first:
             self._set_targets(y, rows.sample_weight, X)
         rows = rows._replace(target=self._encode(y))
@@ -141,9 +141,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
 
     def _follow(self, plan: Plan, continuing: bool) -> None:
         """Keep a plan; the network of an earlier one has to suit it."""
-        if continuing:
-            self._plan.refuse_changes(plan)
-        self._plan = plan
+        self._plan = plan.following(self._plan) if continuing else plan
 
     def _tell(self, line: str) -> None:
         if self.verbose:
@@ -205,8 +203,8 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
                 "sklearn.utils._array_api.move_estimator_to (scikit-learn 1.9 or newer)."
             )
 
-    def _problem(self, rows: Rows, y: np.ndarray) -> Problem:
-        return Problem(self._task, rows.n_samples, rows.X.shape[1], self._n_output_units(y))
+    def _problem(self, rows: Rows, y: np.ndarray, *, is_stream: bool = False) -> Problem:
+        return Problem(self._task, rows.n_samples, rows.X.shape[1], self._n_output_units(y), is_stream)
 
     # ------------------------------------------------------------------ prediction
 

@@ -50,7 +50,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     batch_size : "auto" or int, default="auto"
         Rows per batch. "auto" cuts the rows into as few equal batches as it takes for none to be larger than 10,000
         with hidden layers or discrete weights, 1000 otherwise.
-    max_iter : int, default=10
+    max_iter : int or None, default=None
         Passes over the data, at most.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
@@ -163,7 +163,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         inference="auto",
         fit_intercept=True,
         batch_size="auto",
-        max_iter=50,
+        max_iter=None,
         tol=1e-2,
         shuffle=True,
         forgetting=1.0,

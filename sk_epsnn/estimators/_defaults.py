@@ -34,7 +34,16 @@ MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 300, 12, 25
 #: Newton sweeps after them, and rows of their batches.
-FINAL_SWEEPS, FINAL_BATCH = 2, 10_000
+FINAL_SWEEPS, FINAL_BATCH = 1, 10_000
+#: Where held-out rows have judged the noise during the passes, so many of them go over all rows in the end.
+LAST_SHARE = 0.2
+#: Temperature of classifiers that train by steps on mini-batches: that at so many rows, and how it grows with these.
+WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
+#: ... with three hidden layers or more.
+WARM_EXPONENT_OF_DEEP = 0.4
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.22, 0.6
+#: Regressors with hidden layers train by steps on mini-batches from so many rows on.
+MANY_ROWS = 4000
 
 
 def mini_batch(n_samples: int) -> int:
@@ -47,6 +56,13 @@ def passes(n_samples: int, batch_size: int) -> int:
     """Passes of steps on mini-batches of so many rows."""
     n_batches = max(1, -(-n_samples // batch_size))
     return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
+
+
+def temperature_of(n_samples: int, n_layers: int) -> float:
+    """Temperature of a classifier of so many layers of weights that trains by steps on mini-batches."""
+    exponent = WARM_EXPONENT if n_layers < 4 else WARM_EXPONENT_OF_DEEP
+    warm = WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
+    return min(max(round(warm, 3), LEAST_TEMPERATURE), MOST_TEMPERATURE)
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,8 @@ class Defaults:
     batch_size : int
         Largest batch; the rows are cut into as few equal ones as it takes.
     n_sweeps : int
+    max_iter : int
+        Passes over the rows, at most.
     spectral_floor : float
         Added to the second moments of the inputs before they are raised to the spectral exponent, in units of their
         mean.
@@ -115,6 +133,8 @@ class Defaults:
     heating : tuple of tuples of float
         Paths of hidden temperatures that are tried before training; held-out rows judge every step. Empty: train at
         ``temperature``.
+    warms : bool
+        Whether all temperatures are `temperature_of` the number of rows.
     """
 
     power: float
@@ -126,9 +146,11 @@ class Defaults:
     output_variance: float
     batch_size: int
     n_sweeps: int
+    max_iter: int
     spectral_floor: float = 0.0
     joint_fan_in: int = 0
     heating: tuple[tuple[float, ...], ...] = ()
+    warms: bool = False
 
 
 TABLE = {
@@ -142,6 +164,7 @@ TABLE = {
         output_variance=10.0,
         batch_size=1000,
         n_sweeps=3,
+        max_iter=10,
     ),
     "classifier, hidden layers": Defaults(
         power=0.1,
@@ -153,6 +176,7 @@ TABLE = {
         output_variance=40.0,
         batch_size=10_000,
         n_sweeps=10,
+        max_iter=10,
         spectral_floor=0.5,
     ),
     # Solved exactly in the variational limit.
@@ -166,6 +190,7 @@ TABLE = {
         output_variance=4.0,
         batch_size=100,
         n_sweeps=2,
+        max_iter=20,
     ),
     "regressor, hidden layers": Defaults(
         power=1.0,
@@ -177,6 +202,7 @@ TABLE = {
         output_variance=1.0,
         batch_size=100,
         n_sweeps=2,
+        max_iter=20,
     ),
     # Joint Gaussians in the hidden layer are honest at temperature 1, but a cold start finds better features.
     "regressor, hidden layers, few inputs": Defaults(
@@ -189,6 +215,7 @@ TABLE = {
         output_variance=8.0,
         batch_size=10_000,
         n_sweeps=10,
+        max_iter=20,
         joint_fan_in=FEW_INPUTS,
         heating=((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0)),
     ),
@@ -230,6 +257,16 @@ OVERRIDES = (
     Override(_SMALL_BATCHES, _deep("regressor, hidden layers", 3), {"anchor": 1.0}),
     Override(_SMALL_BATCHES, _deep("regressor, hidden layers", 4), {"anchor": 1.0, "power": 1.0}),
     Override(_SMALL_BATCHES, _deep(_DEEP_FEW, 4), {"anchor": 1.0, "power": 1.0}),
+    Override(
+        "steps on mini-batches train at higher temperatures",
+        lambda case: case.inference == "stochastic" and case.row == "classifier, hidden layers" and not case.discrete,
+        {"warms": True},
+    ),
+    Override(
+        "steps on mini-batches find the features at temperature 1",
+        lambda case: case.inference == "stochastic" and case.row == _DEEP_FEW,
+        {"temperature": 1.0, "heating": ()},
+    ),
     Override("many weights are off", lambda case: case.sparse and case.n_layers > 1, {"output_variance": 20.0}),
     Override(
         "plain EP, and enough sweeps for a damped iteration",

@@ -20,6 +20,7 @@ from sk_epsnn.weights import Grid
 #: Settings that a fitted estimator takes when they change: how it learns from more rows, not what it has learned.
 _MAY_CHANGE = {
     "batch_size",
+    "max_iter",
     "inference__n_sweeps",
     "inference__damping",
     "inference__validation_fraction",
@@ -84,12 +85,15 @@ class Problem:
     task : {"classifier", "regressor"}
     n_samples, n_features, n_outputs : int
         Rows of the fit, columns of X, output units.
+    is_stream : bool
+        Whether the rows are a batch of a stream: nothing depends on how many there are.
     """
 
     task: str
     n_samples: int
     n_features: int
     n_outputs: int
+    is_stream: bool = False
 
 
 class Parts(NamedTuple):
@@ -155,21 +159,24 @@ class Plan:
         course = self.stages[0].course
         return course.batches(-(-n_samples // course.n_shards))[0].stop
 
-    def refuse_changes(self, new: Plan) -> None:
-        """Refuse a plan that a network made by this one cannot follow.
+    def following(self, old: Plan) -> Plan:
+        """The same plan for a network made by another, whose automatic answers stay.
 
         Raises
         ------
         ValueError
-            Names the parameters.
+            If the network cannot follow this plan; names the parameters.
         """
-        names = sorted({*self.settings, *new.settings} - _MAY_CHANGE)
-        changed = [name for name in names if _value(self.settings.get(name)) != _value(new.settings.get(name))]
+        automatic = {*self.automatic} & {*old.automatic}
+        names = sorted({*self.settings, *old.settings} - _MAY_CHANGE - automatic)
+        changed = [name for name in names if _value(self.settings.get(name)) != _value(old.settings.get(name))]
         if changed:
             raise ValueError(
                 f"A fitted network cannot take another {', '.join(changed)}. Set what was changed back, or fit anew: "
                 "with warm_start=False, or a sklearn.base.clone of this estimator."
             )
+        kept = {name: old.settings[name] for name in automatic - _MAY_CHANGE}
+        return replace(self, settings={**self.settings, **kept})
 
 
 def _value(setting: Setting | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from numbers import Integral
 from typing import Any
 
@@ -10,7 +11,7 @@ from sklearn.base import clone
 
 from sk_epsnn.connections import Connection, Dense
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
-from sk_epsnn.estimators._defaults import Case, defaults_for, mini_batch
+from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
@@ -166,9 +167,7 @@ class Planner:
         given = self.estimator.inference
         inference: Inference
         if is_auto(given):
-            stochastic = n_hidden > 0 and self.estimator.shuffle
-            inference = Stochastic() if stochastic else Newton()
-            reason = "the fastest, with hidden layers and shuffled rows" if stochastic else "needs no step size"
+            inference, reason = self._automatic_inference(n_hidden)
             self.answers.answer("inference", given, inference.name, reason)
             return inference
         inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
@@ -176,7 +175,24 @@ class Planner:
         self.answers.given("inference", inference.name)
         return inference
 
+    def _automatic_inference(self, n_hidden: int) -> tuple[Inference, str]:
+        """The way to train, and why."""
+        if n_hidden == 0:
+            return Newton(), "without hidden layers the fastest"
+        if self.problem.is_stream or not self.estimator.shuffle:
+            return Newton(), "a batch of a stream, or rows in their order, are learned from as they come"
+        if self.problem.task == "regressor" and self.problem.n_samples < MANY_ROWS:
+            return Newton(), f"regressors with fewer than {MANY_ROWS} rows predict better so"
+        return Stochastic(), "the fastest with hidden layers"
+
     # ------------------------------------------------------------------ course
+
+    def _max_iter(self) -> int:
+        """Most passes over the rows."""
+        given = "auto" if self.estimator.max_iter is None else self.estimator.max_iter
+        if self.parts.inference.name == "stochastic":
+            return int(self.answers.answer("max_iter", given, sys.maxsize, "as many as the steps take"))
+        return int(self.answers.answer("max_iter", given, self.defaults.max_iter, self.reasons["max_iter"]))
 
     def _course(self) -> Course:
         estimator, largest = self.estimator, self.defaults.batch_size
@@ -187,7 +203,7 @@ class Planner:
         return Course(
             size,
             is_auto(estimator.batch_size),
-            estimator.max_iter,
+            self._max_iter(),
             estimator.tol,
             estimator.shuffle,
             estimator.n_shards,

@@ -20,12 +20,16 @@ from sk_epsnn.estimators._defaults import (
     JOINT_ENTRIES,
     JOINT_FAN_IN,
     LAST_PASSES,
+    LAST_SHARE,
+    LEAST_PASSES,
+    MOST_PASSES,
     N_STEPS,
     PASSES_PER_STEP,
     ROTATION_LIMIT,
     VALIDATION_FRACTION,
     Defaults,
     passes,
+    temperature_of,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, is_auto
 from sk_epsnn.training import Course, Stage
@@ -37,9 +41,7 @@ _SWEEP_TOL = 1e-4
 class EPPlanner:
     """Answers what the options of an inference and of a prior leave open."""
 
-    def __init__(
-        self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], n_samples: int
-    ):
+    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], n_samples: int):
         self.answers, self.defaults, self.reasons, self.n_samples = answers, defaults, reasons, n_samples
         self.network, self.inference, self.prior, self.grid, self.gain = parts
         self.n_layers = len(self.network.connections)
@@ -50,34 +52,42 @@ class EPPlanner:
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
-        design, schedule = self._design(), self._schedule(course.tol)
+        design, schedule, single = self._design(), self._schedule(course.tol), self.n_layers > 1
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
-            trainer = SweepTrainer(design, learns_noise, held_out, schedule)
+            trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
             return (Stage(trainer, left),), trainer
         n_passes = self._n_passes(course)
-        held_out, left = self._held_out(replace(course, n_passes=n_passes, tol=0.0), learns_noise)
-        start = StochasticTrainer(design, learns_noise, held_out, left.n_passes, self._learning_rate())
-        stream = SweepTrainer(design, learns_noise, held_out, schedule)
-        n_sweeps = self.answers.answer(
-            "inference__final_sweeps", self.inference.final_sweeps, FINAL_SWEEPS, "enough to settle"
+        steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
+        held_out, left = self._held_out(steps, learns_noise)
+        start = StochasticTrainer(
+            design, learns_noise, held_out, single, n_passes=left.n_passes, learning_rate=self._learning_rate()
         )
-        stages = [Stage(start, replace(left, batch_size=-(-left.batch_size // course.n_shards)))]
-        if n_sweeps > 0 and course.n_passes > n_passes:
-            last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
-            stages.append(Stage(replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps)), last))
-        return tuple(stages), stream
+        stream = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
+        n_sweeps = self._final_sweeps()
+        if n_sweeps == 0 or course.n_passes <= n_passes:
+            return (Stage(start, left),), stream
+        end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
+        last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
+        return (Stage(start, left), Stage(end, last)), stream
 
     def _n_passes(self, course: Course) -> int:
+        """Passes of steps on mini-batches."""
         automatic = passes(self.n_samples, course.batch_size)
-        reason = f"about {N_STEPS} steps"
+        reason = f"about {N_STEPS} steps, but from {LEAST_PASSES} to {MOST_PASSES} passes"
         n_passes = self.answers.answer("inference__n_passes", self.inference.n_passes, automatic, reason)
         return min(n_passes, course.n_passes)
 
     def _learning_rate(self) -> float | None:
+        """First rate, None where the first batches choose it."""
         given = self.inference.learning_rate
         self.answers.answer("inference__learning_rate", given, "tried", "the one that raises the energy most at first")
         return None if is_auto(given) else float(given)
+
+    def _final_sweeps(self) -> int:
+        """Newton sweeps after the steps."""
+        reason = "more would gain little"
+        return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, FINAL_SWEEPS, reason))
 
     def _default(self, name: str, given: Any) -> Any:
         """The value itself, or that of the table of defaults where it is "auto"."""
@@ -204,6 +214,9 @@ class EPPlanner:
         automatic = (defaults.temperature,) * (self.n_layers - 1) + (defaults.output_temperature,)
         if is_auto(given):
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
+            if defaults.warms:
+                automatic = (temperature_of(self.n_samples, self.n_layers),) * self.n_layers
+                reason = f"{reason}; higher the more rows there are"
             if defaults.heating:
                 reason = f"{reason}; that of the hidden layers where training starts, held-out rows choose the rest"
             return self.answers.answer("inference__temperature", given, automatic, reason)
@@ -240,11 +253,8 @@ class EPPlanner:
             return None, course
         heating = self.defaults.heating if is_auto(self.inference.temperature) else ()
         if self.inference.name == "stochastic":
-            import os
-            H = eval(os.environ.get("HEAT", "()")); P = int(os.environ.get("PPS", "4")); L = int(os.environ.get("LASTP", "5"))
-            if is_auto(self.inference.temperature) and H:
-                return HeldOut(n_rows, H, P), replace(course, n_passes=L)
-            return HeldOut(n_rows, (), course.n_passes), replace(course, n_passes=max(1, course.n_passes // 5))
+            last = max(1, round(LAST_SHARE * course.n_passes))
+            return HeldOut(n_rows, (), course.n_passes), replace(course, n_passes=last)
         if not heating:
             return HeldOut(n_rows, (), course.n_passes), course
         last = replace(course, n_passes=min(course.n_passes, LAST_PASSES))

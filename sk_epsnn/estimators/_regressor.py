@@ -48,7 +48,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     batch_size : "auto" or int, default="auto"
         Rows per batch. "auto" is 100; with hidden layers and at most 31 features, as few equal batches of at most
         10,000 rows as it takes.
-    max_iter : int, default=20
+    max_iter : int or None, default=None
         Passes over the data, at most. Where rows are held out, as many at most go before. Where they choose the hidden
         temperature, each temperature gets at most 2 passes, and all rows get 1.
     tol : float, default=1e-3
@@ -163,7 +163,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         inference="auto",
         fit_intercept=True,
         batch_size="auto",
-        max_iter=20,
+        max_iter=None,
         tol=1e-3,
         shuffle=True,
         forgetting=1.0,

@@ -1,0 +1,204 @@
+"""What steps on mini-batches ask of each family of weights: coordinates to move in, curvature, natural gradient.
+
+Every function is dispatched on the family of its first argument, as those of `sk_epsnn.ep.steps`. Gaussian weights move
+by their means. Weights on levels move by their shift, the natural parameter of ``w``, where steps are smooth.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import NamedTuple
+
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    clip,
+    copy_of,
+    diagonal,
+    eigenvectors,
+    is_any,
+    smallest_normal,
+    solve,
+    sqrt,
+    sum_over,
+)
+from sk_epsnn.ep import mixing
+from sk_epsnn.ep.sites import UpdateCounts, bound_precision
+from sk_epsnn.ep.steps import mean_curvature, moved
+from sk_epsnn.messages import Derivatives, Inputs
+from sk_epsnn.weights import GaussianWeights, JointWeights, LevelWeights, Weights
+
+#: Longest step of a discrete weight, in log-odds between the extreme levels.
+LOG_ODDS = 1.0
+#: A discrete weight is free to move with the others where its variance is this share of the largest possible, or more.
+FREE = 0.1
+
+
+class Averages(NamedTuple):
+    """Running averages of what batches say of one layer, scaled to all rows.
+
+    Attributes
+    ----------
+    site : array of shape (n_out, n_in), or (n_out, n_in, n_in) if joint
+        Summed precision of the messages to the weights.
+    curvature : array of shape (n_out, n_in), (n_out, 1) or (n_out, n_in, n_in), or None
+        That of the energy in each mean, or with a shared matrix its size in each unit, or matrices if joint; None
+        where it is the site precision.
+    noise : array of shape (n_out, n_in) or float
+        With a shared matrix: what uncertain spikes add to the curvature.
+    shared : array of shape (n_in, n_in) or None
+        Matrix of curvature of all units: the second moment of the inputs in rows that count by their curvature, of
+        mass 1. Spikes are correlated and not centred, so a diagonal would not do.
+    axes : (array, array) or None
+        Eigenvalues and eigenvectors of the shared matrix, as they were when it was last looked at.
+    """
+
+    site: Array
+    curvature: Array | None
+    noise: Array | float = 0.0
+    shared: Array | None = None
+    axes: tuple[Array, Array] | None = None
+
+    def towards(self, new: Averages, share: float) -> Averages:
+        """The averages when a measurement takes this share of them; the axes stay."""
+        pairs = zip(self[:-1], new[:-1], strict=True)
+        parts = [None if mine is None else mine + share * (theirs - mine) for mine, theirs in pairs]
+        return Averages(*parts, self.axes)
+
+    def turned(self) -> Averages:
+        """The averages with the axes of their shared matrix."""
+        return self if self.shared is None else self._replace(axes=eigenvectors(self.shared))
+
+
+@singledispatch
+def coordinate(posterior: Weights) -> Array:
+    """What the steps move, shape (n_out, n_in): the means of Gaussian weights, on levels their natural parameter."""
+    return posterior.mean
+
+
+@coordinate.register
+def _(posterior: LevelWeights) -> Array:
+    return posterior.shift
+
+
+@singledispatch
+def advanced(posterior: Weights, change: Array) -> Weights:
+    """Density whose coordinate has changed, the precision as it was; on levels by a limited change."""
+    return moved(posterior, change)
+
+
+@advanced.register
+def _(posterior: LevelWeights, change: Array) -> LevelWeights:
+    width = posterior.levels[-1] - posterior.levels[0]
+    change, n = copy_of(change), posterior.n_discrete
+    change[:, :n] = clip(change[:, :n], -LOG_ODDS / width, LOG_ODDS / width)
+    return posterior.with_natural(posterior.precision, posterior.shift + change)
+
+
+@singledispatch
+def mean_change(posterior: Weights, change: Array) -> Array:
+    """What a change of the coordinate does to the means, to first order."""
+    return change
+
+
+@mean_change.register
+def _(posterior: LevelWeights, change: Array) -> Array:
+    return posterior.variance * change
+
+
+@singledispatch
+def at(posterior: Weights, coordinates: Array) -> Weights:
+    """Density at other coordinates, the precision as it was."""
+    return posterior.with_natural(posterior.precision, coordinates)
+
+
+@at.register
+def _(posterior: GaussianWeights, coordinates: Array) -> GaussianWeights:
+    return posterior.with_mean(coordinates)
+
+
+@singledispatch
+def measured(
+    posterior: Weights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
+) -> Averages:
+    """What a batch says of the site precision and of the curvature of a layer, ``scale`` times.
+
+    Parameters
+    ----------
+    posterior : Weights
+    message : Derivatives of shape (n_rows, n_out)
+    curvature : array of shape (n_rows, n_out)
+        In each potential, not negative.
+    inputs : Inputs
+    scale : float
+    shares : bool
+        Whether all units share one matrix of curvature; else it is diagonal.
+    """
+    noise = scale * mixing.spike_noise(message, inputs)
+    site = bound_precision(scale * message.gamma.T @ inputs.square + noise, UpdateCounts())
+    if not shares:
+        return Averages(site, scale * curvature.T @ inputs.square + noise)
+    by_unit, by_row = sum_over(curvature, axis=0), sum_over(curvature, axis=1)
+    weight = by_row / clip(sum_over(by_row), min=smallest_normal(by_row))
+    shared = (inputs.mean * weight[:, None]).T @ inputs.mean
+    return Averages(site, scale * by_unit[:, None], noise, shared)
+
+
+@measured.register
+def _(
+    posterior: JointWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
+) -> Averages:
+    noise, gamma = mixing.spike_noise(message, inputs), clip(message.gamma, min=0.0)
+    site = scale * mixing.joint_site_precision(gamma, inputs, noise)
+    if not is_any(curvature != gamma):
+        return Averages(site, None)
+    return Averages(site, scale * mixing.joint_site_precision(curvature, inputs, noise))
+
+
+@singledispatch
+def direction(posterior: Weights, cavity: Weights, averages: Averages, gradient: Array) -> Array:
+    """Gradient of the energy divided by its curvature, in the coordinates of the family.
+
+    With a shared matrix ``A`` and curvatures ``k`` of the weights' own, ``k^(-1/2) (I + A / c)^(-1) k^(-1/2)`` takes
+    the place of the inverse of ``diag(k) + A``, where ``1 / c`` is the mean of ``1 / k`` over the weights of a unit.
+
+    Parameters
+    ----------
+    posterior, cavity : Weights
+    averages : Averages
+    gradient : array of shape (n_out, n_in)
+        In the means.
+    """
+    return _divided(gradient, mean_curvature(posterior, cavity), averages)
+
+
+@direction.register
+def _(posterior: JointWeights, cavity: JointWeights, averages: Averages, gradient: Array) -> Array:
+    if averages.curvature is None:
+        return (posterior.covariance @ gradient[:, :, None])[:, :, 0]
+    return solve(mean_curvature(posterior, cavity) + averages.curvature, gradient[:, :, None])[:, :, 0]
+
+
+@direction.register
+def _(posterior: LevelWeights, cavity: LevelWeights, averages: Averages, gradient: Array) -> Array:
+    towards = _divided(gradient, mean_curvature(posterior, cavity), averages) / posterior.variance
+    if averages.axes is None:
+        return towards
+    # What the others do would carry weights that are all but decided far away.
+    width = posterior.levels[-1] - posterior.levels[0]
+    free = posterior.variance / (posterior.variance + FREE * width * width / 4)
+    own = diagonal(averages.shared) * averages.curvature + averages.noise
+    return free * towards + (1 - free) * gradient / (1 + posterior.variance * own)
+
+
+def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
+    """The gradient divided by the curvature of the prior and that of the data."""
+    if averages.axes is None:
+        return gradient / (own + averages.curvature)
+    moments, axes = averages.axes
+    size = 1 / sqrt(own + averages.noise)
+    mean_square = sum_over(size * size, axis=1, keepdims=True) / size.shape[1]
+    # The products in the precision of the data, which is enough for a direction.
+    along = astype(size * gradient, axes.dtype) @ axes
+    shrunk = along / (1 + mean_square * averages.curvature * clip(moments, min=0.0))
+    return size * (astype(shrunk, axes.dtype) @ axes.T)
