@@ -63,7 +63,8 @@ class Averages(NamedTuple):
         """The averages when a measurement takes this share of them; the axes stay."""
         pairs = zip(self[:-1], new[:-1], strict=True)
         parts = [None if mine is None else mine + share * (theirs - mine) for mine, theirs in pairs]
-        return Averages(*parts, self.axes)
+        site, curvature, noise, shared = parts
+        return Averages(site, curvature, noise, shared, self.axes)
 
     def turned(self) -> Averages:
         """The averages with the axes of their shared matrix."""
