@@ -42,6 +42,8 @@ from sk_epsnn._sparse_rows import SparseRows, canonical, occurring_columns
 #: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
 OFFSET_LIMIT = 10.0
 _CHUNK = 4096
+#: Entries of an axis below this share of the largest are rounding.
+_NOTHING = 1e-18
 #: Sparse rows stay sparse where they have at least so many columns, and at most this share of them is not 0.
 LEAST_SPARSE_COLUMNS, MOST_DENSITY = 1024, 0.02
 #: The first columns always have axes of their own: formulas for few inputs are for models of few columns.
@@ -300,6 +302,8 @@ def fit_basis(
     with one_blas_thread():
         moment, vectors = np.linalg.eigh(gram)
     moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
+    # What is nothing but rounding would be slow: numbers too small for a full set of digits are.
+    vectors[np.abs(vectors) < _NOTHING * np.abs(vectors).max()] = 0.0
     # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
     largest = np.abs(vectors).argmax(0)
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])

@@ -28,7 +28,7 @@ from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
-from sk_epsnn.numerics import expit, expm1, logit
+from sk_epsnn.numerics import expit, expm1, logit, without_subnormal
 
 
 class Upward(NamedTuple):
@@ -85,7 +85,7 @@ def forward(
     for index, layer in enumerate(network.hidden):
         moments = in_chunks(layer.neuron.forward, *up.potentials[index][:2])
         up.spikes.append(moments)
-        probability = by_sample(moments.probability, network.sizes[index + 1])
+        probability = without_subnormal(by_sample(moments.probability, network.sizes[index + 1]))
         if log_ratios is not None:
             edge = epsilon(probability)
             probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
@@ -129,8 +129,8 @@ def neuron_message(moments: SpikeMoments, log_ratio: Array) -> Derivatives:
     p, first, second = moments
     odds = expm1(log_ratio)
     lam = odds / (1 + p * odds)
-    g = lam * first
-    return Derivatives(g, g * g - lam * second, -lam * second)
+    g, kappa = without_subnormal(lam * first), without_subnormal(-lam * second)
+    return Derivatives(g, without_subnormal(g * g + kappa), kappa)
 
 
 def log_partition(state: State, last: Potentials, target: Array) -> Array:
