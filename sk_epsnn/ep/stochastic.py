@@ -83,6 +83,9 @@ class Walk:
         Steps whose coordinates are in ``last``.
     passes : float
         Passes over the rows so far.
+    energy : (float, float) or None
+        What `StochasticTrainer` found at the end of the last pass: energy of all rows in nats, and the size of its
+        parts; None where it has to look.
     """
 
     layers: tuple[LayerWalk, ...]
@@ -90,6 +93,7 @@ class Walk:
     n_steps: int = 0
     n_averaged: int = 0
     passes: float = 0.0
+    energy: tuple[float, float] | None = None
 
 
 def begin(state: State, rate: float) -> State:

@@ -23,6 +23,7 @@ from sk_epsnn.ep.state import State
 from sk_epsnn.ep.stochastic import Diverged, arrived, begin, mean_of, natural_step
 from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Batch
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Course, Progress, Report, Rows, absorb_in_turn
 
 #: Longest first rate that is tried.
@@ -121,13 +122,13 @@ class _Pass:
 
     def checked(self, start: State) -> tuple[State, Report]:
         """Where the pass leads, at the longest rate that does not lower the energy."""
+        before, size = self._energy(start) if start.walk is None or start.walk.energy is None else start.walk.energy
         if start.walk is not None and start.walk.rate == 0:
-            return start, Report(self._energy(start)[0], [0.0])
+            return start, Report(before, [0.0])
         if start.walk is None:
             start, (end, steps) = self._first(start)
         else:
             end, steps = self._walked(start, self.batches)
-        before, size = self._energy(start)
         best, most = None, -np.inf
         for _ in range(MOST_HALVINGS):
             energy = -np.inf if end is None else self._energy(end, start)[0]
@@ -200,9 +201,11 @@ class _Pass:
 
     def _ended(self, start: State, end: State, energy: float, steps: list[float]) -> tuple[State, Report]:
         """The end of a pass; that of the last one is the average of the last steps, where that is no worse."""
-        assert end.walk is not None
+        assert start.walk is not None and end.walk is not None
         passes = start.walk.passes + 1
-        end = replace(end, walk=replace(end.walk, passes=passes))
+        # Where the noise changes, the same state has another energy.
+        known = None if isinstance(end.network.output, GaussianOutput) else (energy, abs(energy))
+        end = replace(end, walk=replace(end.walk, passes=passes, energy=known))
         if passes >= self.trainer.n_passes:
             average = arrived(end)
             if (value := self._energy(average, start)[0]) >= energy:
