@@ -268,6 +268,13 @@ def test_temperatures_rise_with_the_rows(n_samples, shallow, deep):
         assert found == (expected,) * (len(sizes) + 1)
 
 
+@pytest.mark.parametrize("inference", ["newton", "average_ep", "stochastic"])
+@pytest.mark.parametrize(("sizes", "n_samples", "single"), [((), 10**4, False), (9, 999, False), (9, 1000, True)])
+def test_single_precision_is_for_hidden_layers_and_many_rows(inference, sizes, n_samples, single):
+    plan = plan_of(EPSNNClassifier(sizes, inference=inference), n_samples=n_samples)
+    assert {stage.trainer.single for stage in plan.stages} == {plan.trainer.single} == {single}
+
+
 @pytest.mark.parametrize(
     ("model", "n_samples", "expected"),
     [
