@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
-from sk_epsnn._sparse_rows import SparseRows
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.natural import Averages, advanced, at, coordinate, direction, mean_change, measured
 from sk_epsnn.ep.newton import step_curvature
@@ -184,8 +183,7 @@ def _shares(state: State, index: int, inputs: Inputs) -> bool:
     basis = state.network.basis
     assert basis is not None
     in_principal_axes = index == 0 and basis.rotation is not None
-    stays_sparse = isinstance(inputs.mean, SparseRows)
-    return not in_principal_axes and not stays_sparse and inputs.mean.shape[1] <= SHARED_FAN_IN
+    return not in_principal_axes and not inputs.stays_sparse and inputs.mean.shape[1] <= SHARED_FAN_IN
 
 
 def _with_averages(
