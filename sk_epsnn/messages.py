@@ -29,11 +29,16 @@ class Inputs:
     mean: Array
     variance: Array | None
 
+    @property
+    def stays_sparse(self) -> bool:
+        """Whether the means are `SparseRows`."""
+        return isinstance(self.mean, SparseRows)
+
     @cached_property
     def square(self) -> Array:
         """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
         square = self.mean * self.mean
-        dense_and_known = self.variance is None and not isinstance(self.mean, SparseRows)
+        dense_and_known = self.variance is None and not self.stays_sparse
         same = dense_and_known and is_all(square == self.mean)
         return self.mean if same else square
 

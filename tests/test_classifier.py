@@ -179,7 +179,8 @@ def test_uncertainty_against_draws_of_weights_and_spikes(activation, error, n_sa
     Measured: epistemic at most .019 (sigmoid) and .058 (Heaviside) of .117 and .160, total at most .031 and .085.
     """
     X, y = make_blobs(60, centers=3, cluster_std=2.5, random_state=0)
-    model = EPSNNClassifier(5, activation=activation, random_state=0).fit(X[:n_samples], y[:n_samples])
+    model = EPSNNClassifier(5, activation=activation, inference="newton", random_state=0)
+    model.fit(X[:n_samples], y[:n_samples])
     grid = np.vstack([X[:20], 10 * X[:5]])
     draws = np.array(list(drawn_class_probabilities(model, grid, 2000, np.random.default_rng(0))))
     total = -xlogy(draws.mean(0), draws.mean(0)).sum(1)

@@ -11,15 +11,15 @@ from sk_epsnn.connections import Dense
 from sk_epsnn.ep.evidence import NOISE_START, NoiseEvidence
 from sk_epsnn.ep.noise import HeldOut
 from sk_epsnn.ep.sites import UpdateCounts
-from sk_epsnn.ep.trainer import EPTrainer, Schedule
+from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.network import Network
 from sk_epsnn.outputs import GaussianOutput, SigmoidOutput
 from sk_epsnn.priors import GaussianPrior, LaplacePrior
 from sk_epsnn.training import Course, Progress, Rows
 
 NOISE = 0.5
-NEWTON = EPTrainer(design(), Schedule("newton", n_sweeps=30, damping=0.7, tol=0.0), learns_noise=False)
-AVERAGE = EPTrainer(design(), Schedule("average_ep", n_sweeps=500, damping=0.2, tol=1e-10), learns_noise=False)
+NEWTON = SweepTrainer(design(), False, schedule=Schedule("newton", n_sweeps=30, damping=0.7, tol=0.0))
+AVERAGE = SweepTrainer(design(), False, schedule=Schedule("average_ep", n_sweeps=500, damping=0.2, tol=1e-10))
 
 
 def linear_state(n_in, n_out=1, *, joint=True, output=None, power=0.0, variance=1.5):
@@ -191,6 +191,11 @@ def test_further_passes_take_their_share_of_the_noise_out():
 
 
 # The verbs of a trainer
+
+
+def test_what_trainers_share_cannot_learn():
+    with pytest.raises(TypeError, match="abstract method"):
+        EPTrainer(design(), False)
 
 
 def network_of(n_in, n_out=1, output=None, constant=False):

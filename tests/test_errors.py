@@ -18,8 +18,10 @@ from sk_epsnn import (
     LaplacePrior,
     Levels,
     Newton,
+    Stochastic,
 )
-from sk_epsnn.ep.trainer import EPTrainer
+from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
+from sk_epsnn.ep.trainer import SweepTrainer
 from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import WeightPrior
 
@@ -268,6 +270,10 @@ BAD_OPTIONS = [
     ("inference", Newton(validation_fraction=1.0), r"'validation_fraction'.*float in the range \[0.0, 1.0\)"),
     ("inference", AverageEP(damping=0.0), r"'damping'.*float in the range \(0.0, 1.0\]"),
     ("inference", AverageEP(damping=1.5), r"'damping'.*float in the range \(0.0, 1.0\]"),
+    ("inference", Stochastic(n_passes=0), r"'n_passes'.*int in the range \[1, inf\)"),
+    ("inference", Stochastic(n_passes="few"), "'n_passes'.*among .*auto"),
+    ("inference", Stochastic(learning_rate=0.0), r"'learning_rate'.*float in the range \(0.0, inf\)"),
+    ("inference", Stochastic(final_sweeps=-1), r"'final_sweeps'.*int in the range \[0, inf\)"),
     ("output_activation", HeavisideOutput(noise_variance=-1.0), r"'noise_variance'.*float in the range \[0.0, inf\)"),
     ("output_activation", HeavisideOutput(noise_variance=np.nan), r"'noise_variance'.*float in the range \[0.0, inf\)"),
     ("output_activation", HeavisideOutput(noise_variance="loud"), r"'noise_variance'.*float in the range \[0.0, inf\)"),
@@ -296,11 +302,13 @@ def test_every_option_has_a_bad_value():
             if repr(value) != repr(default.get_params()[name])
         }
         shared = {"variance", "anchor"} if issubclass(option, WeightPrior) and option is not GaussianPrior else set()
-        shared |= set(Newton().get_params()) if option is AverageEP else set()
+        shared |= (
+            set(Newton().get_params()) & set(option().get_params()) if option in (AverageEP, Stochastic) else set()
+        )
         assert changed | shared == set(default.get_params()), option
     assert checked == {
         *(AverageEP, BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior),
-        *(HeavisideOutput, LaplacePrior, Levels, Newton),
+        *(HeavisideOutput, LaplacePrior, Levels, Newton, Stochastic),
     }
 
 
@@ -438,15 +446,20 @@ def test_interruption_leaves_the_state_before_the_call(kind, method, start, hidd
     """Ctrl-C in the second batch of a fit, or in the batch of a stream."""
     options = {"hidden_layer_sizes": hidden, "batch_size": 12, "warm_start": warm_start}
     model = start(kind, **options)
-    absorb, calls = EPTrainer._absorb, []
+    calls = []
 
-    def interrupted(*arguments):
-        calls.append(1)
-        if method == "partial_fit" or len(calls) == 2:
-            raise KeyboardInterrupt
-        return absorb(*arguments)
+    def interrupted(absorb):
+        def instead(*arguments):
+            calls.append(1)
+            if method == "partial_fit" or len(calls) == 2:
+                raise KeyboardInterrupt
+            return absorb(*arguments)
 
-    monkeypatch.setattr(EPTrainer, "_absorb", interrupted)
+        return instead
+
+    # Whichever of them trains.
+    monkeypatch.setattr(SweepTrainer, "_absorb", interrupted(SweepTrainer._absorb))
+    monkeypatch.setattr(StochasticTrainer, "absorb", interrupted(StochasticTrainer.absorb))
     before = freeze(vars(model))
     with pytest.raises(KeyboardInterrupt):
         call(model, method, X, KINDS[kind])
@@ -467,7 +480,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(EPTrainer, "_absorb", interrupted)
+    monkeypatch.setattr(SweepTrainer, "_absorb", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call(model, "partial_fit", X[15:], KINDS[kind][15:])
     assert freeze(vars(model)) == before
@@ -477,7 +490,7 @@ def test_interrupted_stream_keeps_the_batches_before(kind, freeze, monkeypatch):
 @KIND
 def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
     """A warning in the call whose batch was refused, none in the next one."""
-    absorb = EPTrainer._absorb
+    absorb = SweepTrainer._absorb
 
     def refuse(trainer, state, *arguments):
         _, result = absorb(trainer, state, *arguments)
@@ -485,7 +498,7 @@ def test_refused_batches_are_counted_and_warned_of_once(kind, monkeypatch):
 
     model = fitted(kind)
     before = model.predict(X)
-    monkeypatch.setattr(EPTrainer, "_absorb", refuse)
+    monkeypatch.setattr(SweepTrainer, "_absorb", refuse)
     with pytest.warns(
         ConvergenceWarning, match="1 batch update.*Use inference='newton'.*or AverageEP with a smaller damping"
     ) as record:

@@ -20,6 +20,7 @@ from sk_epsnn import (
     Newton,
     PopulationEncoder,
     RateSpikeEncoder,
+    Stochastic,
 )
 
 N_ROWS = 72
@@ -53,7 +54,7 @@ SHARED = {
     "inference": ("average_ep", [{}, {"hidden_layer_sizes": 4}]),
     "fit_intercept": (False, [{}, {"hidden_layer_sizes": 4}, {"weights": "binary"}]),
     "batch_size": (17, [{}, {"hidden_layer_sizes": 4}]),
-    "max_iter": (1, [{}, {"hidden_layer_sizes": 4}]),
+    "max_iter": (1, [{}, {"hidden_layer_sizes": 4}, {"max_iter": None}, {"max_iter": None, "hidden_layer_sizes": 4}]),
     # Each temperature that held-out rows try gets two passes anyway.
     "tol": (50.0, [{"max_iter": 3}, {"max_iter": 3, "hidden_layer_sizes": 4, "inference": Newton(temperature=1.0)}]),
     "shuffle": (False, [{}, {"hidden_layer_sizes": 4}]),
@@ -115,6 +116,17 @@ OPTIONS = {
         {
             **_INFERENCE,
             # A joint Gaussian with equal variances is the same in any axes, as long as the bias is apart.
+            "rotate_inputs": ("other", [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
+        },
+    ),
+    Stochastic: (
+        "inference",
+        {
+            "n_passes": (1, EVERYWHERE),
+            "learning_rate": (0.03, EVERYWHERE),
+            # More than one pass in all, or there are none; one sweep solves a single Gaussian layer, without levels.
+            "final_sweeps": (0, [(make, {**options, "max_iter": None}) for make, options in EVERYWHERE]),
+            **{name: entry for name, entry in _INFERENCE.items() if name != "n_sweeps"},
             "rotate_inputs": ("other", [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
         },
     ),

@@ -17,7 +17,11 @@ from sk_epsnn import (
     LaplacePrior,
     Levels,
     Newton,
+    Stochastic,
 )
+from sk_epsnn.ep.options import INFERENCES
+from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
+from sk_epsnn.ep.trainer import SweepTrainer
 from sk_epsnn.estimators._plan import Problem, Setting
 from sk_epsnn.estimators._planner import make_plan
 
@@ -47,23 +51,39 @@ def scaled(output):
 #: validation_fraction, anchor, spectral_exponent, variance).
 CASES = {
     "classifier": (EPSNNClassifier(), 64, (1000, 3, 0.1, (0.2,), False, 0.0, 0.0, 0.0, scaled(10))),
-    "hidden": (EPSNNClassifier(30), 64, (10_000, 10, 0.1, (0.3, 0.3), True, 0.0, 0.5, 1.0, scaled(40))),
-    "two hidden": (EPSNNClassifier((9, 8)), 64, (10_000, 10, 0.1, (0.3,) * 3, True, 0.0, 0.3, 1.0, scaled(40))),
-    "three hidden": (EPSNNClassifier((9, 8, 7)), 64, (10_000, 10, 0.5, (0.3,) * 4, True, 0.0, 0.5, 1.0, scaled(40))),
-    "wide": (EPSNNClassifier(30), 2049, (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.5, 0.0, scaled(40))),
+    "hidden": (
+        EPSNNClassifier(30, inference="newton"),
+        64,
+        (10_000, 10, 0.1, (0.3, 0.3), True, 0.0, 0.5, 1.0, scaled(40)),
+    ),
+    "two hidden": (
+        EPSNNClassifier((9, 8), inference="newton"),
+        64,
+        (10_000, 10, 0.1, (0.3,) * 3, True, 0.0, 0.3, 1.0, scaled(40)),
+    ),
+    "three hidden": (
+        EPSNNClassifier((9, 8, 7), inference="newton"),
+        64,
+        (10_000, 10, 0.5, (0.3,) * 4, True, 0.0, 0.5, 1.0, scaled(40)),
+    ),
+    "wide": (
+        EPSNNClassifier(30, inference="newton"),
+        2049,
+        (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.5, 0.0, scaled(40)),
+    ),
     "binary": (EPSNNClassifier(weights="binary"), 64, (10_000, 10, 0.1, (0.3,), False, 0.0, 0.0, 0.0, scaled(5))),
     "binary hidden": (
-        EPSNNClassifier(30, weights="binary"),
+        EPSNNClassifier(30, weights="binary", inference="newton"),
         64,
         (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.3, 0.0, scaled(15)),
     ),
     "laplace": (
-        EPSNNClassifier(30, prior="laplace"),
+        EPSNNClassifier(30, prior="laplace", inference="newton"),
         64,
         (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.0, 0.0, scaled(40)),
     ),
     "sparse": (
-        EPSNNClassifier(30, prior="bernoulli_gaussian"),
+        EPSNNClassifier(30, prior="bernoulli_gaussian", inference="newton"),
         64,
         (10_000, 10, 0.1, (0.3, 0.3), False, 0.0, 0.0, 0.0, scaled(20)),
     ),
@@ -140,7 +160,10 @@ def test_what_auto_stands_for(model, n_features, expected):
 @pytest.mark.parametrize(("model", "n_features", "expected"), CASES.values(), ids=CASES)
 def test_what_auto_stands_for_is_what_training_uses(model, n_features, expected):
     plan = plan_of(model, n_features=n_features)
-    design, schedule, course = plan.trainer.design, plan.trainer.schedule, plan.course
+    design, schedule = plan.trainer.design, plan.trainer.schedule
+    (stage,) = plan.stages
+    assert stage.trainer is plan.trainer
+    course = stage.course
     batch_size, n_sweeps, power, temperature, rotate, fraction, anchor, exponent, _ = expected
     assert (course.batch_size, course.equal_batches, schedule.n_sweeps) == (batch_size, True, n_sweeps)
     assert (design.power, design.temperatures, design.rotate) == (power, temperature, rotate)
@@ -149,9 +172,155 @@ def test_what_auto_stands_for_is_what_training_uses(model, n_features, expected)
     assert (0 if plan.trainer.held_out is None else plan.trainer.held_out.n_rows) == 1000 * fraction
 
 
+#: As `CASES`, with what steps on mini-batches have in place of sweeps, of 1000 rows: (batch_size, n_passes,
+#: final_sweeps, power, temperature, rotate_inputs, validation_fraction, anchor, spectral_exponent, variance).
+STEPS = {
+    "hidden": (EPSNNClassifier(30), 64, (100, 25, 1, 0.1, (0.252,) * 2, True, 0.0, 0.5, 1.0, scaled(40))),
+    "two hidden": (EPSNNClassifier((9, 8)), 64, (100, 25, 1, 0.1, (0.252,) * 3, True, 0.0, 0.3, 1.0, scaled(40))),
+    "three hidden": (EPSNNClassifier((9, 8, 7)), 64, (100, 25, 1, 0.5, (0.227,) * 4, True, 0.0, 0.5, 1.0, scaled(40))),
+    "wide": (EPSNNClassifier(30), 2049, (100, 25, 1, 0.1, (0.252,) * 2, False, 0.0, 0.5, 0.0, scaled(40))),
+    "binary hidden": (
+        EPSNNClassifier(30, weights="binary"),
+        64,
+        (100, 25, 1, 0.1, (0.3, 0.3), False, 0.0, 0.3, 0.0, scaled(15)),
+    ),
+    "sparse": (
+        EPSNNClassifier(30, prior="bernoulli_gaussian"),
+        64,
+        (100, 25, 1, 0.1, (0.252,) * 2, False, 0.0, 0.0, 0.0, scaled(20)),
+    ),
+    "few inputs": (
+        EPSNNRegressor(20, inference="stochastic"),
+        5,
+        (100, 25, 1, 1.0, (1.0, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
+    ),
+    "hidden regressor": (
+        EPSNNRegressor(20, inference="stochastic"),
+        64,
+        (100, 25, 1, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1)),
+    ),
+    "one layer": (
+        EPSNNClassifier(inference="stochastic"),
+        64,
+        (100, 25, 1, 0.1, (0.2,), False, 0.0, 0.0, 0.0, scaled(10)),
+    ),
+}
+STEP_NAMES = (NAMES[0], "inference__n_passes", "inference__final_sweeps", *NAMES[2:])
+
+
+@pytest.mark.parametrize(("model", "n_features", "expected"), STEPS.values(), ids=STEPS)
+def test_what_auto_stands_for_in_steps_on_mini_batches(model, n_features, expected):
+    plan = plan_of(model, n_features=n_features)
+    spectral = model.prior == "gaussian"
+    pairs = {n: v for n, v in zip(STEP_NAMES, expected, strict=True) if spectral or n != "prior__spectral_exponent"}
+    found = {name: plan.settings[name].value for name in pairs}
+    assert found == pairs
+    assert [type(value) for value in found.values()] == [type(value) for value in pairs.values()]
+    assert set(pairs) <= set(plan.automatic)
+    assert plan.settings["inference__learning_rate"].value == "tried"
+    batch_size, n_passes, n_sweeps, power, temperature, rotate, fraction, anchor, exponent, _ = expected
+    steps, sweeps = plan.stages
+    assert isinstance(steps.trainer, StochasticTrainer) and isinstance(sweeps.trainer, SweepTrainer)
+    # Held-out rows have judged the noise during the passes: a fifth of them go over all rows in the end.
+    n_left = n_passes if fraction == 0 else 5
+    assert (steps.course.batch_size, steps.course.n_passes, steps.course.tol) == (batch_size, n_left, 0.0)
+    assert (steps.trainer.n_passes, steps.trainer.learning_rate) == (n_left, None)
+    assert (sweeps.course.batch_size, sweeps.course.n_passes) == (10_000, 1)
+    assert (sweeps.trainer.schedule.name, sweeps.trainer.schedule.n_sweeps) == ("newton", n_sweeps)
+    assert isinstance(plan.trainer, SweepTrainer) and plan.trainer.schedule.n_sweeps > n_sweeps
+    for trainer in (steps.trainer, sweeps.trainer, plan.trainer):
+        design = trainer.design
+        assert (design.power, design.temperatures, design.rotate) == (power, temperature, rotate)
+        assert (design.anchor, design.spectral_exponent) == (anchor, exponent)
+        assert (0 if trainer.held_out is None else trainer.held_out.n_rows) == 1000 * fraction
+        assert trainer.single == (len(temperature) > 1)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "batch_size", "n_passes"),
+    [
+        (10, 100, 25),
+        (999, 100, 25),
+        (2000, 200, 25),
+        (5000, 500, 25),
+        (10_000, 500, 15),
+        (25_000, 500, 12),
+        (40_000, 800, 12),
+        (60_000, 1000, 12),
+        (10**6, 1000, 12),
+    ],
+)
+def test_steps_by_the_number_of_rows(n_samples, batch_size, n_passes):
+    """A tenth of the rows from 100 to 500, or a fiftieth up to 1000; 300 steps, but from 12 to 25 passes."""
+    plan = plan_of(EPSNNClassifier(30), n_samples=n_samples)
+    assert plan.settings["batch_size"].value == batch_size
+    assert plan.settings["inference__n_passes"].value == n_passes
+    assert plan.stages[0].course.batches(n_samples)[0].stop <= batch_size
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "shallow", "deep"), [(100, 0.22, 0.22), (2000, 0.3, 0.3), (10_000, 0.449, 0.571), (10**6, 0.6, 0.6)]
+)
+def test_temperatures_rise_with_the_rows(n_samples, shallow, deep):
+    """As a fourth root; with a power of 0.4 from three hidden layers on; from 0.22 to 0.6."""
+    for sizes, expected in (((9, 8), shallow), ((9, 8, 7), deep)):
+        found = plan_of(EPSNNClassifier(sizes), n_samples=n_samples).settings["inference__temperature"].value
+        assert found == (expected,) * (len(sizes) + 1)
+
+
+@pytest.mark.parametrize("inference", ["newton", "average_ep", "stochastic"])
+@pytest.mark.parametrize(("sizes", "n_samples", "single"), [((), 10**4, False), (9, 999, False), (9, 1000, True)])
+def test_single_precision_is_for_hidden_layers_and_many_rows(inference, sizes, n_samples, single):
+    plan = plan_of(EPSNNClassifier(sizes, inference=inference), n_samples=n_samples)
+    assert {stage.trainer.single for stage in plan.stages} == {plan.trainer.single} == {single}
+
+
+@pytest.mark.parametrize(
+    ("model", "n_samples", "expected"),
+    [
+        (EPSNNClassifier(), 10**6, "newton"),
+        (EPSNNClassifier(30), 10, "stochastic"),
+        (EPSNNClassifier(30, shuffle=False), 10**6, "newton"),
+        (EPSNNClassifier(30, weights="ternary"), 1000, "stochastic"),
+        (EPSNNRegressor(), 10**6, "newton"),
+        (EPSNNRegressor(30), 3999, "newton"),
+        (EPSNNRegressor(30), 4000, "stochastic"),
+        (EPSNNRegressor(30, shuffle=False), 4000, "newton"),
+    ],
+)
+def test_how_to_train_is_chosen_by_the_task(model, n_samples, expected):
+    assert plan_of(model, n_samples=n_samples).settings["inference"].value == expected
+    task = "classifier" if isinstance(model, EPSNNClassifier) else "regressor"
+    assert make_plan(model, Problem(task, n_samples, 64, 10, is_stream=True)).settings["inference"].value == "newton"
+
+
+@pytest.mark.parametrize(("max_iter", "n_passes"), [(1, [1]), (25, [25]), (26, [25, 1]), (None, [25, 1])])
+def test_max_iter_bounds_the_passes_of_all_stages(max_iter, n_passes):
+    """There are final sweeps only if it leaves room for them."""
+    plan = plan_of(EPSNNClassifier(30, max_iter=max_iter))
+    assert [stage.course.n_passes for stage in plan.stages] == n_passes
+    assert plan.stages[0].trainer.n_passes == n_passes[0]
+    assert ("max_iter" in plan.automatic) == (max_iter is None)
+    assert plan_of(EPSNNClassifier(max_iter=max_iter)).stages[0].course.n_passes == (max_iter or 10)
+    assert plan_of(EPSNNRegressor(max_iter=max_iter)).stages[0].course.n_passes == (max_iter or 20)
+
+
+def test_options_of_steps_on_mini_batches_are_used():
+    options = {"n_passes": 3, "learning_rate": 0.5, "final_sweeps": 4, "power": 0.25, "temperature": 0.5}
+    plan = plan_of(EPSNNClassifier(30, inference=Stochastic(**options), batch_size=64, n_shards=3))
+    steps, sweeps = plan.stages
+    assert (steps.trainer.n_passes, steps.course.n_passes, steps.trainer.learning_rate) == (3, 3, 0.5)
+    # The batches of all shards together are of so many rows.
+    assert (steps.course.batch_size, steps.course.n_shards) == (22, 3)
+    assert (sweeps.trainer.schedule.n_sweeps, sweeps.course.n_passes) == (4, 1)
+    assert (plan.trainer.design.power, plan.trainer.design.temperatures) == (0.25, (0.5, 0.5))
+    (only,) = plan_of(EPSNNClassifier(30, inference=Stochastic(final_sweeps=0))).stages
+    assert isinstance(only.trainer, StochasticTrainer)
+
+
 def test_a_prior_given_as_a_number_is_taken_as_it_is():
     plan = plan_of(EPSNNClassifier(30, prior=GaussianPrior(variance=2.0)))
-    settings = {name: plan.settings[name].value for name in NAMES}
+    settings = {name: plan.settings[name].value for name in STEP_NAMES}
     assert settings["prior__variance"] == (2.0, 2.0)
     assert (settings["prior__anchor"], settings["prior__spectral_exponent"]) == (0.0, 0.0)
     assert settings["inference__rotate_inputs"] is True
@@ -178,7 +347,7 @@ def test_noise_of_a_threshold(given, noise):
 
 def test_names_stand_for_objects():
     assert plan_of(EPSNNClassifier()).network.output.name == "sigmoid"
-    assert plan_of(EPSNNClassifier()).settings["inference"] == Setting("newton", "the most robust")
+    assert plan_of(EPSNNClassifier()).settings["inference"] == Setting("newton", "without hidden layers the fastest")
     binary = plan_of(EPSNNClassifier(weights="binary"))
     assert binary.trainer.design.grid.levels == (-1.0, 1.0) and binary.trainer.design.gain is None
     assert plan_of(EPSNNClassifier(weights=Levels((1, -1), gain=2))).trainer.design.gain == 2.0
@@ -194,10 +363,10 @@ def test_held_out_rows_of_few(n_samples, held_out):
 def test_heating_shortens_the_course():
     plan = plan_of(EPSNNRegressor(20), n_features=5)
     assert plan.trainer.held_out.heating == ((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0))
-    assert (plan.trainer.held_out.passes_per_step, plan.course.n_passes) == (2, 1)
+    assert (plan.trainer.held_out.passes_per_step, plan.stages[0].course.n_passes) == (2, 1)
     given = plan_of(EPSNNRegressor(20, inference=Newton(temperature=1.0)), n_features=5)
     assert given.trainer.held_out.heating == ()
-    assert (given.trainer.held_out.passes_per_step, given.course.n_passes) == (20, 20)
+    assert (given.trainer.held_out.passes_per_step, given.stages[0].course.n_passes) == (20, 20)
 
 
 # ---------------------------------------------------------------------- settings_
@@ -206,12 +375,22 @@ def test_heating_shortens_the_course():
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        (EPSNNClassifier(), {"output_activation", "inference", *NAMES}),
-        (EPSNNClassifier(output_activation="sigmoid", inference="newton"), set(NAMES)),
-        (EPSNNClassifier(weights="ternary", batch_size=20), {"output_activation", "inference", "weights__gain", *NAMES}
+        (EPSNNClassifier(), {"output_activation", "inference", "max_iter", *NAMES}),
+        (EPSNNClassifier(output_activation="sigmoid", inference="newton"), {"max_iter", *NAMES}),
+        (EPSNNClassifier(weights="ternary", batch_size=20), {"output_activation", "inference", "weights__gain", "max_iter", *NAMES}
          - {"batch_size"}),
-        (EPSNNRegressor(), {"noise_variance", "inference", *NAMES}),
-        (EPSNNRegressor(4, prior=LaplacePrior(anchor=0.1)), {"noise_variance", "inference", *NAMES}
+        (
+            EPSNNClassifier(4),
+            {"output_activation", "inference", "inference__learning_rate", "max_iter", *STEP_NAMES},
+        ),
+        (
+            EPSNNClassifier(
+                4, inference=Stochastic(n_passes=2, learning_rate=0.1, final_sweeps=1), max_iter=9, batch_size=30
+            ),
+            {"output_activation", *STEP_NAMES} - {"batch_size", "inference__n_passes", "inference__final_sweeps"},
+        ),
+        (EPSNNRegressor(), {"noise_variance", "inference", "max_iter", *NAMES}),
+        (EPSNNRegressor(4, prior=LaplacePrior(anchor=0.1)), {"noise_variance", "inference", "max_iter", *NAMES}
          - {"prior__anchor", "prior__spectral_exponent"}),
         (
             EPSNNRegressor(
@@ -220,6 +399,7 @@ def test_heating_shortens_the_course():
                 noise_variance=1.0,
                 inference=Newton(n_sweeps=1, power=1.0, temperature=1.0, rotate_inputs=True),
                 batch_size=10,
+                max_iter=2,
             ),
             {"inference__validation_fraction"},
         ),
@@ -236,7 +416,9 @@ def test_settings_have_a_name_a_value_and_a_reason(model, names):
     # A name means what get_params calls it, once the option is an object.
     deep = clone(model).set_params(
         prior=GaussianPrior() if isinstance(model.prior, str) else model.prior,
-        inference=Newton() if isinstance(model.inference, str) else model.inference,
+        inference=INFERENCES[model.settings_["inference"].value if model.inference == "auto" else model.inference]()
+        if isinstance(model.inference, str)
+        else model.inference,
         weights=Levels((-1, 1)) if model.weights == "ternary" else model.weights,
     )
     assert names <= set(deep.get_params())
@@ -246,8 +428,13 @@ def test_reasons_say_what_decides():
     settings = EPSNNClassifier((4, 4)).fit(X, LABELS).settings_
     assert settings["prior__anchor"] == (0.3, "two hidden layers")
     assert settings["inference__power"] == (0.1, "classifier, hidden layers")
-    assert settings["inference__temperature"].reason == "classifier, hidden layers"
+    assert settings["inference__temperature"].reason == "classifier, hidden layers; higher the more rows there are"
+    assert settings["inference"] == ("stochastic", "the fastest with hidden layers")
+    assert settings["max_iter"].reason == "as many as the steps take"
+    settings = EPSNNClassifier((4, 4), inference="newton").fit(X, LABELS).settings_
+    assert settings["inference__temperature"].reason == settings["max_iter"].reason == "classifier, hidden layers"
     assert settings["batch_size"].reason.startswith("rows of the largest of as few equal batches as it takes")
+    assert EPSNNClassifier(4).fit(X, LABELS).settings_["batch_size"] == (100, "a tenth of the rows, within bounds")
     settings = EPSNNClassifier(inference="average_ep", output_activation="heaviside")
     settings = plan_of(settings).settings
     assert settings["inference__n_sweeps"].reason.startswith("plain EP, and enough sweeps")
@@ -348,6 +535,7 @@ def test_refused_by_name(model, match, freeze):
 FREE = {
     *("batch_size", "max_iter", "tol", "shuffle", "forgetting", "class_weight", "warm_start", "n_shards", "n_jobs"),
     *("random_state", "verbose", "inference__n_sweeps", "inference__damping", "inference__validation_fraction"),
+    *("inference__n_passes", "inference__learning_rate", "inference__final_sweeps"),
 }
 DEEP = [(name, parameter) for name, make in parameters.ESTIMATORS.items() for parameter in make().get_params(deep=True)]
 
@@ -408,8 +596,8 @@ def test_after_a_refusal_it_goes_on_as_if_nothing_had_happened(name, freeze):
     "change",
     [
         {"output_activation": "sigmoid"},
-        {"inference": "newton"},
-        {"inference": Newton(n_sweeps=10, power=0.1, temperature=[0.3, 0.3], rotate_inputs=True)},
+        {"inference": "stochastic"},
+        {"inference": Stochastic(power=0.1, temperature=[0.22, 0.22], rotate_inputs=True)},
         {"prior": GaussianPrior(anchor=0.5, spectral_exponent=1)},
         {"hidden_layer_sizes": np.array([4])},
         {"activation": ("heaviside",)},
@@ -421,6 +609,44 @@ def test_the_same_in_other_words_is_no_change(change, method, freeze):
     getattr(first, method)(X, LABELS)
     getattr(second.set_params(**change), method)(X, LABELS)
     assert freeze(first._progress) == freeze(second._progress)
+
+
+NEWTON = Newton(n_sweeps=10, power=0.1, temperature=[0.3, 0.3], rotate_inputs=True)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("inference", ["newton", NEWTON], ids=str)
+def test_the_same_newton_in_other_words_is_no_change(inference, method, freeze):
+    options = {"warm_start": True, "random_state": 0, "inference": Newton()}
+    first, second = (EPSNNClassifier(4, **options).fit(X, LABELS) for _ in range(2))
+    getattr(first, method)(X, LABELS)
+    getattr(second.set_params(inference=inference), method)(X, LABELS)
+    assert freeze(first._progress) == freeze(second._progress)
+
+
+def test_automatic_answers_of_the_first_fit_stay():
+    """Whatever the rows of a later call would have them be: they belong to the network, and `settings_` says so."""
+    model = EPSNNClassifier(4, warm_start=True, random_state=0).fit(X, LABELS)
+    first = model.settings_
+    model.partial_fit(X[:20], LABELS[:20])
+    many = np.tile(X, (60, 1)), np.tile(LABELS, 60)
+    for call in (model.partial_fit, model.fit):
+        call(*many)
+        changed = {name for name, setting in model.settings_.items() if setting != first.get(name, setting)}
+        assert changed <= {"batch_size", "max_iter", "inference__n_passes"}
+    assert model.settings_["inference__temperature"].value == (0.22, 0.22)
+    assert [layer.temperature for layer in model._progress.state.layers] == [0.22, 0.22]
+    assert EPSNNClassifier(4).fit(*many).settings_["inference__temperature"].value[0] > 0.25
+
+
+def test_a_stream_may_go_on_by_steps_on_mini_batches():
+    """And a fit by a stream: what was automatic is no obstacle; what is named is."""
+    model = EPSNNClassifier(4, warm_start=True, random_state=0).partial_fit(X, LABELS, classes=[0, 1, 2])
+    assert model.settings_["inference"].value == "newton"
+    model.fit(X, LABELS)
+    model.set_params(inference="stochastic")
+    with pytest.raises(ValueError, match="cannot take another inference"):
+        model.fit(X, LABELS)
 
 
 def test_without_warm_start_everything_may_change(freeze):

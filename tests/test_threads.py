@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.connections import Dense
-from sk_epsnn.ep.trainer import EPTrainer
+from sk_epsnn.ep.trainer import EPTrainer, SweepTrainer
 from sk_epsnn.estimators import _base
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import Heaviside
@@ -35,7 +35,7 @@ def two_threads():
 def seen(monkeypatch):
     """Threads in every batch that is absorbed, and in every prediction."""
     found = []
-    absorb, predictor = EPTrainer.absorb, EPTrainer.predictor
+    absorb, predictor = SweepTrainer.absorb, EPTrainer.predictor
 
     def watched(self, *args):
         found.append(n_threads())
@@ -45,7 +45,7 @@ def seen(monkeypatch):
         predict = predictor(self, *args)
         return lambda X: (found.append(n_threads()), predict(X))[1]
 
-    monkeypatch.setattr(EPTrainer, "absorb", watched)
+    monkeypatch.setattr(SweepTrainer, "absorb", watched)
     monkeypatch.setattr(EPTrainer, "predictor", watched_predictor)
     return found
 
@@ -138,7 +138,7 @@ def test_restored_after_an_error(seen, monkeypatch, two_threads):
         raise ZeroDivisionError
 
     model = EPSNNRegressor().fit(*data())
-    monkeypatch.setattr(EPTrainer, "absorb", fails)
+    monkeypatch.setattr(SweepTrainer, "absorb", fails)
     for method in (model.fit, model.partial_fit):
         with pytest.raises(ZeroDivisionError):
             method(*data())

@@ -11,6 +11,7 @@ from sk_epsnn.training import (
     Progress,
     Report,
     Rows,
+    Stage,
     Trainer,
     absorb_in_turn,
     learn_from_stream,
@@ -166,20 +167,21 @@ def test_a_fit_goes_on_until_the_objective_settles_or_it_is_stopped():
     """Whoever watches a fit is given every pass, and stops it; the objective is noted per unit of weight."""
     trainer, told, watch = Counter(), [], Watcher(most=2)
     rows = rows_of()
-    end = train(trainer, "network", rows, COURSE, seeded(), watch, told.append)
+    end = train([Stage(trainer, COURSE)], "network", rows, seeded(), watch, told.append)
     assert trainer.started[0] == "network"
     np.testing.assert_array_equal(trainer.started[1].X, rows.X[:4])
     assert end.n_passes == 2 and end.state == (*range(10), *range(10))
     assert watch.passes[-1].state == end.state
     assert told[0].startswith("Iteration 1, energy per sample = ") and len(told) == 2
-    most = train(Counter(), "network", rows, COURSE, seeded(), Watcher(), told.append)
+    most = train([Stage(Counter(), COURSE)], "network", rows, seeded(), Watcher(), told.append)
     assert most.n_passes == 3
 
 
 def test_a_fit_goes_on_from_where_an_earlier_one_ended():
-    first = train(Counter(), "network", rows_of(), replace(COURSE, n_passes=1), seeded(), Watcher(), lambda line: None)
+    course = replace(COURSE, n_passes=1)
+    first = train([Stage(Counter(), course)], "network", rows_of(), seeded(), Watcher(), lambda line: None)
     trainer = Counter()
-    second = train(trainer, first, rows_of(4), replace(COURSE, n_passes=1), seeded(), Watcher(), lambda line: None)
+    second = train([Stage(trainer, course)], first, rows_of(4), seeded(), Watcher(), lambda line: None)
     assert trainer.started is None
     assert second.state == (*range(10), *range(4))
     assert second.n_passes == 2 and len(second.history["energy"]) == 2
@@ -203,10 +205,88 @@ class Careful(Counter):
 
 def test_what_a_trainer_does_before_and_after():
     rows, course = rows_of(4), replace(COURSE, n_passes=1)
-    end = train(Careful(), "network", rows, course, seeded(), Watcher(), lambda line: None)
+    end = train([Stage(Careful(), course)], "network", rows, seeded(), Watcher(), lambda line: None)
     assert end.state == ("prepared", 4, *range(4), "finished", rows.mass)
-    again = train(Careful(), end, rows, course, seeded(), Watcher(), lambda line: None)
+    again = train([Stage(Careful(), course)], end, rows, seeded(), Watcher(), lambda line: None)
     assert again.state == ("resumed", 4, *range(4), "finished", rows.mass)
+
+
+class Entering(Counter):
+    """Doubles the numbers of the rows as they enter a stage, and says how often it was asked to."""
+
+    def __init__(self, most=1000):
+        super().__init__()
+        self.entered = 0
+        self.most = most
+
+    def enter(self, state, rows):
+        self.entered += 1
+        return rows._replace(X=2 * rows.X)
+
+    def resume(self, state, n_samples):
+        return (*state, "resumed")
+
+    def finish(self, state, mass):
+        return (*state, "finished")
+
+
+def stages_of(*n_passes, **changes):
+    """A stage of so many passes each; the second one has batches of two rows."""
+    courses = [replace(COURSE, n_passes=n, batch_size=4 - 2 * i, **changes) for i, n in enumerate(n_passes)]
+    return [Stage(Entering(), course) for course in courses]
+
+
+def test_a_stage_begins_where_the_last_one_ended():
+    """Each resumes and finishes; only the first prepares; passes are counted on; each enters its rows once."""
+    stages, rows = stages_of(2, 1), rows_of(4)
+    end = train(stages, "network", rows, seeded(), Watcher(), lambda line: None)
+    doubled = (0, 2, 4, 6)
+    assert end.state == (*doubled, *doubled, "finished", "resumed", *doubled, "finished")
+    assert (end.n_passes, len(end.history["energy"]), len(end.history["step"])) == (3, 3, 1 + 1 + 2)
+    assert [stage.trainer.entered for stage in stages] == [1, 1]
+    assert stages[1].trainer.started is None
+    again = train(stages_of(1), end, rows, seeded(), Watcher(), lambda line: None)
+    assert again.state == (*end.state, "resumed", *doubled, "finished")
+
+
+def test_a_fit_that_is_stopped_begins_no_other_stage():
+    """What has been learned is finished all the same."""
+    for most, n_passes, n_finished in ((1, 1, 1), (2, 2, 1), (3, 3, 2)):
+        end = train(stages_of(2, 2), "network", rows_of(4), seeded(), Watcher(most), lambda line: None)
+        assert end.n_passes == n_passes
+        assert end.state.count("finished") == n_finished
+
+
+class Settled(Watcher):
+    """Stops a stage that has converged, as an estimator does."""
+
+    def run_pass(self, work):
+        return super().run_pass(work) or self.passes[-1].converged
+
+
+def test_a_stage_that_has_settled_leaves_the_fit_to_the_next():
+    stages = stages_of(9, 3)
+    loose = replace(stages[0].course, tol=0.3)
+    end = train([replace(stages[0], course=loose), stages[1]], "network", rows_of(4), seeded(), Settled(), print)
+    # The objective is -1/2, -1/4, ... in the first stage: settled after the second pass.
+    assert end.n_passes == 2 + 3 and end.state.count("finished") == 2
+
+
+def test_shards_are_the_same_in_every_stage():
+    """By what each is given to enter."""
+    seen = []
+
+    class Noting(Entering):
+        def enter(self, state, rows):
+            seen.append(tuple(rows.X[:, 0]))
+            return rows
+
+        def absorb_apart(self, state, shards, batches, total_mass, n_jobs):
+            return state, Report(0.0, [0.0])
+
+    course = replace(COURSE, n_passes=1, shuffle=True, n_shards=2)
+    train([Stage(Noting(), course)] * 2, "network", rows_of(), seeded(), Watcher(), lambda line: None)
+    assert len(seen) == 4 and seen[:2] == seen[2:]
 
 
 def test_calls_of_a_stream():
@@ -233,7 +313,7 @@ def test_by_default_nothing_is_prepared_resumed_or_finished():
 def test_shards_are_refused_by_name():
     rows, course = rows_of(), replace(COURSE, n_shards=2)
     with pytest.raises(NotImplementedError, match="Counter cannot learn from parts of the rows apart; set n_shards=1"):
-        train(Counter(), "network", rows, course, seeded(), Watcher(), print)
+        train([Stage(Counter(), course)], "network", rows, seeded(), Watcher(), print)
 
 
 def test_forgetting_is_refused_by_name():

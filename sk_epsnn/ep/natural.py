@@ -21,6 +21,7 @@ from sk_epsnn._arrays import (
     solve,
     sqrt,
     sum_over,
+    where,
 )
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
@@ -202,4 +203,6 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
     # The products in the precision of the data, which is enough for a direction.
     along = astype(size * gradient, axes.dtype) @ axes
     shrunk = along / (1 + mean_square * averages.curvature * clip(moments, min=0.0))
-    return size * (astype(shrunk, axes.dtype) @ axes.T)
+    turned_back = size * (astype(shrunk, axes.dtype) @ axes.T)
+    # Inputs that are always 0 say nothing; rounding must not either.
+    return where(diagonal(averages.shared) > 0, turned_back, size * size * gradient)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
-from sk_epsnn._sparse_rows import SparseRows
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.natural import Averages, advanced, at, coordinate, direction, mean_change, measured
 from sk_epsnn.ep.newton import step_curvature
@@ -25,7 +24,7 @@ from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.ep.steps import mean_cost, with_site
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
-from sk_epsnn.weights import Weights
+from sk_epsnn.weights import GaussianWeights, Weights
 
 #: A step of a layer may promise this gain, in nats per unit of weight, at most: what promises more is no longer
 #: described by its slope and curvature. (An untrained classifier of ten outputs can gain 10 log 2 = 7.)
@@ -188,8 +187,7 @@ def _shares(state: State, index: int, inputs: Inputs) -> bool:
     basis = state.network.basis
     assert basis is not None
     in_principal_axes = index == 0 and basis.rotation is not None
-    stays_sparse = isinstance(inputs.mean, SparseRows)
-    return not in_principal_axes and not stays_sparse and inputs.mean.shape[1] <= SHARED_FAN_IN
+    return not in_principal_axes and not inputs.stays_sparse and inputs.mean.shape[1] <= SHARED_FAN_IN
 
 
 def _with_averages(
@@ -207,8 +205,14 @@ def _with_averages(
     if layer.rule is not None:
         layer = layer.with_refreshed_prior(counts)
         # What moved a weight freely would carry it far beyond what a sharper prior allows.
-        velocity = velocity * clip(posterior.precision / layer.posterior.precision, max=1.0)
+        velocity = velocity * clip(_own_precision(posterior) / _own_precision(layer.posterior), max=1.0)
     return layer, replace(way, averages=averages, velocity=velocity)
+
+
+def _own_precision(density: Weights) -> Array:
+    """Precision of each weight on its own, shape (n_out, n_in), of a Gaussian."""
+    assert isinstance(density, GaussianWeights)
+    return density.marginals()[0]
 
 
 def _gradient(

@@ -42,6 +42,9 @@ WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
 #: ... with three hidden layers or more.
 WARM_EXPONENT_OF_DEEP = 0.4
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.22, 0.6
+#: Hidden layers train in single precision with so many rows at once: with fewer it would save next to nothing, and a
+#: row of weight two would no longer be the row twice to the rounding of float64.
+SINGLE_ROWS = 1000
 #: Regressors with hidden layers train by steps on mini-batches from so many rows on.
 MANY_ROWS = 4000
 

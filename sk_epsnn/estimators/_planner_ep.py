@@ -26,6 +26,7 @@ from sk_epsnn.estimators._defaults import (
     N_STEPS,
     PASSES_PER_STEP,
     ROTATION_LIMIT,
+    SINGLE_ROWS,
     VALIDATION_FRACTION,
     Defaults,
     passes,
@@ -52,7 +53,8 @@ class EPPlanner:
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
-        design, schedule, single = self._design(), self._schedule(course.tol), self.n_layers > 1
+        design, schedule = self._design(), self._schedule(course.tol)
+        single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
