@@ -48,7 +48,7 @@ class Planner:
         stages: tuple[Stage, ...]
         trainer: Trainer
         if isinstance(parts.inference, EPInference):
-            planner = EPPlanner(self.answers, parts, self.defaults, self.reasons, self.problem.n_samples)
+            planner = EPPlanner(self.answers, parts, self.defaults, self.reasons, self.problem)
             learns_noise = self.problem.task == "regressor" and noise_variance is None
             stages, trainer = planner.stages(self._course(), learns_noise)
         else:

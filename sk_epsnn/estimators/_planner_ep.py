@@ -32,7 +32,7 @@ from sk_epsnn.estimators._defaults import (
     passes,
     temperature_of,
 )
-from sk_epsnn.estimators._plan import Answers, Parts, is_auto
+from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
 from sk_epsnn.training import Course, Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -42,8 +42,9 @@ _SWEEP_TOL = 1e-4
 class EPPlanner:
     """Answers what the options of an inference and of a prior leave open."""
 
-    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], n_samples: int):
-        self.answers, self.defaults, self.reasons, self.n_samples = answers, defaults, reasons, n_samples
+    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], problem: Problem):
+        self.answers, self.defaults, self.reasons = answers, defaults, reasons
+        self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
         self.network, self.inference, self.prior, self.grid, self.gain = parts
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
@@ -54,7 +55,7 @@ class EPPlanner:
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
         design, schedule = self._design(), self._schedule(course.tol)
-        single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS
+        single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
@@ -216,7 +217,7 @@ class EPPlanner:
         automatic = (defaults.temperature,) * (self.n_layers - 1) + (defaults.output_temperature,)
         if is_auto(given):
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
-            if defaults.warms:
+            if defaults.warms and not self.is_stream:
                 automatic = (temperature_of(self.n_samples, self.n_layers),) * self.n_layers
                 reason = f"{reason}; higher the more rows there are"
             if defaults.heating:
