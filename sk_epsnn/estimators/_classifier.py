@@ -41,17 +41,19 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
-    inference : {"auto", "newton", "average_ep"} or Newton or AverageEP, default="auto"
-        How the posterior of a batch is found; an object such as `Newton` sets its options, which a grid search reaches
-        as ``inference__temperature`` and so on. "auto" is "newton": steps that are checked against the energy and need
-        no step size. "average_ep" is the damped iteration of [1]_.
+    inference : {"auto", "stochastic", "newton", "average_ep"} or Stochastic, Newton or AverageEP, default="auto"
+        How the posterior is found; an object such as `Stochastic` sets its options, which a grid search reaches as
+        ``inference__temperature`` and so on. "auto" is "stochastic" with hidden layers and shuffled rows: steps on
+        mini-batches, each pass checked. Otherwise it is "newton": steps on larger batches, each checked. "average_ep"
+        is the damped iteration of [1]_.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
-        Rows per batch. "auto" cuts the rows into as few equal batches as it takes for none to be larger than 10,000
-        with hidden layers or discrete weights, 1000 otherwise.
+        Rows per batch. "auto" is a tenth of the rows for "stochastic", from 100 to 500, or 2 % up to 1,000 if that is
+        more; otherwise as few equal batches as it takes for none to be larger than 10,000 with hidden layers or
+        discrete weights, 1000 without.
     max_iter : int or None, default=None
-        Passes over the data, at most.
+        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it, or than 1e-4.

@@ -39,17 +39,19 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     noise_variance : "auto" or float, default="auto"
         Variance of the observation noise in squared units of y. "auto" learns it, one per output: with hidden
         layers from held-out rows (see `Newton`), else in training.
-    inference : {"auto", "newton", "average_ep"} or Newton or AverageEP, default="auto"
-        How the posterior of a batch is found; an object such as `Newton` sets its options, which a grid search reaches
-        as ``inference__temperature`` and so on. "auto" is "newton": steps that are checked against the energy and need
-        no step size. "average_ep" is the damped iteration of [1]_.
+    inference : {"auto", "stochastic", "newton", "average_ep"} or Stochastic, Newton or AverageEP, default="auto"
+        How the posterior is found; an object such as `Stochastic` sets its options, which a grid search reaches as
+        ``inference__temperature`` and so on. "auto" is "stochastic" with hidden layers, shuffled rows and 4,000 of
+        them or more: steps on mini-batches, each pass checked. Otherwise it is "newton": steps on larger batches, each
+        checked. "average_ep" is the damped iteration of [1]_.
     fit_intercept : bool, default=True
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
-        Rows per batch. "auto" is 100; with hidden layers and at most 31 features, as few equal batches of at most
-        10,000 rows as it takes.
+        Rows per batch. "auto" is a tenth of the rows for "stochastic", from 100 to 500, or 2 % up to 1,000 if that is
+        more; otherwise 100, and with hidden layers and at most 31 features as few equal batches of at most 10,000 rows
+        as it takes.
     max_iter : int or None, default=None
-        Passes over the data, at most. Where rows are held out, as many at most go before. Where they choose the hidden
+        Passes over the data, at most. None is 20, and for "stochastic" as many as its options say. Where rows are held out, as many at most go before. Where they choose the hidden
         temperature, each temperature gets at most 2 passes, and all rows get 1.
     tol : float, default=1e-3
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
