@@ -377,8 +377,8 @@ def test_heating_shortens_the_course():
     [
         (EPSNNClassifier(), {"output_activation", "inference", "max_iter", *NAMES}),
         (EPSNNClassifier(output_activation="sigmoid", inference="newton"), {"max_iter", *NAMES}),
-        (EPSNNClassifier(weights="ternary", batch_size=20), {"output_activation", "inference", "weights__gain", "max_iter", *NAMES}
-         - {"batch_size"}),
+        (EPSNNClassifier(weights="ternary", batch_size=20), {"output_activation", "inference", "weights__gain",
+         "max_iter", *NAMES} - {"batch_size"}),
         (
             EPSNNClassifier(4),
             {"output_activation", "inference", "inference__learning_rate", "max_iter", *STEP_NAMES},

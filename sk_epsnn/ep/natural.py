@@ -6,6 +6,7 @@ by their means. Weights on levels move by their shift, the natural parameter of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import NamedTuple
 
@@ -25,12 +26,15 @@ from sk_epsnn._arrays import (
 )
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
-from sk_epsnn.ep.steps import mean_curvature, moved
+from sk_epsnn.ep.steps import mean_curvature, moved, with_site
 from sk_epsnn.messages import Derivatives, Inputs
 from sk_epsnn.weights import GaussianWeights, JointWeights, LevelWeights, Weights
 
 #: Longest step of a discrete weight, in log-odds between the extreme levels.
 LOG_ODDS = 1.0
+#: Longest change of the precision of a discrete weight, in log-odds between the middle of the levels and an extreme:
+#: what the first batches say would make every weight 0 where that is a level, before it has learned anything.
+PRECISION_LOG_ODDS = 0.15
 #: A discrete weight is free to move with the others where its variance is this share of the largest possible, or more.
 FREE = 0.1
 
@@ -62,14 +66,22 @@ class Averages(NamedTuple):
 
     def towards(self, new: Averages, share: float) -> Averages:
         """The averages when a measurement takes this share of them; the axes stay."""
-        pairs = zip(self[:-1], new[:-1], strict=True)
-        parts = [None if mine is None else mine + share * (theirs - mine) for mine, theirs in pairs]
+        mine, theirs = alike([self, new])
+        pairs = zip(mine[:-1], theirs[:-1], strict=True)
+        parts = [None if old is None else old + share * (late - old) for old, late in pairs]
         site, curvature, noise, shared = parts
         return Averages(site, curvature, noise, shared, self.axes)
 
     def turned(self) -> Averages:
         """The averages with the axes of their shared matrix."""
         return self if self.shared is None else self._replace(axes=eigenvectors(self.shared))
+
+
+def alike(averages: Sequence[Averages]) -> list[Averages]:
+    """The same averages, with a curvature in all of them if one has any that is not its site precision."""
+    if all(each.curvature is None for each in averages):
+        return list(averages)
+    return [each._replace(curvature=each.site) if each.curvature is None else each for each in averages]
 
 
 @singledispatch
@@ -117,6 +129,24 @@ def at(posterior: Weights, coordinates: Array) -> Weights:
 @at.register
 def _(posterior: GaussianWeights, coordinates: Array) -> GaussianWeights:
     return posterior.with_mean(coordinates)
+
+
+@singledispatch
+def following(posterior: Weights, cavity: Weights, site: Array, temperature: float) -> Weights:
+    """Density whose precision follows a site, the mean as it is; on levels by a limited change.
+
+    Parameters are those of `sk_epsnn.ep.steps.with_site`.
+    """
+    return with_site(posterior, cavity, site, temperature, 1.0)
+
+
+@following.register
+def _(posterior: LevelWeights, cavity: LevelWeights, site: Array, temperature: float) -> LevelWeights:
+    change, n = cavity.precision + temperature * site - posterior.precision, posterior.n_discrete
+    half = 0.5 * (posterior.levels[-1] - posterior.levels[0])
+    limit = PRECISION_LOG_ODDS / (0.5 * half * half)
+    change[:, :n] = clip(change[:, :n], -limit, limit)
+    return posterior.with_natural(posterior.precision + change, posterior.shift + 0.5 * posterior.slope * change)
 
 
 @singledispatch

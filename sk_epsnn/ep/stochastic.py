@@ -16,12 +16,22 @@ from typing import Any
 
 from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
 from sk_epsnn.ep import mixing
-from sk_epsnn.ep.natural import Averages, advanced, at, coordinate, direction, mean_change, measured
+from sk_epsnn.ep.natural import (
+    Averages,
+    advanced,
+    alike,
+    at,
+    coordinate,
+    direction,
+    following,
+    mean_change,
+    measured,
+)
 from sk_epsnn.ep.newton import step_curvature
 from sk_epsnn.ep.passes import backward, forward, row_weights
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.state import LayerState, State
-from sk_epsnn.ep.steps import mean_cost, with_site
+from sk_epsnn.ep.steps import mean_cost
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
 from sk_epsnn.weights import GaussianWeights, Weights
@@ -200,7 +210,7 @@ def _with_averages(
     averages = before.towards(new, share)
     if averages.axes is None or averages.site.shape[1] <= OFTEN_FAN_IN or n_steps in RARELY:
         averages = averages.turned()
-    posterior = with_site(layer.posterior, layer.prior, averages.site, layer.temperature, 1.0)
+    posterior = following(layer.posterior, layer.prior, averages.site, layer.temperature)
     layer, velocity = replace(layer, posterior=posterior), way.velocity
     if layer.rule is not None:
         layer = layer.with_refreshed_prior(counts)
@@ -296,7 +306,7 @@ def _mean_density(densities: Sequence[Weights]) -> Weights:
 
 
 def _mean_way(ways: Sequence[LayerWalk]) -> LayerWalk:
-    parts = zip(*(way.averages for way in ways if way.averages is not None), strict=True)
+    parts = zip(*alike([way.averages for way in ways if way.averages is not None]), strict=True)
     averages = Averages(*(_mean(same) for same in list(parts)[:-1])).turned()
     velocity, last = (_mean([getattr(way, name) for way in ways]) for name in ("velocity", "last"))
     return LayerWalk(velocity, averages, last=last)
