@@ -18,6 +18,7 @@ from sk_epsnn.numerics import (
     normal_cdf_pdf,
     normal_grid,
     normal_pdf,
+    without_subnormal,
 )
 
 FAR = [-1e6, -1e5, -1e4, -1e3, -300.0, -50.0, -38.5]
@@ -322,3 +323,16 @@ def test_conjugate_gradient_float32():
     assert solution.dtype == image.dtype == np.float32
     expected = np.linalg.solve(matrices.astype(float), target.astype(float)[:, :, None])[:, :, 0]
     np.testing.assert_allclose(solution, expected, rtol=0, atol=2e-5)
+
+
+# Numbers too small for their digits
+
+
+def test_without_subnormal():
+    small, large = np.float32([1e-45, -1e-40, 1e-33, 0.0]), np.float32([1e-20, -3e-18, 1.5, -1e30, np.inf])
+    assert (without_subnormal(small) == 0).all()
+    np.testing.assert_allclose(without_subnormal(large), large, rtol=1e-6)
+    assert np.isnan(without_subnormal(np.float32([np.nan])))
+    assert large.dtype == without_subnormal(large).dtype
+    double = np.array([1e-300, 1e-40])
+    assert without_subnormal(double) is double
