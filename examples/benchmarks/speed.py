@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,8 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton, inference
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton, Stochastic
+from sk_epsnn.ep import newton
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "paper"))
 
@@ -40,9 +41,8 @@ from _mle import import_torch  # noqa: E402
 N_TRAIN = 10_000
 HIDDEN = (120,)
 BATCH, LEARNING_RATE, MOST_PASSES = 128, 1e-3, 30
-#: One pass over small batches finds the features, larger ones refine them.
-FAST_START = {"batch_size": 1000, "inference": Newton(n_sweeps=3), "max_iter": 1, "tol": 0.0, "warm_start": True}
-REFINE = {"batch_size": 5000, "inference__n_sweeps": 2}
+#: Passes of whole fits by steps on mini-batches: their rate falls, so a fit is no stretch of a longer one.
+FITS = (1, 2, 3, 4, 6, 9, 13)
 
 Predict = Callable[[np.ndarray], np.ndarray]
 #: Trains on ``(X, y, seed)`` and yields after each pass what predicts labels.
@@ -59,12 +59,10 @@ def epsnn(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
 
 
 def epsnn_hidden(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
-    """This package, a hidden layer of Heaviside neurons."""
-    classifier = EPSNNClassifier(HIDDEN, random_state=seed, **FAST_START)
-    yield classifier.fit(X, y).predict
-    classifier.set_params(**REFINE)
-    while True:
-        yield classifier.fit(X, y).predict
+    """This package, a hidden layer of Heaviside neurons: whole fits of more and more passes."""
+    for n_passes in FITS:
+        inference = Stochastic(n_passes=n_passes, final_sweeps=0)
+        yield EPSNNClassifier(HIDDEN, inference=inference, random_state=seed).fit(X, y).predict
 
 
 def snntorch(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
@@ -159,7 +157,7 @@ def logistic(X: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Predict]:
 
 
 class Run(NamedTuple):
-    """Training seconds, test accuracy and passes when the target was reached, or at the best pass without one."""
+    """CPU seconds of training, test accuracy and passes when the target was reached, or at the best without one."""
 
     seconds: float
     accuracy: float
@@ -174,12 +172,15 @@ def train(contender: Contender, data: Arrays, seed: int, target: float = np.inf)
     runs, seconds = [], 0.0
     passes = contender(X, y, seed)
     for index in range(1, MOST_PASSES + 1):
-        began = perf_counter()
+        began = process_time()
         predict = next(passes, None)
-        seconds += perf_counter() - began
+        took = process_time() - began
         if predict is None:
             break
-        runs.append(Run(seconds, float((predict(X_test) == y_test).mean()), index))
+        whole = contender is epsnn_hidden
+        seconds = took if whole else seconds + took
+        accuracy = float((predict(X_test) == y_test).mean())
+        runs.append(Run(seconds, accuracy, FITS[index - 1] if whole else index))
         if runs[-1].accuracy >= target:
             return runs[-1]
     return max(runs, key=lambda run: run.accuracy)
@@ -216,12 +217,12 @@ def races(seeds: list[int]) -> list[Row]:
     rows = []
     first = [("EPSNN", epsnn), ("snnTorch + Adam", snntorch), ("SGDClassifier", sgd), ("LogisticRegression", logistic)]
     rows += race_rows("784-10 to .885", 0.885, race("784-10", 0.885, first, seeds), "snnTorch + Adam", 0.3)
-    rows += race_to_best("snnTorch", ("snnTorch + Adam", snntorch_hidden), 1.0, seeds)
-    rows += race_to_best("MLPClassifier", ("MLPClassifier", mlp), 2.0, seeds)
+    rows += race_to_best("snnTorch", ("snnTorch + Adam", snntorch_hidden), 0.3, seeds)
+    rows += race_to_best("MLPClassifier", ("MLPClassifier", mlp), 0.5, seeds)
     third: list[tuple[str, Contender]] = [("EPSNN", epsnn_hidden), ("MLPClassifier", mlp)]
     if find_spec("bayesian_torch") is not None:
         third.append(("bayesian-torch", bayesian_torch))
-    return rows + race_rows("784-120-10 to .94", 0.94, race("784-120-10", 0.94, third, seeds), "MLPClassifier", 2.0)
+    return rows + race_rows("784-120-10 to .94", 0.94, race("784-120-10", 0.94, third, seeds), "MLPClassifier", 0.5)
 
 
 def race_to_best(whose: str, rival: tuple[str, Contender], most: float, seeds: list[int]) -> list[Row]:
@@ -258,7 +259,7 @@ def seconds_of(work: Callable[[], Any], repeats: int = 5) -> float:
 def count_directions(work: Callable[[], Any]) -> int:
     """Conjugate-gradient steps that the work takes: two products each."""
     steps = 0
-    solve = inference.conjugate_gradient
+    solve = newton.conjugate_gradient
 
     def counted(operator: Callable[[np.ndarray], Any], *arguments: Any) -> Any:
         def step(direction: np.ndarray) -> Any:
@@ -268,11 +269,11 @@ def count_directions(work: Callable[[], Any]) -> int:
 
         return solve(step, *arguments)
 
-    inference.conjugate_gradient = counted
+    newton.conjugate_gradient = counted
     try:
         work()
     finally:
-        inference.conjugate_gradient = solve
+        newton.conjugate_gradient = solve
     return steps
 
 
@@ -305,7 +306,7 @@ def prediction_rows(classifier: EPSNNClassifier, widths: tuple[int, ...], X: np.
     if len(widths) > 2:  # the principal axes
         rotation = np.ones((widths[0], widths[0] + 1), X.dtype)
         bare += seconds_of(lambda: X @ rotation)
-    for layer in classifier._progress.state.network.layers:
+    for layer in classifier._progress.state.layers:
         m, n = layer.posterior.mean.shape
         inputs, weights = np.ones((len(X), n), X.dtype), np.ones((n, m), X.dtype)
         if layer.posterior.precision.ndim == 2:
@@ -373,7 +374,7 @@ def memory(seeds: list[int]) -> list[Row]:
 ARRAYS = """
 import json
 import sys
-from time import perf_counter
+from time import perf_counter, process_time
 import numpy as np
 import sklearn
 import torch

@@ -32,7 +32,7 @@ MINI_BATCH_SHARE, LEAST_MINI_BATCH, MOST_MINI_BATCH = 0.1, 100, 500
 #: ... or this share, where that is more than the bound.
 MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
-N_STEPS, LEAST_PASSES, MOST_PASSES = 300, 12, 25
+N_STEPS, LEAST_PASSES, MOST_PASSES = 300, 12, 16
 #: Newton sweeps after them, and rows of their batches.
 FINAL_SWEEPS, FINAL_BATCH = 1, 10_000
 #: Where held-out rows have judged the noise during the passes, so many of them go over all rows in the end.
@@ -264,6 +264,11 @@ OVERRIDES = (
         "steps on mini-batches train at higher temperatures",
         lambda case: case.inference == "stochastic" and case.row == "classifier, hidden layers" and not case.discrete,
         {"warms": True},
+    ),
+    Override(
+        "steps on mini-batches keep the signals of deep networks alive at any power",
+        lambda case: case.inference == "stochastic" and case.row == "classifier, hidden layers" and case.n_layers > 3,
+        {"power": 0.1},
     ),
     Override(
         "steps on mini-batches find the features at temperature 1",
