@@ -225,8 +225,9 @@ def test_a_shared_matrix_is_solved_exactly_where_the_own_curvatures_are_equal(ow
 
 
 def test_a_shared_matrix_with_other_own_curvatures():
-    """What the docstring promises, densely."""
+    """What the docstring promises, densely, where none is far below the others."""
     prior, averages = weights_of("independent"), averages_of("independent", True)
+    prior = IndependentWeights(np.maximum(prior.precision, 1.5), prior.mean)
     gradient = RNG(1).standard_normal((N_OUT, N_IN))
     found = direction(prior, prior, averages, gradient)
     for unit in range(N_OUT):
@@ -234,6 +235,23 @@ def test_a_shared_matrix_with_other_own_curvatures():
         size = np.diag(own**-0.5)
         inner = np.eye(N_IN) + np.mean(1 / own) * averages.curvature[unit, 0] * averages.shared
         np.testing.assert_allclose(found[unit], size @ np.linalg.solve(inner, size @ gradient[unit]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("flat", [1e-3, 1e-8])
+def test_a_weight_with_a_flat_prior_does_not_stop_the_others(flat):
+    """As priors that are not Gaussian leave it to large weights: the promised gain is near that of a dense solve."""
+    own = np.ones((N_OUT, N_IN))
+    own[:, 0] = flat
+    prior, gradient = IndependentWeights(own, 0 * own), RNG(1).standard_normal((N_OUT, N_IN))
+    averages = averages_of("independent", True)._replace(noise=0.0)
+    averages = averages._replace(curvature=50 * averages.curvature)
+    found = direction(prior, prior, averages, gradient)
+    for unit in range(N_OUT):
+        matrix = np.diag(own[unit]) + averages.curvature[unit, 0] * averages.shared
+        best = gradient[unit] @ np.linalg.solve(matrix, gradient[unit])
+        assert gradient[unit] @ found[unit] > 0.5 * best
+        # And no step is too long: half of its curvature is less than its slope.
+        assert found[unit] @ matrix @ found[unit] < 2 * gradient[unit] @ found[unit]
 
 
 @pytest.mark.parametrize("name", ["independent", *sorted(GRIDS)])

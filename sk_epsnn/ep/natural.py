@@ -18,6 +18,7 @@ from sk_epsnn._arrays import (
     diagonal,
     eigenvectors,
     is_any,
+    maximum,
     smallest_normal,
     solve,
     sqrt,
@@ -35,6 +36,10 @@ LOG_ODDS = 1.0
 #: Longest change of the precision of a discrete weight, in log-odds between the middle of the levels and an extreme:
 #: what the first batches say would make every weight 0 where that is a level, before it has learned anything.
 PRECISION_LOG_ODDS = 0.15
+#: With a shared matrix, own curvatures below this share of their harmonic mean in a unit ...
+FLAT = 0.5
+#: ... are this share of what the matrix says of the weight, or more.
+DATA_SHARE = 0.1
 #: A discrete weight is free to move with the others where its variance is this share of the largest possible, or more.
 FREE = 0.1
 
@@ -192,7 +197,8 @@ def direction(posterior: Weights, cavity: Weights, averages: Averages, gradient:
     """Gradient of the energy divided by its curvature, in the coordinates of the family.
 
     With a shared matrix ``A`` and curvatures ``k`` of the weights' own, ``k^(-1/2) (I + A / c)^(-1) k^(-1/2)`` takes
-    the place of the inverse of ``diag(k) + A``, where ``1 / c`` is the mean of ``1 / k`` over the weights of a unit.
+    the place of the inverse of ``diag(k) + A``, where ``1 / c`` is the mean of ``1 / k`` over the weights of a unit. A
+    ``k`` that is far below the others is raised to a share of the diagonal of ``A``.
 
     Parameters
     ----------
@@ -228,11 +234,16 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
     if averages.axes is None:
         return gradient / (own + averages.curvature)
     moments, axes = averages.axes
-    size = 1 / sqrt(own + averages.noise)
+    on_diagonal = diagonal(averages.shared)
+    own = own + averages.noise
+    # One prior that is next to flat must not make a mean that stops all others: it takes a share of the data's part.
+    typical = own.shape[1] / sum_over(1 / own, axis=1, keepdims=True)
+    own = where(own < FLAT * typical, maximum(own, DATA_SHARE * averages.curvature * on_diagonal), own)
+    size = 1 / sqrt(own)
     mean_square = sum_over(size * size, axis=1, keepdims=True) / size.shape[1]
     # The products in the precision of the data, which is enough for a direction.
     along = astype(size * gradient, axes.dtype) @ axes
     shrunk = along / (1 + mean_square * averages.curvature * clip(moments, min=0.0))
     turned_back = size * (astype(shrunk, axes.dtype) @ axes.T)
     # Inputs that are always 0 say nothing; rounding must not either.
-    return where(diagonal(averages.shared) > 0, turned_back, size * size * gradient)
+    return where(on_diagonal > 0, turned_back, size * size * gradient)
