@@ -32,7 +32,7 @@ MINI_BATCH_SHARE, LEAST_MINI_BATCH, MOST_MINI_BATCH = 0.1, 100, 500
 #: ... or this share, where that is more than the bound.
 MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
-N_STEPS, LEAST_PASSES, MOST_PASSES = 300, 12, 16
+N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
 #: Newton sweeps after them, and rows of their batches.
 FINAL_SWEEPS, FINAL_BATCH = 1, 10_000
 #: Where held-out rows have judged the noise during the passes, so many of them go over all rows in the end.
