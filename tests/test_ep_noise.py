@@ -8,13 +8,14 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from states import random_state, state_of, with_layer
 
+from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, judged_noise, learned_noise
 from sk_epsnn.ep.passes import predict
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Course, Progress, Report, Rows, Trainer, absorb_in_turn
+from sk_epsnn.training import Progress, Report, Trainer, absorb_in_turn
 from sk_epsnn.weights import IndependentWeights, JointWeights
 
 

@@ -9,13 +9,13 @@ from scipy.stats import norm, qmc
 from states import OBSERVED, design
 
 from sk_epsnn.connections import Dense
+from sk_epsnn.course import Rows
 from sk_epsnn.ep.passes import forward
 from sk_epsnn.ep.setup import START_STRENGTH, holds_spikes, largest_to_square, set_up
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import Heaviside, Sigmoid
 from sk_epsnn.outputs import HeavisideOutput, SigmoidOutput
 from sk_epsnn.priors import GaussianPrior, LaplacePrior
-from sk_epsnn.training import Rows
 from sk_epsnn.weights import Grid, IndependentWeights, JointWeights, LevelWeights
 
 FLOAT = np.dtype(float)

@@ -20,6 +20,7 @@ from states import (
     with_levels,
 )
 
+from sk_epsnn.course import Rows
 from sk_epsnn.ep import stochastic
 from sk_epsnn.ep.energy import energy, log_evidence
 from sk_epsnn.ep.evidence import NoiseEvidence
@@ -45,7 +46,6 @@ from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import SigmoidOutput
 from sk_epsnn.priors import LaplacePrior
-from sk_epsnn.training import Rows
 
 #: So many passes that the rate has not fallen yet.
 ENDLESS = 1e12

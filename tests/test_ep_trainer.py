@@ -8,6 +8,7 @@ from scipy.special import expit
 from states import design, linear_batch, plain_basis, state_of, uncentred_rows, with_layer, with_levels
 
 from sk_epsnn.connections import Dense
+from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NOISE_START, NoiseEvidence
 from sk_epsnn.ep.noise import HeldOut
 from sk_epsnn.ep.sites import UpdateCounts
@@ -15,7 +16,7 @@ from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.network import Network
 from sk_epsnn.outputs import GaussianOutput, SigmoidOutput
 from sk_epsnn.priors import GaussianPrior, LaplacePrior
-from sk_epsnn.training import Course, Progress, Rows
+from sk_epsnn.training import Progress
 
 NOISE = 0.5
 NEWTON = SweepTrainer(design(), False, schedule=Schedule("newton", n_sweeps=30, damping=0.7, tol=0.0))

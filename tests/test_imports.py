@@ -24,7 +24,8 @@ ALLOWED = {
     "messages": {"_arrays", "_sparse_rows"},
     "basis": {"_arrays", "_sklearn", "_sparse_rows"},
     "encoders": {"_sklearn", "_rollback"},
-    "training": {"_arrays", "_sklearn"},
+    "course": {"_arrays"},
+    "training": {"_arrays", "_sklearn", "course"},
     "weights": {"_arrays", "_sklearn", "numerics", "messages"},
     "neurons": {"_arrays", "_sklearn", "numerics", "messages"},
     "outputs": {"_arrays", "_sklearn", "numerics", "messages"},
@@ -33,11 +34,11 @@ ALLOWED = {
     "network": {"_arrays", "messages", "basis", "neurons", "outputs", "connections"},
     "ep": {
         *("_arrays", "_sklearn", "numerics", "messages", "basis", "weights", "neurons", "outputs", "connections"),
-        *("priors", "network", "training"),
+        *("priors", "network", "course", "training"),
     },
     "estimators": {
         *("_arrays", "_sklearn", "_rollback", "_version", "numerics", "messages", "basis", "weights", "neurons"),
-        *("outputs", "connections", "priors", "network", "training", "ep"),
+        *("outputs", "connections", "priors", "network", "course", "training", "ep"),
     },
     "plotting": {"_arrays", "encoders"},
     "export": {"_arrays", "numerics", "messages", "neurons", "network", "encoders", "ep", "estimators"},

@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sk_epsnn.training import (
-    Course,
-    Progress,
-    Report,
-    Rows,
-    Stage,
-    Trainer,
-    absorb_in_turn,
-    learn_from_stream,
-    one_pass,
-    train,
-)
+from sk_epsnn.course import Course, Rows
+from sk_epsnn.training import Progress, Report, Stage, Trainer, absorb_in_turn, learn_from_stream, one_pass, train
 
 
 class Counter(Trainer):

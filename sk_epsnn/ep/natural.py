@@ -234,6 +234,7 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
     if averages.axes is None:
         return gradient / (own + averages.curvature)
     moments, axes = averages.axes
+    assert averages.curvature is not None
     on_diagonal = diagonal(averages.shared)
     own = own + averages.noise
     # One prior that is next to flat must not make a mean that stops all others: it takes a share of the data's part.

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sk_epsnn._arrays import Array, sum_over, to_numpy, zeros_like
+from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.passes import predict
 from sk_epsnn.ep.state import State
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Course, Progress, Rows, Trainer, one_pass
+from sk_epsnn.training import Progress, Trainer, one_pass
 
 #: Prior of a noise that held-out rows judge, in pseudo-observations: where the potentials' own variance says it all,
 #: there may be next to none.

@@ -13,10 +13,10 @@ from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, is_all
 from sk_epsnn.basis import InputBasis
+from sk_epsnn.course import Rows
 from sk_epsnn.ep.state import LayerState, PriorRule, State
 from sk_epsnn.network import Network
 from sk_epsnn.priors import WeightPrior
-from sk_epsnn.training import Rows
 from sk_epsnn.weights import Grid, LevelWeights, find_lattice
 
 #: Spread of the random start, in prior standard deviations, where the prior itself is not anchored.

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 
 from sk_epsnn._arrays import is_singular
 from sk_epsnn._sklearn import one_blas_thread
+from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.noise import choose_on_held_out
 from sk_epsnn.ep.state import State
@@ -24,7 +25,7 @@ from sk_epsnn.ep.stochastic import Diverged, arrived, begin, mean_of, natural_st
 from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Course, Progress, Report, Rows, absorb_in_turn
+from sk_epsnn.training import Progress, Report, absorb_in_turn
 
 #: Longest first rate that is tried.
 LONGEST_RATE = 1.0

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn._arrays import array_namespace, converted, is_all, is_singular, like, zeros_like
+from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence
@@ -33,7 +34,7 @@ from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Spread
 from sk_epsnn.network import Batch, Network
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Course, Progress, Report, Rows, Trainer
+from sk_epsnn.training import Progress, Report, Trainer
 from sk_epsnn.weights import Weights
 
 #: Rows are kept in coordinates during a fit if that takes at most so many numbers.

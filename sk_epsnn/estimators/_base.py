@@ -46,6 +46,7 @@ from sk_epsnn._sklearn import (
 from sk_epsnn._version import __version__
 from sk_epsnn.basis import stays_sparse
 from sk_epsnn.connections import Connection
+from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.ep.setup import largest_to_square
 from sk_epsnn.estimators._callbacks import FitTask
@@ -57,7 +58,7 @@ from sk_epsnn.estimators._words import refuse_moved
 from sk_epsnn.messages import Spread
 from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.priors import PRIORS, WeightPrior
-from sk_epsnn.training import PREDICT_ROWS, Inference, Rows, learn_from_stream, train
+from sk_epsnn.training import Inference, learn_from_stream, train
 from sk_epsnn.weights import NAMED_LEVELS, Levels
 
 #: Rows x inputs x units of the largest product of a batch from which on products may use several threads. Smaller ones

@@ -12,12 +12,12 @@ from sklearn.utils.validation import column_or_1d
 from sk_epsnn._arrays import Array, argument_to_numpy, entries, exp, like, position_of_largest, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
+from sk_epsnn.course import Rows
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._targets import check_classes, encode_labels, with_class_weight
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
 from sk_epsnn.estimators._words import knows_old_words
 from sk_epsnn.outputs import SPIKING_OUTPUTS, SpikingOutput
-from sk_epsnn.training import Rows
 
 
 class EPSNNClassifier(ClassifierMixin, BaseEPSNN):

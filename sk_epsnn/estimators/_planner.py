@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from sk_epsnn.connections import Connection, Dense
+from sk_epsnn.course import Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
@@ -18,7 +19,7 @@ from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, SpikingOutput
 from sk_epsnn.priors import PRIORS, WeightPrior
-from sk_epsnn.training import Course, Inference, Stage, Trainer
+from sk_epsnn.training import Inference, Stage, Trainer
 from sk_epsnn.weights import NAMED_LEVELS, Grid
 
 

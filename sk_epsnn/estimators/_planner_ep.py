@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sk_epsnn.course import Course
 from sk_epsnn.ep.noise import LEAST_HELD_OUT, HeldOut
 from sk_epsnn.ep.setup import Design
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
@@ -33,7 +34,7 @@ from sk_epsnn.estimators._defaults import (
     temperature_of,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
-from sk_epsnn.training import Course, Stage
+from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4
