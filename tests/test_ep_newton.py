@@ -10,9 +10,11 @@ from states import NOISE, linear_batch, one_layer, output_of, priors_of, random_
 from sk_epsnn.ep.energy import energy
 from sk_epsnn.ep.newton import _Ascent, newton
 from sk_epsnn.ep.passes import predict
+from sk_epsnn.ep.steps import kl_mean_part
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import HeavisideOutput, SigmoidOutput
+from sk_epsnn.weights import IndependentWeights
 
 KIND = pytest.mark.parametrize("kind", ["gaussian", "sigmoid"])
 
@@ -65,6 +67,21 @@ def test_lengths_that_are_tried_before_a_move_is_given_up(whole, n_lengths):
 
     assert ascent._search(worse, [np.zeros((30, 1))], 0.4, whole=whole) == 0
     assert lengths == [0.4 / 2**k for k in range(n_lengths)]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("loss", [0.5, 1e4])
+def test_single_precision_rows_do_not_make_what_weights_cost_rough(loss, whole):
+    """A weight far from a prior that is next to flat, as one that is not Gaussian may leave it, costs 10^12 nats."""
+    batch, state = linear_batch(30, 3, 1, "sigmoid").in_dtype("float32"), one_layer(3, 1, SigmoidOutput())
+    far = IndependentWeights(np.array([[1e-12, 1.0, 1.0]]), np.array([[1.5e12, 0.0, 0.0]]))
+    ascent = _Ascent(state, batch, [far])
+    assert 1e12 < kl_mean_part(state.posteriors[0], far) < 2e12
+
+    def worse(length):
+        return ascent.here._replace(data_energy=ascent.here.data_energy - loss)
+
+    assert ascent._search(worse, [np.zeros((30, 1), np.float32)], 0.4, whole=whole) == 0
 
 
 def test_newton_gradient_vanishes_at_its_fixed_point():

@@ -28,6 +28,8 @@ CG_TOL = 0.05
 CG_STEPS = 30
 #: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
 LEAST_PRECISION_STEP = 0.1
+#: Relative rounding of what is worked out in float64.
+_EPSILON = 2.0**-52
 
 
 def newton(
@@ -182,20 +184,24 @@ class _Ascent:
         ``whole`` counts the KL of the covariances too, which a move of the means leaves alone.
         """
 
-        def parts(state: _Trial) -> list[float]:
-            costs = [mean_kl(state.posteriors, self.cavities), _own_sites(state.up, excess)]
+        def parts(state: _Trial) -> tuple[list[float], list[float]]:
+            costs = [mean_kl(state.posteriors, self.cavities)]
             if whole:
                 costs.append(spread_kl(self.state, state.posteriors, self.cavities))
-            return [state.data_energy, *(-cost for cost in costs)]
+            return [state.data_energy, -_own_sites(state.up, excess)], [-cost for cost in costs]
 
-        here = parts(self.here)
-        # Energies this close cannot be told apart: every part is rounded, and so is the evidence of every row.
-        size = sum(abs(part) for part in here) + self.batch.mass
-        start = sum(here) - epsilon(self.batch.target) * size
+        def total(state: _Trial) -> float:
+            return sum(map(sum, parts(state)))
+
+        # Energies this close cannot be told apart: every part is rounded, and so is the evidence of every row; what
+        # the weights cost is worked out in float64 whatever the dtype of the rows is.
+        of_rows, of_weights = (sum(map(abs, some)) for some in parts(self.here))
+        rounding = epsilon(self.batch.target) * (of_rows + self.batch.mass) + _EPSILON * of_weights
+        start = total(self.here) - rounding
         shortest = step * 0.5 ** (PRECISION_TRIALS - 1) if whole else SHORTEST_STEP
         while step >= shortest:
             state = trial(step)
-            if sum(parts(state)) >= start:  # False for NaN
+            if total(state) >= start:  # False for NaN
                 self.here = state
                 return step
             del state  # before the next trial takes its place
