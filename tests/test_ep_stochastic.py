@@ -44,7 +44,6 @@ from sk_epsnn.ep.stochastic import (
 )
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
-from sk_epsnn.outputs import SigmoidOutput
 from sk_epsnn.priors import LaplacePrior
 
 #: So many passes that the rate has not fallen yet.
@@ -61,10 +60,6 @@ def ridge(joint=True):
     x = batch.inputs.mean
     precision = np.eye(N_IN) / 2.0 + x.T @ x / NOISE
     return state, batch, precision, np.linalg.solve(precision, x.T @ batch.target / NOISE).T
-
-
-def part_of(batch, chosen):
-    return batch.take(chosen)
 
 
 def steps(state, batches, total, n_passes=ENDLESS):
@@ -116,7 +111,7 @@ def test_a_batch_stands_for_all_rows():
     """Its evidence counts as often as its weight goes into that of all rows."""
     state, batch, _, _ = ridge()
     batch = replace(batch, sample_weight=np.linspace(0.5, 2, N))
-    half = part_of(batch, slice(0, 20))
+    half = batch.take(slice(0, 20))
     after = steps(begin(state, 1.0), [half], batch.mass)
     x, weight = half.inputs.mean, half.sample_weight * batch.mass / half.mass
     precision = np.eye(N_IN) / 2.0 + (x * weight[:, None]).T @ x / NOISE
@@ -130,7 +125,7 @@ def test_the_rate_falls_geometrically_by_the_passes():
     state, batch, _, _ = ridge()
     state, rates = begin(state, 0.5), []
     for _ in range(8):
-        state, _, rate = natural_step(state, part_of(batch, slice(0, 15)), N, 1.0)
+        state, _, rate = natural_step(state, batch.take(slice(0, 15)), N, 1.0)
         rates.append(rate)
     done = np.minimum(np.arange(8) / 4, 1)
     np.testing.assert_allclose(rates, 0.5 * LAST_RATE**done, rtol=1e-12)
@@ -157,7 +152,7 @@ def test_averages_forget_as_stated(n_passes, memory):
     until that would be less than one over the memory, which grows from start to end.
     """
     state, batch, _, _ = ridge()
-    parts = [part_of(batch, slice(6 * k, 6 * k + 6)) for k in range(10)]
+    parts = [batch.take(slice(6 * k, 6 * k + 6)) for k in range(10)]
     sites = [N / 6 * p.inputs.mean.T @ p.inputs.mean / NOISE for p in parts]
     state, expected, n_measured = begin(state, 1e-3), None, 0
     for step in range(120):
@@ -181,7 +176,7 @@ def test_a_way_that_begins_anew_keeps_the_precisions():
     again = begin(replace(known, walk=None), 0.5)
     np.testing.assert_allclose(again.walk.layers[0].site[0], precision - np.eye(N_IN) / 2.0, rtol=1e-9)
     assert again.walk.rate == 0.5 and (again.walk.layers[0].velocity == 0).all()
-    some = part_of(batch, slice(0, 10))
+    some = batch.take(slice(0, 10))
     after = steps(again, [some], N)
     site = N / 10 * some.inputs.mean.T @ some.inputs.mean / NOISE
     kept = precision + (site - (precision - np.eye(N_IN) / 2.0)) / MEMORY
@@ -197,7 +192,7 @@ def test_the_end_is_the_average_of_the_last_steps():
     state, batch, _, _ = ridge()
     state, seen = begin(state, 1.0), []
     for k in range(20):
-        state, _, _ = natural_step(state, part_of(batch, slice(15 * (k % 4), 15 * (k % 4) + 15)), N, 5.0)
+        state, _, _ = natural_step(state, batch.take(slice(15 * (k % 4), 15 * (k % 4) + 15)), N, 5.0)
         seen.append(coordinate(state.layers[0].posterior))
     assert state.walk.n_averaged == 4
     np.testing.assert_allclose(arrived(state).layers[0].posterior.mean, np.mean(seen[-4:], axis=0), rtol=1e-9)
@@ -251,10 +246,10 @@ FAMILIES = {
 }
 
 
-def measured_there(state, batch, monkeypatch=None):
+def measured_there(state, batch):
     """The state with what the batch says of its curvature, at rest where it is, about to step without measuring.
 
-    Its precisions are those of prior and site: of the layers that follow them at once.
+    The precisions of Gaussian weights are those of prior and site.
     """
     walked = begin(state, 1e-12)
     for _ in range(3):
@@ -397,7 +392,7 @@ def test_steps_of_levels_reach_the_energy_of_newton(levels):
 def test_the_mean_of_ways_is_that_of_natural_parameters():
     state, batch, _, _ = ridge()
     start = replace(begin(state, 1.0), counts=UpdateCounts(bounded_log_ratios=5))
-    ends = [steps(start, [part_of(batch, slice(k, None, 3))] * 3, N) for k in range(3)]
+    ends = [steps(start, [batch.take(slice(k, None, 3))] * 3, N) for k in range(3)]
     ends = [replace(e, counts=e.counts.plus(UpdateCounts(bounded_log_ratios=k))) for k, e in enumerate(ends)]
     mean = mean_of(ends, start)
     q = [end.layers[0].posterior for end in ends]
@@ -470,4 +465,3 @@ def test_what_stands_for_a_prior_follows_and_slows_what_it_sharpens(joint):
 def test_coordinates_of_the_average_are_taken_as_they_are():
     q = with_levels(random_state([4, 3])).posteriors[0]
     np.testing.assert_array_equal(at(q, q.shift + 5.0).shift, q.shift + 5.0)
-    assert SigmoidOutput() is not None

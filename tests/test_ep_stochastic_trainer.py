@@ -12,7 +12,7 @@ from states import design, linear_batch, one_layer, output_of, priors_of, random
 
 from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Stochastic, merge
 from sk_epsnn.ep import stochastic_trainer
-from sk_epsnn.ep.energy import energy
+from sk_epsnn.ep.energy import energy, log_evidence
 from sk_epsnn.ep.stochastic import Diverged, arrived, begin, natural_step
 from sk_epsnn.ep.stochastic_trainer import LONGEST_RATE, MOST_HALVINGS, SLACK, TRIAL_BATCHES, StochasticTrainer
 from sk_epsnn.estimators import _planner_ep
@@ -210,6 +210,18 @@ def test_the_last_pass_ends_in_the_average_where_that_is_no_worse(monkeypatch):
     progress, objectives = run(trainer, state, rows, 2)
     assert objectives[1] * batch.mass == pytest.approx(choices[0], rel=1e-9)
     np.testing.assert_allclose(progress.state.posteriors[0].mean, plain.posteriors[0].mean, rtol=1e-9)
+
+
+def test_energies_of_many_rows_are_judged_from_some(monkeypatch):
+    """Evenly spaced, and counting for all."""
+    monkeypatch.setattr(stochastic_trainer, "CHECKED_ROWS", 60)
+    state, rows, batch = problem()
+    progress, (objective,) = run(trainer_of(rate=0.125), state, rows)
+    judges = batch.take(np.unique(np.linspace(0, N_ROWS - 1, 60).astype(int)))
+    end = progress.state
+    cost = log_evidence(end, batch, end.posteriors) - energy_of(end, batch)
+    expected = log_evidence(end, judges, end.posteriors) * N_ROWS / 60 - cost
+    assert objective * N_ROWS == pytest.approx(expected, rel=1e-9)
 
 
 def test_what_only_the_steps_need_is_forgotten_at_the_end():

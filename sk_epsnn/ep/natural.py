@@ -233,6 +233,7 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
     """The gradient divided by the curvature of the prior and that of the data."""
     if averages.axes is None:
         return gradient / (own + averages.curvature)
+    assert averages.curvature is not None
     moments, axes = averages.axes
     assert averages.curvature is not None
     on_diagonal = diagonal(averages.shared)
