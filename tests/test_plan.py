@@ -175,34 +175,34 @@ def test_what_auto_stands_for_is_what_training_uses(model, n_features, expected)
 #: As `CASES`, with what steps on mini-batches have in place of sweeps, of 1000 rows: (batch_size, n_passes,
 #: final_sweeps, power, temperature, rotate_inputs, validation_fraction, anchor, spectral_exponent, variance).
 STEPS = {
-    "hidden": (EPSNNClassifier(30), 64, (100, 25, 1, 0.1, (0.252,) * 2, True, 0.0, 0.5, 1.0, scaled(40))),
-    "two hidden": (EPSNNClassifier((9, 8)), 64, (100, 25, 1, 0.1, (0.252,) * 3, True, 0.0, 0.3, 1.0, scaled(40))),
-    "three hidden": (EPSNNClassifier((9, 8, 7)), 64, (100, 25, 1, 0.5, (0.227,) * 4, True, 0.0, 0.5, 1.0, scaled(40))),
-    "wide": (EPSNNClassifier(30), 2049, (100, 25, 1, 0.1, (0.252,) * 2, False, 0.0, 0.5, 0.0, scaled(40))),
+    "hidden": (EPSNNClassifier(30), 64, (100, 16, 1, 0.1, (0.252,) * 2, True, 0.0, 0.5, 1.0, scaled(40))),
+    "two hidden": (EPSNNClassifier((9, 8)), 64, (100, 16, 1, 0.1, (0.252,) * 3, True, 0.0, 0.3, 1.0, scaled(40))),
+    "three hidden": (EPSNNClassifier((9, 8, 7)), 64, (100, 16, 1, 0.1, (0.227,) * 4, True, 0.0, 0.5, 1.0, scaled(40))),
+    "wide": (EPSNNClassifier(30), 2049, (100, 16, 1, 0.1, (0.252,) * 2, False, 0.0, 0.5, 0.0, scaled(40))),
     "binary hidden": (
         EPSNNClassifier(30, weights="binary"),
         64,
-        (100, 25, 1, 0.1, (0.3, 0.3), False, 0.0, 0.3, 0.0, scaled(15)),
+        (100, 16, 1, 0.1, (0.3, 0.3), False, 0.0, 0.3, 0.0, scaled(15)),
     ),
     "sparse": (
         EPSNNClassifier(30, prior="bernoulli_gaussian"),
         64,
-        (100, 25, 1, 0.1, (0.252,) * 2, False, 0.0, 0.0, 0.0, scaled(20)),
+        (100, 16, 1, 0.1, (0.252,) * 2, False, 0.0, 0.0, 0.0, scaled(20)),
     ),
     "few inputs": (
         EPSNNRegressor(20, inference="stochastic"),
         5,
-        (100, 25, 1, 1.0, (1.0, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
+        (100, 16, 1, 1.0, (1.0, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
     ),
     "hidden regressor": (
         EPSNNRegressor(20, inference="stochastic"),
         64,
-        (100, 25, 1, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1)),
+        (100, 16, 1, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1)),
     ),
     "one layer": (
         EPSNNClassifier(inference="stochastic"),
         64,
-        (100, 25, 1, 0.1, (0.2,), False, 0.0, 0.0, 0.0, scaled(10)),
+        (100, 16, 1, 0.1, (0.2,), False, 0.0, 0.0, 0.0, scaled(10)),
     ),
 }
 STEP_NAMES = (NAMES[0], "inference__n_passes", "inference__final_sweeps", *NAMES[2:])
@@ -222,7 +222,7 @@ def test_what_auto_stands_for_in_steps_on_mini_batches(model, n_features, expect
     steps, sweeps = plan.stages
     assert isinstance(steps.trainer, StochasticTrainer) and isinstance(sweeps.trainer, SweepTrainer)
     # Held-out rows have judged the noise during the passes: a fifth of them go over all rows in the end.
-    n_left = n_passes if fraction == 0 else 5
+    n_left = n_passes if fraction == 0 else 3
     assert (steps.course.batch_size, steps.course.n_passes, steps.course.tol) == (batch_size, n_left, 0.0)
     assert (steps.trainer.n_passes, steps.trainer.learning_rate) == (n_left, None)
     assert (sweeps.course.batch_size, sweeps.course.n_passes) == (10_000, 1)
@@ -239,19 +239,19 @@ def test_what_auto_stands_for_in_steps_on_mini_batches(model, n_features, expect
 @pytest.mark.parametrize(
     ("n_samples", "batch_size", "n_passes"),
     [
-        (10, 100, 25),
-        (999, 100, 25),
-        (2000, 200, 25),
-        (5000, 500, 25),
+        (10, 100, 160),
+        (300, 100, 54),
+        (999, 100, 16),
+        (2000, 200, 16),
+        (5000, 500, 16),
         (10_000, 500, 15),
-        (25_000, 500, 12),
-        (40_000, 800, 12),
-        (60_000, 1000, 12),
-        (10**6, 1000, 12),
+        (40_000, 800, 15),
+        (60_000, 1000, 15),
+        (10**6, 1000, 15),
     ],
 )
 def test_steps_by_the_number_of_rows(n_samples, batch_size, n_passes):
-    """A tenth of the rows from 100 to 500, or a fiftieth up to 1000; 300 steps, but from 12 to 25 passes."""
+    """A tenth of the rows from 100 to 500, or a fiftieth up to 1000; 160 steps, but from 15 to 160 passes."""
     plan = plan_of(EPSNNClassifier(30), n_samples=n_samples)
     assert plan.settings["batch_size"].value == batch_size
     assert plan.settings["inference__n_passes"].value == n_passes
@@ -294,7 +294,7 @@ def test_how_to_train_is_chosen_by_the_task(model, n_samples, expected):
     assert make_plan(model, Problem(task, n_samples, 64, 10, is_stream=True)).settings["inference"].value == "newton"
 
 
-@pytest.mark.parametrize(("max_iter", "n_passes"), [(1, [1]), (25, [25]), (26, [25, 1]), (None, [25, 1])])
+@pytest.mark.parametrize(("max_iter", "n_passes"), [(1, [1]), (16, [16]), (17, [16, 1]), (None, [16, 1])])
 def test_max_iter_bounds_the_passes_of_all_stages(max_iter, n_passes):
     """There are final sweeps only if it leaves room for them."""
     plan = plan_of(EPSNNClassifier(30, max_iter=max_iter))
