@@ -167,18 +167,17 @@ def summary(combination: Combination, outcomes: Sequence[Outcome]) -> Summary:
 
 
 def verdicts(summaries: Sequence[Summary]) -> list[Row]:
-    """Over all combinations: whether everything is finite, and whether no run is far below its median."""
+    """Over all combinations: whether all is finite, nothing far below its median, and something was learned."""
     n_runs = sum(each.n_runs for each in summaries)
     counts = {
         "runs with an error or predictions that are not finite": [each.n_broken for each in summaries],
         f"runs more than {TOLERANCE:g} below the median": [each.n_below for each in summaries],
+        "runs no better than a constant": [each.n_constant for each in summaries],
     }
     rows = []
     for what, broken in counts.items():
         said = f"{sum(broken)} of {n_runs}, in {np.count_nonzero(broken)} of {len(summaries)} combinations"
         rows.append(Row(what, "0", said, verdict(sum(broken) == 0)))
-    n_constant = sum(each.n_constant for each in summaries)
-    rows.append(Row("runs no better than a constant", "", f"{n_constant} of {n_runs}", ""))
     return rows
 
 
