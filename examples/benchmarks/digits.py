@@ -37,6 +37,7 @@ def configurations() -> list[Configuration]:
         ("digits, raw pixels, 60 hidden", 0, (60,), True, []),
         ("digits, raw pixels, two hidden layers of 60", 0, (60, 60), True, [Bar("accuracy", low=0.93)]),
         ("digits, raw pixels, three hidden layers of 60", 0, (60, 60, 60), True, [Bar("accuracy", low=0.93)]),
+        ("digits, raw pixels, 100 hidden", 0, (100,), True, [Bar("accuracy", low=0.975)]),
         ("digits, one spike a pixel, 60 hidden", 1, (60,), True, []),
         ("digits, 16 spikes a pixel, 60 hidden", 16, (60,), True, []),
         ("digits, raw pixels, folds not shuffled", 0, (), False, []),
