@@ -14,6 +14,14 @@ NOISE_PRIOR_MASS = 0.1
 NOISE_START = 0.1
 
 
+def kept_share(known: float, total_mass: float, mass: float) -> float:
+    """Exponent of eq. 33: what of evidence of mass ``known`` is not a batch's own share.
+
+    Everything in the first pass, where the batch has had no part in it, and 0 where nothing is known.
+    """
+    return min(1.0, max(total_mass - mass, 0.0) / known) if known > 0 else 0.0
+
+
 class Evidence(NamedTuple):
     """Natural parameters of a factor on the weights of a layer, shapes as in `Weights`; not always a density."""
 

@@ -121,6 +121,11 @@ def site_precision(down: Derivatives, inputs: Inputs, noise: Array | float) -> A
     return down.gamma.T @ inputs.square + noise
 
 
+def shared_second_moment(weight: Array, inputs: Inputs) -> Array:
+    """``sum_n w_n p_n p_n^T`` of rows that count by a weight each, shape (n_in, n_in)."""
+    return (inputs.mean * weight[:, None]).T @ inputs.mean
+
+
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
     """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in); no ``gamma`` may be negative."""
     # A matrix times its own transpose costs half of any other product.

@@ -172,13 +172,13 @@ def measured(
         Whether all units share one matrix of curvature; else it is diagonal.
     """
     noise = scale * mixing.spike_noise(message, inputs)
-    site = bound_precision(scale * message.gamma.T @ inputs.square + noise, UpdateCounts())
+    scaled = message._replace(gamma=scale * message.gamma)
+    site = bound_precision(mixing.site_precision(scaled, inputs, noise), UpdateCounts())
     if not shares:
-        return Averages(site, scale * curvature.T @ inputs.square + noise)
+        return Averages(site, mixing.site_precision(message._replace(gamma=scale * curvature), inputs, noise))
     by_unit, by_row = sum_over(curvature, axis=0), sum_over(curvature, axis=1)
     weight = by_row / clip(sum_over(by_row), min=smallest_normal(by_row))
-    shared = (inputs.mean * weight[:, None]).T @ inputs.mean
-    return Averages(site, scale * by_unit[:, None], noise, shared)
+    return Averages(site, scale * by_unit[:, None], noise, mixing.shared_second_moment(weight, inputs))
 
 
 @measured.register
@@ -235,7 +235,6 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
         return gradient / (own + averages.curvature)
     assert averages.curvature is not None
     moments, axes = averages.axes
-    assert averages.curvature is not None
     on_diagonal = diagonal(averages.shared)
     own = own + averages.noise
     # One prior that is next to flat must not make a mean that stops all others: it takes a share of the data's part.

@@ -42,7 +42,7 @@ def absorb_apart(
 
     def energy(candidate: State) -> float:
         parts = run(delayed(_log_evidence)(entered, candidate, rows) for rows in shards)
-        return sum(parts) - divergence(candidate, candidate.posteriors, [layer.prior for layer in candidate.layers])
+        return sum(parts) - divergence(candidate, candidate.posteriors, candidate.priors)
 
     with one_blas_thread(), run:
         parts = run(

@@ -172,6 +172,11 @@ class State:
         """Posterior of every layer."""
         return [layer.posterior for layer in self.layers]
 
+    @property
+    def priors(self) -> list[Weights]:
+        """Prior of every layer."""
+        return [layer.prior for layer in self.layers]
+
     def moments(self, dtype: Any) -> list[WeightMoments]:
         """Weight moments of every layer."""
         return [layer.moments(dtype) for layer in self.layers]
@@ -187,6 +192,10 @@ class State:
     def with_noise_variance(self, variance: Array) -> State:
         """The same with another noise of the outputs."""
         return replace(self, network=replace(self.network, output=GaussianOutput(variance)))
+
+    def with_noise(self, noise: NoiseEvidence) -> State:
+        """The same when so much is known of the noise of the outputs."""
+        return replace(self.with_noise_variance(noise.variance), noise=noise)
 
     def seeing(self, X: Any) -> State:
         """The same with weights of their own for columns that occur in rows for the first time."""
@@ -281,7 +290,7 @@ class State:
         counts = replace(state.counts)
         state = state.with_layers([layer.with_refreshed_prior(counts) for layer in layers])
         if state.noise is not None:
-            state = state.with_noise_variance(state.noise.variance)
+            state = state.with_noise(state.noise)
         return replace(state, counts=counts, step=min(change.step for change in changes))
 
 

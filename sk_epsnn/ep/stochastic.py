@@ -16,6 +16,7 @@ from typing import Any
 
 from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.evidence import kept_share
 from sk_epsnn.ep.natural import (
     Averages,
     advanced,
@@ -258,12 +259,11 @@ def _with_learned_noise(state: State, batch: Batch, last: Potentials) -> State:
     """The batch, as it was predicted before the step, goes into a noise that is learned."""
     if state.noise is None:
         return state
-    mass = batch.mass
-    exponent = min(1.0, max(state.mass - mass, 0.0) / state.noise.mass) if state.noise.mass > 0 else 0.0
+    exponent = kept_share(state.noise.mass, state.mass, batch.mass)
     # In the first pass batches are new, and truly predicted: the evidence of a prediction is the plain one.
     power = 1.0 if exponent == 1 else state.power
     noise = state.noise.cavity(exponent).absorb(batch.target - last.mean, last.variance, batch.sample_weight, power)
-    return replace(state.with_noise_variance(noise.variance), noise=noise)
+    return state.with_noise(noise)
 
 
 def arrived(state: State) -> State:
@@ -290,8 +290,7 @@ def mean_of(states: Sequence[State], start: State) -> State:
     if first.noise is None:
         return result
     mass, squares = (_mean([getattr(state.noise, name) for state in states]) for name in ("mass", "squares"))
-    noise = replace(first.noise, mass=mass, squares=squares)
-    return replace(result.with_noise_variance(noise.variance), noise=noise)
+    return result.with_noise(replace(first.noise, mass=mass, squares=squares))
 
 
 def _mean_layer(layers: Sequence[LayerState]) -> LayerState:

@@ -43,7 +43,7 @@ CHECKED_ROWS = 1000
 _Way: TypeAlias = tuple[State | None, list[float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StochasticTrainer(EPTrainer):
     """Steps on mini-batches, a whole pass at a time.
 
@@ -55,8 +55,8 @@ class StochasticTrainer(EPTrainer):
         First rate; None lets the first batches choose it.
     """
 
-    n_passes: int = 1
-    learning_rate: float | None = None
+    n_passes: int
+    learning_rate: float | None
 
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
@@ -64,8 +64,7 @@ class StochasticTrainer(EPTrainer):
         """See `Trainer.prepare`; the way over all rows begins anew."""
         if self.held_out is None:
             return progress
-        n_passes = self.held_out.passes_per_step * max(1, *map(len, self.held_out.heating), 0)
-        trainer = replace(self, n_passes=n_passes)
+        trainer = replace(self, n_passes=self.held_out.passes_per_step)
         progress = choose_on_held_out(trainer, progress, rows, self.held_out, course, rng, tell)
         return replace(progress, state=replace(progress.state, walk=None))
 
@@ -100,7 +99,9 @@ class StochasticTrainer(EPTrainer):
             for rows in shards:
                 state = self._seeing(state, rows)
         with Parallel(n_jobs=n_jobs if len(shards) > 1 else 1, prefer="threads") as run, np.errstate(all="ignore"):
-            return _Pass(self, run, shards, batches, total_mass).checked(state)
+            n_checked = max(1, CHECKED_ROWS // len(shards))
+            judges = [self.entered(state, shard.take(_spread(shard.n_samples, n_checked))) for shard in shards]
+            return _Pass(self, run, shards, batches, judges, total_mass).checked(state)
 
 
 class _Pass:
@@ -112,14 +113,13 @@ class _Pass:
         run: Parallel,
         shards: Sequence[Rows | Batch],
         batches: Sequence[Sequence[Any]],
+        judges: Sequence[Batch],
         total_mass: float,
     ):
         self.trainer, self.run, self.shards, self.batches = trainer, run, shards, batches
-        self.total_mass = total_mass
+        self.judges, self.total_mass = judges, total_mass
         #: Shards have one BLAS thread each.
         self.context = one_blas_thread if len(shards) > 1 else nullcontext
-        n_checked = max(1, CHECKED_ROWS // len(shards))
-        self.judges = [shard.take(_spread(shard.n_samples, n_checked)) for shard in shards]
 
     def checked(self, start: State) -> tuple[State, Report]:
         """Where the pass leads, at the longest rate that does not lower the energy."""
@@ -132,7 +132,7 @@ class _Pass:
             end, steps = self._walked(start, self.batches)
         best, most = None, -np.inf
         for _ in range(MOST_HALVINGS):
-            energy = -np.inf if end is None else self._energy(end, start)[0]
+            energy = self._energy_of_end(end, start)
             if end is not None and energy >= before - SLACK * size:  # False for NaN
                 return self._ended(start, end, energy, steps)
             if best is not None and not energy > most:
@@ -165,7 +165,7 @@ class _Pass:
         most, rate = -np.inf, LONGEST_RATE
         for _ in range(MOST_HALVINGS):
             way = self._walked(begin(start, rate), batches)
-            energy = -np.inf if way[0] is None else self._energy(way[0], start)[0]
+            energy = self._energy_of_end(way[0], start)
             if energy > most:
                 best, most = way, energy
             elif best[0] is not None:
@@ -184,20 +184,20 @@ class _Pass:
             return None, []
         return mean_of([end for end, _ in parts], state), [rate for _, report in parts for rate in report.steps]
 
-    def _energy(self, state: State, noise_of: State | None = None) -> tuple[float, float]:
-        """Energy of all rows in nats, judged from some, and the size of its parts.
+    def _energy_of_end(self, end: State | None, start: State) -> float:
+        """Energy of all rows in nats where a way has led, with the noise of its start; -infinity if it diverged."""
+        if end is None:
+            return -np.inf
+        return self._energy(end if end.noise is None else replace(end, network=start.network))[0]
 
-        With the noise of another state if one is given.
-        """
-        if noise_of is not None and state.noise is not None:
-            state = replace(state, network=noise_of.network)
-        parts = self.run(delayed(_log_evidence)(self.trainer, state, rows, self.context) for rows in self.judges)
-        log_z, mass = (sum(values) for values in zip(*parts, strict=True))
-        log_z *= self.total_mass / mass
+    def _energy(self, state: State) -> tuple[float, float]:
+        """Energy of all rows in nats, judged from some, and the size of its parts."""
+        parts = self.run(delayed(_log_evidence)(state, batch, self.context) for batch in self.judges)
+        log_z = sum(parts) * (self.total_mass / sum(batch.mass for batch in self.judges))
         if any(layer.rule is not None for layer in state.layers):
             # The Gaussian that stands for the prior changes as it goes: the evidence of the rows has to do.
             return log_z, abs(log_z)
-        cost = divergence(state, state.posteriors, [layer.prior for layer in state.layers])
+        cost = divergence(state, state.posteriors, state.priors)
         return log_z - cost, abs(log_z) + cost
 
     def _ended(self, start: State, end: State, energy: float, steps: list[float]) -> tuple[State, Report]:
@@ -209,7 +209,7 @@ class _Pass:
         end = replace(end, walk=replace(end.walk, passes=passes, energy=known))
         if passes >= self.trainer.n_passes:
             average = arrived(end)
-            if (value := self._energy(average, start)[0]) >= energy:
+            if (value := self._energy_of_end(average, start)) >= energy:
                 end, energy = average, value
         return end, Report(energy, steps)
 
@@ -238,13 +238,10 @@ def _walk(
             raise
 
 
-def _log_evidence(
-    trainer: StochasticTrainer, state: State, rows: Rows | Batch, context: Callable[[], AbstractContextManager]
-) -> tuple[float, float]:
-    """Summed log evidence of rows in nats, and their weight."""
+def _log_evidence(state: State, batch: Batch, context: Callable[[], AbstractContextManager]) -> float:
+    """Summed log evidence of rows in nats."""
     with context(), np.errstate(all="ignore"):
-        batch = trainer.entered(state, rows)
-        return log_evidence(state, batch, state.posteriors), batch.mass
+        return log_evidence(state, batch, state.posteriors)
 
 
 def _spread(n_rows: int, n_chosen: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from sk_epsnn._arrays import array_namespace, converted, is_all, is_singular, li
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
-from sk_epsnn.ep.evidence import NoiseEvidence
+from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
 from sk_epsnn.ep.newton import newton
 from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise
 from sk_epsnn.ep.passes import predict_spread
@@ -60,10 +60,10 @@ class Schedule:
         Nats per sample below which a sweep counts as settled.
     """
 
-    name: str = "newton"
-    n_sweeps: int = 1
-    damping: float = 1.0
-    tol: float = 0.0
+    name: str
+    n_sweeps: int
+    damping: float
+    tol: float
 
     def work(self, state: State, batch: Batch, cavities: list[Weights]) -> BatchResult:
         """Posteriors of one batch, given the cavities that it starts from."""
@@ -180,7 +180,7 @@ class EPTrainer(Trainer):
         return state.known()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SweepTrainer(EPTrainer):
     """Stochastic Expectation Propagation: sweeps over one batch after another, each batch's share taken out before.
 
@@ -189,7 +189,7 @@ class SweepTrainer(EPTrainer):
     schedule : Schedule
     """
 
-    schedule: Schedule = Schedule()
+    schedule: Schedule
 
     def absorb(
         self, state: State, batch: Rows | Batch, total_mass: float, rng: np.random.RandomState | None = None
@@ -208,7 +208,7 @@ class SweepTrainer(EPTrainer):
 
     def _absorb(self, state: State, batch: Batch, total_mass: float) -> tuple[State, BatchResult]:
         mass = batch.mass
-        exponent = min(1.0, max(total_mass - mass, 0.0) / state.mass) if state.mass > 0 else 0.0
+        exponent = kept_share(state.mass, total_mass, mass)
         cavities = [layer.posterior.power_blend(layer.prior, exponent) for layer in state.layers]
         result = self.schedule.work(state, batch, cavities)
         counts = state.counts.plus(result.counts)
@@ -223,7 +223,7 @@ class SweepTrainer(EPTrainer):
             # A batch that is new was truly predicted: the evidence of that prediction is the plain one.
             power = 1.0 if exponent == 1 else state.power
             noise = learned_noise(judge, state.noise.cavity(exponent), batch, power)
-            learned = replace(learned.with_noise_variance(noise.variance), noise=noise)
+            learned = learned.with_noise(noise)
         return replace(learned, mass=exponent * state.mass + mass, step=result.step, counts=counts), result
 
     def absorb_apart(

@@ -193,14 +193,12 @@ class EPPlanner:
         )
 
     def _schedule(self, tol: float) -> Schedule:
+        tol = min(_SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
-            return Schedule(n_sweeps=self.defaults.n_sweeps, tol=min(_SWEEP_TOL, 0.1 * tol))
-        return Schedule(
-            self.inference.name,
-            n_sweeps=self._default("inference__n_sweeps", self.inference.n_sweeps),
-            damping=self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0)),
-            tol=min(_SWEEP_TOL, 0.1 * tol),
-        )
+            return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
+        n_sweeps = self._default("inference__n_sweeps", self.inference.n_sweeps)
+        damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
+        return Schedule(self.inference.name, n_sweeps, damping, tol)
 
     def _power(self) -> float:
         given = self.inference.power
