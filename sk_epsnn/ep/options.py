@@ -146,7 +146,8 @@ class Stochastic(EPInference):
         Passes over the rows; no more than ``max_iter`` of the estimator. "auto" is fewer the more rows there are.
     learning_rate : "auto" or float, default="auto"
         First rate; it falls to a tenth. "auto" goes through the first batches at 1, 1/2, 1/4 and so on, and takes the
-        one that raises the energy most. Either way a pass that lowers the energy is undone and tried at half the rate.
+        one that raises the energy most. Either way a pass that lowers the energy is undone and tried at half the rate,
+        until shorter steps do not help.
     final_sweeps : "auto" or int, default="auto"
         Newton sweeps over all rows at the end, at most; they end early where nothing is gained.
     power : "auto" or float in [0, 1], default="auto"

@@ -2,7 +2,7 @@
 
 Whether a rate is too large depends on the data and on the network, and decides between a good posterior and divergence.
 So the first batches are gone through at several rates, and training goes on from the one that has raised the energy
-most; a pass that lowers the energy is undone, and tried again at half the rate.
+most; a pass that lowers the energy is undone, and tried again at half the rate until shorter steps do not help.
 """
 
 from __future__ import annotations
