@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import eigh
 
 from sk_epsnn._sklearn import array_to_numpy, device, standard_namespace
 
@@ -105,9 +106,19 @@ solve = _of_library("solve", "Solutions of systems of linear equations, one matr
 inverse = _of_library("inv", "Inverse of every matrix.", linalg=True)
 cholesky = _of_library("cholesky", "Lower Cholesky factor of every matrix.", linalg=True)
 eigenvalues = _of_library("eigvalsh", "Eigenvalues of every symmetric matrix, ascending.", linalg=True)
-eigenvectors = _of_library("eigh", "Eigenvalues, ascending, and eigenvectors of every symmetric matrix.", linalg=True)
+_eigenvectors = _of_library("eigh", "Eigenvalues, ascending, and eigenvectors of every symmetric matrix.", linalg=True)
 diagonal = _of_library("diagonal", "Diagonal of every matrix.", linalg=True)
 _sign_and_log = _of_library("slogdet", "Sign and logarithm of the size of every determinant.", linalg=True)
+
+
+def largest_eigenvectors(matrix: Array, n: int) -> tuple[Array, Array]:
+    """So many of the largest eigenvalues of a symmetric matrix, ascending, and their eigenvectors as columns."""
+    left = matrix.shape[0] - n
+    if left and isinstance(matrix, np.ndarray):
+        # Without the vectors of the others, which cost most.
+        return eigh(matrix, subset_by_index=(left, left + n - 1), check_finite=False)
+    moments, vectors = _eigenvectors(matrix)
+    return moments[left:], vectors[:, left:]
 
 
 def clip(x: Array, min: Any = None, max: Any = None) -> Array:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from families import EVERY_GRID, GRIDS, N_IN, N_OUT, level_weights, random_naturals, random_weights
 
+from sk_epsnn.ep import natural
 from sk_epsnn.ep.natural import (
     FREE,
     LOG_ODDS,
@@ -188,8 +189,23 @@ def test_averages_move_by_a_share(name, shares):
             np.testing.assert_allclose(mixed, 0.75 * one + 0.25 * other, rtol=1e-12)
     assert found.axes is old.axes
     if shares and name != "joint":
-        moments, axes = found.turned().axes
+        moments, axes, rest = found.turned().axes
         np.testing.assert_allclose((axes * moments) @ axes.T, found.shared, rtol=1e-9, atol=1e-12)
+        assert rest == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_axes", [1, 3])
+def test_of_a_wide_matrix_the_largest_axes_are_told_apart(n_axes, monkeypatch):
+    """``(c A + I)^-1`` where the other eigenvalues are their mean, by a dense solve."""
+    monkeypatch.setattr(natural, "MOST_AXES", n_axes)
+    found, rows = averages_of("independent", True), RNG(1).standard_normal((N_OUT, N_IN))
+    values, vectors = np.linalg.eigh(found.shared)
+    values[:-n_axes] = values[:-n_axes].mean()
+    alike = (vectors * values) @ vectors.T
+    curvature = np.arange(1.0, 1 + N_OUT)[:, None]
+    shrunk = found.turned().axes.shrunk(rows, curvature)
+    for row, c, after in zip(rows, curvature[:, 0], shrunk, strict=True):
+        np.testing.assert_allclose(after, np.linalg.solve(np.eye(N_IN) + c * alike, row), rtol=1e-9)
 
 
 def test_sites_of_joint_weights_may_or_may_not_be_their_curvature():

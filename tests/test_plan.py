@@ -182,12 +182,27 @@ STEPS = {
     "binary hidden": (
         EPSNNClassifier(30, weights="binary"),
         64,
-        (100, 16, 1, 0.1, (0.3, 0.3), False, 0.0, 0.3, 0.0, scaled(15)),
+        (100, 16, 0, 0.1, (0.1, 0.1), False, 0.0, 0.3, 0.0, scaled(15)),
     ),
     "sparse": (
         EPSNNClassifier(30, prior="bernoulli_gaussian"),
         64,
-        (100, 16, 1, 0.1, (0.252,) * 2, False, 0.0, 0.0, 0.0, scaled(20)),
+        (100, 16, 0, 0.1, (0.252,) * 2, False, 0.0, 0.5, 0.0, scaled(20)),
+    ),
+    "two sparse": (
+        EPSNNClassifier((30, 30), prior="laplace"),
+        64,
+        (100, 16, 0, 0.1, (0.1,) * 3, False, 0.0, 0.3, 0.0, scaled(40)),
+    ),
+    "three binary": (
+        EPSNNClassifier((30, 30, 30), weights="binary"),
+        64,
+        (100, 16, 0, 0.1, (0.1,) * 4, False, 0.0, 0.8, 0.0, scaled(15)),
+    ),
+    "four hidden": (
+        EPSNNClassifier((60, 25, 60, 60)),
+        64,
+        (100, 16, 1, 0.1, (0.114,) * 5, True, 0.0, 0.5, 1.0, scaled(40)),
     ),
     "few inputs": (
         EPSNNRegressor(20, inference="stochastic"),
@@ -219,16 +234,18 @@ def test_what_auto_stands_for_in_steps_on_mini_batches(model, n_features, expect
     assert set(pairs) <= set(plan.automatic)
     assert plan.settings["inference__learning_rate"].value == "tried"
     batch_size, n_passes, n_sweeps, power, temperature, rotate, fraction, anchor, exponent, _ = expected
-    steps, sweeps = plan.stages
-    assert isinstance(steps.trainer, StochasticTrainer) and isinstance(sweeps.trainer, SweepTrainer)
+    steps, *end = plan.stages
+    assert isinstance(steps.trainer, StochasticTrainer) and len(end) == (n_sweeps > 0)
     # Held-out rows have judged the noise during the passes: a fifth of them go over all rows in the end.
     n_left = n_passes if fraction == 0 else 3
     assert (steps.course.batch_size, steps.course.n_passes, steps.course.tol) == (batch_size, n_left, 0.0)
     assert (steps.trainer.n_passes, steps.trainer.learning_rate) == (n_left, None)
-    assert (sweeps.course.batch_size, sweeps.course.n_passes) == (10_000, 1)
-    assert (sweeps.trainer.schedule.name, sweeps.trainer.schedule.n_sweeps) == ("newton", n_sweeps)
+    for sweeps in end:
+        assert isinstance(sweeps.trainer, SweepTrainer)
+        assert (sweeps.course.batch_size, sweeps.course.n_passes) == (10_000, 1)
+        assert (sweeps.trainer.schedule.name, sweeps.trainer.schedule.n_sweeps) == ("newton", n_sweeps)
     assert isinstance(plan.trainer, SweepTrainer) and plan.trainer.schedule.n_sweeps > n_sweeps
-    for trainer in (steps.trainer, sweeps.trainer, plan.trainer):
+    for trainer in (steps.trainer, *(sweeps.trainer for sweeps in end), plan.trainer):
         design = trainer.design
         assert (design.power, design.temperatures, design.rotate) == (power, temperature, rotate)
         assert (design.anchor, design.spectral_exponent) == (anchor, exponent)
@@ -256,6 +273,17 @@ def test_steps_by_the_number_of_rows(n_samples, batch_size, n_passes):
     assert plan.settings["batch_size"].value == batch_size
     assert plan.settings["inference__n_passes"].value == n_passes
     assert plan.stages[0].course.batches(n_samples)[0].stop <= batch_size
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_passes", "batch_size"),
+    [(10_000, 1, 250), (10_000, 3, 375), (10_000, 4, 500), (10_000, 40, 500), (1000, 1, 100), (60_000, 1, 750)],
+)
+def test_few_passes_have_smaller_batches(n_samples, n_passes, batch_size):
+    """80 steps, but batches of half the size or more, and of 100 rows or more; whoever says that there are few."""
+    for options in ({"inference": Stochastic(n_passes=n_passes)}, {"max_iter": n_passes}):
+        plan = plan_of(EPSNNClassifier(30, **options), n_samples=n_samples)
+        assert plan.settings["batch_size"].value == batch_size
 
 
 @pytest.mark.parametrize(
@@ -430,11 +458,14 @@ def test_reasons_say_what_decides():
     assert settings["inference__power"] == (0.1, "classifier, hidden layers")
     assert settings["inference__temperature"].reason == "classifier, hidden layers; higher the more rows there are"
     assert settings["inference"] == ("stochastic", "the fastest with hidden layers")
-    assert settings["max_iter"].reason == "as many as the steps take"
+    assert settings["max_iter"] == ("as many as it takes", "n_passes and final_sweeps say how many")
     settings = EPSNNClassifier((4, 4), inference="newton").fit(X, LABELS).settings_
     assert settings["inference__temperature"].reason == settings["max_iter"].reason == "classifier, hidden layers"
     assert settings["batch_size"].reason.startswith("rows of the largest of as few equal batches as it takes")
-    assert EPSNNClassifier(4).fit(X, LABELS).settings_["batch_size"] == (100, "a tenth of the rows, within bounds")
+    assert EPSNNClassifier(4).fit(X, LABELS).settings_["batch_size"] == (
+        100,
+        "a tenth of the rows, within bounds; fewer where few passes are to have enough steps",
+    )
     settings = EPSNNClassifier(inference="average_ep", output_activation="heaviside")
     settings = plan_of(settings).settings
     assert settings["inference__n_sweeps"].reason.startswith("plain EP, and enough sweeps")

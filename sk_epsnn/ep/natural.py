@@ -16,13 +16,14 @@ from sk_epsnn._arrays import (
     clip,
     copy_of,
     diagonal,
-    eigenvectors,
     is_any,
+    largest_eigenvectors,
     maximum,
     smallest_normal,
     solve,
     sqrt,
     sum_over,
+    total_of,
     where,
 )
 from sk_epsnn.ep import mixing
@@ -40,8 +41,44 @@ PRECISION_LOG_ODDS = 0.15
 FLAT = 0.5
 #: ... are this share of what the matrix says of the weight, or more.
 DATA_SHARE = 0.1
+#: Axes of a shared matrix that are told apart.
+MOST_AXES = 64
 #: A discrete weight is free to move with the others where its variance is this share of the largest possible, or more.
 FREE = 0.1
+
+
+class Axes(NamedTuple):
+    """A symmetric matrix along its principal axes, of which the least are taken to be alike.
+
+    Attributes
+    ----------
+    moments : array of shape (n_axes,)
+        Largest eigenvalues.
+    vectors : array of shape (n_in, n_axes)
+    rest : float
+        Mean of the other eigenvalues.
+    """
+
+    moments: Array
+    vectors: Array
+    rest: float
+
+    def shrunk(self, rows: Array, curvature: Array) -> Array:
+        """Each row ``x_i`` times ``(I + c_i A)^-1``; curvatures ``c`` of shape (n_rows, 1)."""
+        # The products in the precision of the data, which is enough for a direction.
+        rows = astype(rows, self.vectors.dtype)
+        of_rest = 1 / (1 + curvature * self.rest)
+        share = 1 / (1 + curvature * self.moments) - of_rest
+        return of_rest * rows + astype((rows @ self.vectors) * share, rows.dtype) @ self.vectors.T
+
+
+def _axes(matrix: Array) -> Axes:
+    """Principal axes of a matrix that is positive semidefinite but for rounding."""
+    n_in = matrix.shape[0]
+    moments, vectors = largest_eigenvectors(matrix, min(n_in, MOST_AXES))
+    moments = clip(moments, min=0.0)
+    left = max(total_of(diagonal(matrix)) - total_of(moments), 0.0)
+    return Axes(moments, vectors, left / max(n_in - MOST_AXES, 1))
 
 
 class Averages(NamedTuple):
@@ -59,15 +96,15 @@ class Averages(NamedTuple):
     shared : array of shape (n_in, n_in) or None
         Matrix of curvature of all units: the second moment of the inputs in rows that count by their curvature, of
         mass 1. Spikes are correlated and not centred, so a diagonal would not do.
-    axes : (array, array) or None
-        Eigenvalues and eigenvectors of the shared matrix, as they were when it was last looked at.
+    axes : Axes or None
+        Those of the shared matrix, as they were when it was last looked at.
     """
 
     site: Array
     curvature: Array | None
     noise: Array | float = 0.0
     shared: Array | None = None
-    axes: tuple[Array, Array] | None = None
+    axes: Axes | None = None
 
     def towards(self, new: Averages, share: float) -> Averages:
         """The averages when a measurement takes this share of them; the axes stay."""
@@ -79,7 +116,7 @@ class Averages(NamedTuple):
 
     def turned(self) -> Averages:
         """The averages with the axes of their shared matrix."""
-        return self if self.shared is None else self._replace(axes=eigenvectors(self.shared))
+        return self if self.shared is None else self._replace(axes=_axes(self.shared))
 
 
 def alike(averages: Sequence[Averages]) -> list[Averages]:
@@ -234,7 +271,6 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
     if averages.axes is None:
         return gradient / (own + averages.curvature)
     assert averages.curvature is not None
-    moments, axes = averages.axes
     on_diagonal = diagonal(averages.shared)
     own = own + averages.noise
     # One prior that is next to flat must not make a mean that stops all others: it takes a share of the data's part.
@@ -242,9 +278,6 @@ def _divided(gradient: Array, own: Array, averages: Averages) -> Array:
     own = where(own < FLAT * typical, maximum(own, DATA_SHARE * averages.curvature * on_diagonal), own)
     size = 1 / sqrt(own)
     mean_square = sum_over(size * size, axis=1, keepdims=True) / size.shape[1]
-    # The products in the precision of the data, which is enough for a direction.
-    along = astype(size * gradient, axes.dtype) @ axes
-    shrunk = along / (1 + mean_square * averages.curvature * clip(moments, min=0.0))
-    turned_back = size * (astype(shrunk, axes.dtype) @ axes.T)
+    turned_back = size * averages.axes.shrunk(size * gradient, mean_square * averages.curvature)
     # Inputs that are always 0 say nothing; rounding must not either.
     return where(on_diagonal > 0, turned_back, size * size * gradient)

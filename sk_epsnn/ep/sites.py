@@ -31,7 +31,8 @@ class UpdateCounts:
     rejected_precisions : int
         Updates of the precisions that would have lowered the energy at any length, and were not taken.
     rejected_batches : int
-        Batches whose whole update was refused (non-finite, or the energy fell); the posterior stayed as it was.
+        Batches, or passes of steps on mini-batches, whose whole update was refused (non-finite, or the energy fell);
+        the posterior stayed as it was.
     halved_rates : int
         Passes of steps on mini-batches that lowered the energy, and were undone to go on at half the rate.
     bounded_precisions : int

@@ -50,6 +50,9 @@ EVERY = 4
 MEMORY, LAST_MEMORY = 5.0, 20.0
 #: The means of this last share of the steps are averaged.
 AVERAGED = 0.2
+#: A prior that is not Gaussian acts after this share of the steps; before, the Gaussian of its moments does. It makes
+#: weights small long before a deep network has found out which it needs, and the signals would die.
+GAUSSIAN_SHARE = 0.5
 #: Layers of at most so many inputs have one matrix of curvature for all units, unless they are in principal axes ...
 SHARED_FAN_IN = 1024
 #: ... whose eigenvectors are renewed with every measurement up to so many inputs, else before these steps.
@@ -169,7 +172,9 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
         if share is not None:
             curvature = weight[:, None] * step_curvature(messages[index], hidden=index < len(messages) - 1)
             new = measured(layer.posterior, message, curvature, inputs, scale, _shares(state, index, inputs))
-            layer, way = _with_averages(layer, way, new, share, walk.n_steps, counts)
+            layer, way = _with_averages(layer, way, new, share, walk.n_steps)
+            if layer.rule is not None and done >= GAUSSIAN_SHARE:
+                layer, way = _with_refreshed_prior(layer, way, counts)
         gradient = _gradient(layer, way, message, inputs, weights[index], scale)
         layer, way = _stepped(layer, way, gradient, rate, total_mass)
         layers.append(layer)
@@ -202,9 +207,9 @@ def _shares(state: State, index: int, inputs: Inputs) -> bool:
 
 
 def _with_averages(
-    layer: LayerState, way: LayerWalk, new: Averages, share: float, n_steps: int, counts: UpdateCounts
+    layer: LayerState, way: LayerWalk, new: Averages, share: float, n_steps: int
 ) -> tuple[LayerState, LayerWalk]:
-    """A measurement goes into the averages; the precision follows them, and so does what stands for a prior."""
+    """A measurement goes into the averages; the precision follows them."""
     before = way.averages
     if before is None:
         before = new if way.site is None else new._replace(site=way.site)
@@ -212,12 +217,18 @@ def _with_averages(
     if averages.axes is None or averages.site.shape[1] <= OFTEN_FAN_IN or n_steps in RARELY:
         averages = averages.turned()
     posterior = following(layer.posterior, layer.prior, averages.site, layer.temperature)
-    layer, velocity = replace(layer, posterior=posterior), way.velocity
-    if layer.rule is not None:
-        layer = layer.with_refreshed_prior(counts)
-        # What moved a weight freely would carry it far beyond what a sharper prior allows.
-        velocity = velocity * clip(_own_precision(posterior) / _own_precision(layer.posterior), max=1.0)
-    return layer, replace(way, averages=averages, velocity=velocity)
+    return replace(layer, posterior=posterior), replace(way, averages=averages)
+
+
+def _with_refreshed_prior(layer: LayerState, way: LayerWalk, counts: UpdateCounts) -> tuple[LayerState, LayerWalk]:
+    """What stands for a prior follows the posterior; a velocity made under a wider one shrinks.
+
+    What moved a weight freely would carry it far beyond what a sharper prior allows.
+    """
+    before = _own_precision(layer.posterior)
+    layer = layer.with_refreshed_prior(counts)
+    kept = clip(before / _own_precision(layer.posterior), max=1.0)
+    return layer, replace(way, velocity=way.velocity * kept)
 
 
 def _own_precision(density: Weights) -> Array:

@@ -21,7 +21,7 @@ from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.noise import choose_on_held_out
 from sk_epsnn.ep.state import State
-from sk_epsnn.ep.stochastic import Diverged, arrived, begin, mean_of, natural_step
+from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, Diverged, arrived, begin, mean_of, natural_step
 from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
@@ -30,7 +30,7 @@ from sk_epsnn.training import Progress, Report, absorb_in_turn
 #: Longest first rate that is tried.
 LONGEST_RATE = 1.0
 #: Batches at which a rate is judged, in each shard.
-TRIAL_BATCHES = 20
+TRIAL_BATCHES = 10
 #: Times that a rate may be halved before training stays where it is.
 MOST_HALVINGS = 10
 #: A pass may lower the energy by this share of the size of its parts: rates are never 0, and rows are judged by some.
@@ -124,6 +124,8 @@ class _Pass:
     def checked(self, start: State) -> tuple[State, Report]:
         """Where the pass leads, at the longest rate that does not lower the energy."""
         before, size = self._energy(start) if start.walk is None or start.walk.energy is None else start.walk.energy
+        if self._prior_takes_over(start):
+            before = -np.inf
         if start.walk is not None and start.walk.rate == 0:
             return start, Report(before, [0.0])
         if start.walk is None:
@@ -142,7 +144,15 @@ class _Pass:
                 best, most = (end, energy, steps), energy
             start = _halved(start)
             end, steps = self._walked(start, self.batches)
+        if best is not None:
+            return self._ended(start, *best)
         return _stuck(start), Report(before, [0.0])
+
+    def _prior_takes_over(self, start: State) -> bool:
+        """Whether priors that are not Gaussian begin to act in this pass, which may cost evidence at any rate."""
+        done = 0.0 if start.walk is None else start.walk.passes
+        first, last = done / self.trainer.n_passes, (done + 1) / self.trainer.n_passes
+        return first < GAUSSIAN_SHARE < last and _has_rules(start)
 
     def _first(self, start: State) -> tuple[State, _Way]:
         """The start at the rate that suits the first batches best, and the pass from there."""
@@ -194,18 +204,22 @@ class _Pass:
         """Energy of all rows in nats, judged from some, and the size of its parts."""
         parts = self.run(delayed(_log_evidence)(state, batch, self.context) for batch in self.judges)
         log_z = sum(parts) * (self.total_mass / sum(batch.mass for batch in self.judges))
-        if any(layer.rule is not None for layer in state.layers):
+        if _has_rules(state):
             # The Gaussian that stands for the prior changes as it goes: the evidence of the rows has to do.
-            return log_z, abs(log_z)
+            return log_z, abs(log_z) + self._margin(state)
         cost = divergence(state, state.posteriors, state.priors)
         return log_z - cost, abs(log_z) + cost
+
+    def _margin(self, state: State) -> float:
+        """What stands for the cost of the weights in the size of an energy without it: a nat a row."""
+        return self.total_mass if _has_rules(state) else 0.0
 
     def _ended(self, start: State, end: State, energy: float, steps: list[float]) -> tuple[State, Report]:
         """The end of a pass; that of the last one is the average of the last steps, where that is no worse."""
         assert start.walk is not None and end.walk is not None
         passes = start.walk.passes + 1
         # Where the noise changes, the same state has another energy.
-        known = None if isinstance(end.network.output, GaussianOutput) else (energy, abs(energy))
+        known = None if isinstance(end.network.output, GaussianOutput) else (energy, abs(energy) + self._margin(end))
         end = replace(end, walk=replace(end.walk, passes=passes, energy=known))
         if passes >= self.trainer.n_passes:
             average = arrived(end)
@@ -244,6 +258,11 @@ def _log_evidence(state: State, batch: Batch, context: Callable[[], AbstractCont
         return log_evidence(state, batch, state.posteriors)
 
 
+def _has_rules(state: State) -> bool:
+    """Whether priors are not Gaussian."""
+    return any(layer.rule is not None for layer in state.layers)
+
+
 def _spread(n_rows: int, n_chosen: int) -> np.ndarray:
     """Indices of so many rows, evenly spaced."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_chosen, n_rows)).astype(int))
@@ -261,4 +280,5 @@ def _halved(state: State) -> State:
 def _stuck(state: State) -> State:
     """The state where no rate leads further: it stays."""
     assert state.walk is not None
-    return replace(state, walk=replace(state.walk, rate=0.0))
+    counts = replace(state.counts, rejected_batches=state.counts.rejected_batches + 1)
+    return replace(state, walk=replace(state.walk, rate=0.0), counts=counts)

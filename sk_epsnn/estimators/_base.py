@@ -156,9 +156,9 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         refused = self._n_refused(True) - before
         if refused > 0:
             warnings.warn(
-                f"{refused} batch updates of inference={self._plan.settings['inference'].value!r} diverged and were "
+                f"{refused} updates of inference={self._plan.settings['inference'].value!r} diverged and were "
                 "refused; the posterior stayed as it was before each. Use inference='newton', which needs no step "
-                "size, or AverageEP with a smaller damping.",
+                "size, AverageEP with a smaller damping, or Stochastic with a smaller learning_rate.",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
             )

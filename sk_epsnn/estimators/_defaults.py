@@ -5,7 +5,7 @@ Each number was chosen on data that no reported figure uses; `docs/settings.md` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ PASSES_PER_STEP, LAST_PASSES = 2, 1
 MINI_BATCH_SHARE, LEAST_MINI_BATCH, MOST_MINI_BATCH = 0.1, 100, 500
 #: ... or this share, where that is more than the bound.
 MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
+#: Steps that few passes are to have, in batches of down to half the size.
+LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
 #: Newton sweeps after them, and rows of their batches.
@@ -42,6 +44,8 @@ WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
 #: ... with three hidden layers or more.
 WARM_EXPONENT_OF_DEEP = 0.4
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.22, 0.6
+#: ... and with four hidden layers or more the lower the narrower than this they are: the signals would die.
+VERY_DEEP_WIDTH = 50
 #: Hidden layers train in single precision with so many rows at once: with fewer it would save next to nothing, and a
 #: row of weight two would no longer be the row twice to the rounding of float64.
 SINGLE_ROWS = 1000
@@ -49,10 +53,13 @@ SINGLE_ROWS = 1000
 MANY_ROWS = 4000
 
 
-def mini_batch(n_samples: int) -> int:
-    """Rows of a mini-batch of so many rows in all."""
+def mini_batch(n_samples: int, n_passes: int | None) -> int:
+    """Rows of a mini-batch of so many rows in all, for a number of passes if one is given."""
     size = min(max(int(MINI_BATCH_SHARE * n_samples), LEAST_MINI_BATCH), MOST_MINI_BATCH)
-    return max(size, min(int(MINI_BATCH_SHARE_OF_MANY * n_samples), MOST_OF_MANY))
+    size = max(size, min(int(MINI_BATCH_SHARE_OF_MANY * n_samples), MOST_OF_MANY))
+    if n_passes is None:
+        return size
+    return min(size, max(n_passes * n_samples // LEAST_STEPS, size // 2, LEAST_MINI_BATCH))
 
 
 def passes(n_samples: int, batch_size: int) -> int:
@@ -61,11 +68,12 @@ def passes(n_samples: int, batch_size: int) -> int:
     return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
 
 
-def temperature_of(n_samples: int, n_layers: int) -> float:
-    """Temperature of a classifier of so many layers of weights that trains by steps on mini-batches."""
-    exponent = WARM_EXPONENT if n_layers < 4 else WARM_EXPONENT_OF_DEEP
+def temperature_of(n_samples: int, widths: Sequence[int]) -> float:
+    """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches."""
+    exponent = WARM_EXPONENT if len(widths) < 3 else WARM_EXPONENT_OF_DEEP
     warm = WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
-    return min(max(round(warm, 3), LEAST_TEMPERATURE), MOST_TEMPERATURE)
+    share = 1.0 if len(widths) < 4 else min(min(widths) / VERY_DEEP_WIDTH, 1.0)
+    return round(share * min(max(warm, LEAST_TEMPERATURE), MOST_TEMPERATURE), 3)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class Case:
         Of the first layer, the constant among them.
     discrete : bool
         Whether weights are on levels.
+    conjugate : bool
+        Whether the prior of continuous weights is Gaussian.
     sparse : bool
         Whether the prior makes many weights exactly 0.
     inference : str
@@ -91,6 +101,7 @@ class Case:
     n_layers: int
     n_inputs: int
     discrete: bool
+    conjugate: bool
     sparse: bool
     inference: str
 
@@ -242,6 +253,10 @@ def _deep(row: str, n_layers: int) -> Callable[[Case], bool]:
     return lambda case: case.row == row and min(case.n_layers, 4) == n_layers
 
 
+def _steps(case: Case) -> bool:
+    return case.inference == "stochastic" and case.row == "classifier, hidden layers"
+
+
 _LEVELS = "weights on levels: the gain gives output potentials this variance; weaker anchors, colder hidden layers"
 _SMALL_BATCHES = "signals die out in deep networks whose anchors are weak, the more so the smaller the batches"
 _DEEP_FEW = "regressor, hidden layers, few inputs"
@@ -262,13 +277,28 @@ OVERRIDES = (
     Override(_SMALL_BATCHES, _deep(_DEEP_FEW, 4), {"anchor": 1.0, "power": 1.0}),
     Override(
         "steps on mini-batches train at higher temperatures",
-        lambda case: case.inference == "stochastic" and case.row == "classifier, hidden layers" and not case.discrete,
+        lambda case: _steps(case) and not case.discrete,
         {"warms": True},
     ),
     Override(
         "steps on mini-batches keep the signals of deep networks alive at any power",
-        lambda case: case.inference == "stochastic" and case.row == "classifier, hidden layers" and case.n_layers > 3,
+        lambda case: _steps(case) and case.n_layers > 3,
         {"power": 0.1},
+    ),
+    Override(
+        "steps on mini-batches: the spread of weights on levels drowns the signals where it counts fully",
+        lambda case: _steps(case) and case.discrete,
+        {"temperature": 0.1, "output_temperature": 0.1},
+    ),
+    Override(
+        "steps on mini-batches: a prior that makes weights small drowns the signals of deep networks at more",
+        lambda case: _steps(case) and not case.conjugate and case.n_layers > 2,
+        {"temperature": 0.1, "output_temperature": 0.1, "warms": False},
+    ),
+    Override(
+        "steps on mini-batches: stronger anchors keep signals alive through many layers of weights on levels",
+        lambda case: _steps(case) and case.discrete and case.n_layers > 3,
+        {"anchor": 0.8},
     ),
     Override(
         "steps on mini-batches find the features at temperature 1",

@@ -73,8 +73,15 @@ class Planner:
 
     def _case(self) -> Case:
         network, inference, prior, grid, _ = self.parts
-        n_layers, discrete = len(network.connections), grid is not None
-        return Case(self.problem.task, n_layers, network.fan_ins[0], discrete, prior.sparse, inference.name)
+        return Case(
+            task=self.problem.task,
+            n_layers=len(network.connections),
+            n_inputs=network.fan_ins[0],
+            discrete=grid is not None,
+            conjugate=prior.conjugate,
+            sparse=prior.sparse,
+            inference=inference.name,
+        )
 
     # ------------------------------------------------------------------ structure
 
@@ -192,14 +199,22 @@ class Planner:
         """Most passes over the rows."""
         given = "auto" if self.estimator.max_iter is None else self.estimator.max_iter
         if self.parts.inference.name == "stochastic":
-            return int(self.answers.answer("max_iter", given, sys.maxsize, "as many as the steps take"))
+            self.answers.answer("max_iter", given, "as many as it takes", "n_passes and final_sweeps say how many")
+            return sys.maxsize if is_auto(given) else int(given)
         return int(self.answers.answer("max_iter", given, self.defaults.max_iter, self.reasons["max_iter"]))
+
+    def _given_passes(self) -> int | None:
+        """Passes of steps on mini-batches, None where they follow from the rows."""
+        n_passes, most = getattr(self.parts.inference, "n_passes", "auto"), self.estimator.max_iter
+        given = [int(n) for n in (n_passes, most) if n is not None and not is_auto(n)]
+        return min(given, default=None)
 
     def _course(self) -> Course:
         estimator, largest = self.estimator, self.defaults.batch_size
         reason = f"rows of the largest of as few equal batches as it takes ({self.reasons['batch_size']})"
         if self.parts.inference.name == "stochastic":
-            largest, reason = mini_batch(self.problem.n_samples), "a tenth of the rows, within bounds"
+            largest = mini_batch(self.problem.n_samples, self._given_passes())
+            reason = "a tenth of the rows, within bounds; fewer where few passes are to have enough steps"
         size = self.answers.answer("batch_size", estimator.batch_size, largest, reason)
         return Course(
             size,

@@ -90,8 +90,10 @@ class EPPlanner:
 
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
-        reason = "more would gain little"
-        return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, FINAL_SWEEPS, reason))
+        automatic, reason = FINAL_SWEEPS, "more would gain little"
+        if self.grid is not None or not self.prior.conjugate:
+            automatic, reason = 0, "sweeps gain nothing on levels, nor under priors that are not Gaussian"
+        return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
     def _default(self, name: str, given: Any) -> Any:
         """The value itself, or that of the table of defaults where it is "auto"."""
@@ -142,7 +144,9 @@ class EPPlanner:
             raise ValueError(
                 f"anchor={given!r} of the prior is for hidden layers, and there are none; leave it at 'auto'."
             )
-        if is_auto(given) and not (scaled or self.grid is not None):
+        # Steps on mini-batches start under the Gaussian of the prior's moments, which may have anchors.
+        stands_in = self.inference.name == "stochastic" and not self.prior.conjugate and is_auto(self.prior.variance)
+        if is_auto(given) and not (scaled or self.grid is not None or stands_in):
             reason = (
                 "a variance given as a number, or a prior that is not Gaussian, is taken as it is; the start is random"
             )
@@ -217,7 +221,8 @@ class EPPlanner:
         if is_auto(given):
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
             if defaults.warms and not self.is_stream:
-                automatic = (temperature_of(self.n_samples, self.n_layers),) * self.n_layers
+                widths = [connection.n_units for connection in self.network.connections[:-1]]
+                automatic = (temperature_of(self.n_samples, widths),) * self.n_layers
                 reason = f"{reason}; higher the more rows there are"
             if defaults.heating:
                 reason = f"{reason}; that of the hidden layers where training starts, held-out rows choose the rest"

@@ -10,11 +10,14 @@ import numpy as np
 
 from sk_epsnn._arrays import (
     Array,
+    absolute,
     astype,
     concat,
     copy_of,
+    copysign,
     entries,
     exp,
+    full_like,
     is_all,
     like,
     log,
@@ -68,7 +71,7 @@ class LevelWeights(Weights):
             self.precision, self.shift = copy_of(precision), copy_of(shift)
             self.shift[:, :n] -= 0.5 * sum(levels) * precision[:, :n]
             self.precision[:, :n] = 0.0
-        self.log_normaliser, self.mean, self.variance, self.slope = self._statistics()
+        self.mean, self.variance, self.slope = self._statistics()
 
     @property
     def n_discrete(self) -> int:
@@ -85,24 +88,52 @@ class LevelWeights(Weights):
         least = reduce(maximum, logs) - LOG_ODDS_BOUND
         return [maximum(part, least) for part in logs]
 
-    def _statistics(self) -> tuple[Array, Array, Array, Array]:
-        """Log-normaliser, mean, variance, and ``Cov(w, w**2) / Var(w)``."""
+    def _statistics(self) -> tuple[Array, Array, Array]:
+        """Mean, variance, and ``Cov(w, w**2) / Var(w)``."""
+        statistics = self._of_two_levels() if len(self.levels) == 2 else self._of_levels()
+        if not self.constant:
+            return statistics
+        variance = 1 / self.precision[:, -1:]
+        bias = self.shift[:, -1:] * variance
+        mean, spread, slope = (
+            concat([a, b], axis=1) for a, b in zip(statistics, (bias, variance, 2 * bias), strict=True)
+        )
+        return mean, spread, slope
+
+    def _of_two_levels(self) -> tuple[Array, Array, Array]:
+        """Statistics of the discrete weights by one exponential."""
+        low, high = self.levels
+        half, middle = 0.5 * (high - low), 0.5 * (high + low)
+        log_odds = (high - low) * self.shift[:, : self.n_discrete]
+        log_odds += self.log_probabilities[1] - self.log_probabilities[0]
+        odds = exp(maximum(-absolute(log_odds), -LOG_ODDS_BOUND))
+        share = 1 / (1 + odds)
+        mean = middle + copysign((half * (1 - odds)) * share, log_odds)
+        return mean, (4 * half * half) * odds * share * share, full_like(mean, high + low)
+
+    def _of_levels(self) -> tuple[Array, Array, Array]:
+        """Statistics of the discrete weights."""
         logs = self._log_weights()
         top = reduce(maximum, logs)
         probabilities = [exp(part - top) for part in logs]
-        total = sum(probabilities)
-        mean = sum(a * p for a, p in zip(self.levels, probabilities, strict=True)) / total
-        deviations = [(a - mean, p / total) for a, p in zip(self.levels, probabilities, strict=True)]
-        variance = sum(p * d * d for d, p in deviations)
-        third = sum(p * d * d * d for d, p in deviations)
+        share = 1 / sum(probabilities)
+        mean = sum(a * p for a, p in zip(self.levels, probabilities, strict=True)) * share
+        deviations = [(a - mean, p * share) for a, p in zip(self.levels, probabilities, strict=True)]
+        squares = [(d, p * d * d) for d, p in deviations]
         # The log-odds are bounded, hence no variance is 0.
-        result = [top + log(total), mean, variance, 2 * mean + third / variance]
-        if self.constant:
-            precision, shift = self.precision[:, -1:], self.shift[:, -1:]
-            bias = shift / precision
-            parts = [0.5 * (shift * bias - log(precision)), bias, 1 / precision, 2 * bias]
-            result = [concat([a, b], axis=1) for a, b in zip(result, parts, strict=True)]
-        return result[0], result[1], result[2], result[3]
+        variance = sum(square for _, square in squares)
+        return mean, variance, 2 * mean + sum(square * d for d, square in squares) / variance
+
+    @property
+    def log_normaliser(self) -> Array:
+        """Logarithm of what divides the unnormalised density of every weight, shape (n_out, n_in)."""
+        logs = self._log_weights()
+        top = reduce(maximum, logs)
+        result = top + log(sum(exp(part - top) for part in logs))
+        if not self.constant:
+            return result
+        precision, shift = self.precision[:, -1:], self.shift[:, -1:]
+        return concat([result, 0.5 * (shift * shift / precision - log(precision))], axis=1)
 
     def probabilities(self) -> Array:
         """Posterior probabilities of the levels, shape (n_out, n_discrete, n_levels)."""
