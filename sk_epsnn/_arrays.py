@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from sk_epsnn._sklearn import array_to_numpy, device, standard_namespace
 
@@ -109,6 +110,23 @@ eigenvalues = _of_library("eigvalsh", "Eigenvalues of every symmetric matrix, as
 _eigenvectors = _of_library("eigh", "Eigenvalues, ascending, and eigenvectors of every symmetric matrix.", linalg=True)
 diagonal = _of_library("diagonal", "Diagonal of every matrix.", linalg=True)
 _sign_and_log = _of_library("slogdet", "Sign and logarithm of the size of every determinant.", linalg=True)
+
+
+def inverse_of_positive(matrices: Array) -> Array:
+    """Inverse of every symmetric matrix, shape (n, k, k): fast where they are positive definite and NumPy's."""
+    if not isinstance(matrices, np.ndarray):
+        return inverse(matrices)
+    result = np.empty_like(matrices)
+    for matrix, into in zip(matrices, result, strict=True):
+        factor, fails = dpotrf(matrix, lower=1)
+        half, singular = (factor, 1) if fails else dpotri(factor, lower=1)
+        if singular:
+            return inverse(matrices)
+        into[:] = half
+    # LAPACK writes the lower triangles.
+    upper = np.triu_indices(matrices.shape[1], 1)
+    result[:, upper[0], upper[1]] = result[:, upper[1], upper[0]]
+    return result
 
 
 def largest_eigenvectors(matrix: Array, n: int) -> tuple[Array, Array]:

@@ -118,3 +118,36 @@ def test_in_chunks_of_another_library_and_of_nothing():
     assert _arrays.in_chunks(lambda x: x, array, size=1) is array
     assert _arrays.in_chunks(np.sqrt, np.zeros((0, 3)), size=1).shape == (0, 3)
     assert _arrays.in_chunks(np.sqrt, np.zeros((5, 0)), size=1).shape == (5, 0)
+
+
+@pytest.mark.parametrize("k", [1, 2, 9])
+def test_inverses_of_positive_matrices(k):
+    """Those of other matrices too, by the longer way."""
+    root = np.random.default_rng(0).standard_normal((3, k, 2 * k))
+    positive = root @ root.swapaxes(1, 2)
+    indefinite = positive.copy()
+    indefinite[1] *= -1
+    for matrices in (positive, indefinite):
+        found = _arrays.inverse_of_positive(matrices)
+        np.testing.assert_allclose(found @ matrices, np.tile(np.eye(k), (3, 1, 1)), atol=1e-9)
+
+
+def test_inverses_of_positive_matrices_are_symmetric():
+    root = np.random.default_rng(0).standard_normal((3, 5, 9))
+    found = _arrays.inverse_of_positive(root @ root.swapaxes(1, 2))
+    np.testing.assert_array_equal(found, found.swapaxes(1, 2))
+
+
+def test_what_has_no_inverse_is_said():
+    with pytest.raises(np.linalg.LinAlgError):
+        _arrays.inverse_of_positive(np.zeros((1, 3, 3)))
+
+
+@pytest.mark.parametrize("n", [1, 4, 6])
+def test_largest_eigenvectors(n):
+    root = np.random.default_rng(0).standard_normal((6, 9))
+    matrix = root @ root.T
+    values, vectors = _arrays.largest_eigenvectors(matrix, n)
+    assert vectors.shape == (6, n) and (np.diff(values) > 0).all()
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix)[6 - n :], rtol=1e-9)
+    np.testing.assert_allclose(matrix @ vectors, vectors * values, atol=1e-9)

@@ -35,8 +35,8 @@ MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
-#: Newton sweeps after them, and rows of their batches.
-FINAL_SWEEPS, FINAL_BATCH = 1, 10_000
+#: Newton sweeps after them, at most, those of regressors, and rows of their batches.
+FINAL_SWEEPS, REGRESSOR_SWEEPS, FINAL_BATCH = 1, 20, 10_000
 #: Where held-out rows have judged the noise during the passes, so many of them go over all rows in the end.
 LAST_SHARE = 0.2
 #: Temperature of classifiers that train by steps on mini-batches: that at so many rows, and how it grows with these.

@@ -26,6 +26,7 @@ from sk_epsnn.estimators._defaults import (
     MOST_PASSES,
     N_STEPS,
     PASSES_PER_STEP,
+    REGRESSOR_SWEEPS,
     ROTATION_LIMIT,
     SINGLE_ROWS,
     VALIDATION_FRACTION,
@@ -91,6 +92,8 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = FINAL_SWEEPS, "more would gain little"
+        if self.network.output.name == "gaussian":
+            automatic, reason = REGRESSOR_SWEEPS, "what they take to predict as well as sweeps alone"
         if self.grid is not None or not self.prior.conjugate:
             automatic, reason = 0, "sweeps gain nothing on levels, nor under priors that are not Gaussian"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))

@@ -6,7 +6,17 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Any, Self
 
-from sk_epsnn._arrays import Array, astype, diagonal, eigenvalues, inverse, is_all, log_determinant, solve, total_of
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    diagonal,
+    eigenvalues,
+    inverse_of_positive,
+    is_all,
+    log_determinant,
+    solve,
+    total_of,
+)
 from sk_epsnn.messages import WeightMoments
 from sk_epsnn.numerics import plus_diagonal
 from sk_epsnn.weights.base import Weights
@@ -109,7 +119,7 @@ class JointWeights(GaussianWeights):
     @cached_property
     def covariance(self) -> Array:
         """Inverse of the precision, shape (n_out, n_in, n_in)."""
-        return inverse(self.precision)
+        return inverse_of_positive(self.precision)
 
     @cached_property
     def log_determinant(self) -> float:
