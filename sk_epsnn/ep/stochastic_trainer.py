@@ -29,7 +29,8 @@ from sk_epsnn.training import Progress, Report, absorb_in_turn
 
 #: Longest first rate that is tried.
 LONGEST_RATE = 1.0
-#: Batches at which a rate is judged, in each shard.
+#: Batches at which a rate is judged, in each shard: so many for each hidden layer, as the more there are, the later a
+#: rate shows what it is worth.
 TRIAL_BATCHES = 10
 #: Times that a rate may be halved before training stays where it is.
 MOST_HALVINGS = 10
@@ -160,9 +161,8 @@ class _Pass:
         if rate is not None:
             start = begin(start, rate)
             return start, self._walked(start, self.batches)
-        first, rest = (
-            [part[where] for part in self.batches] for where in (slice(TRIAL_BATCHES), slice(TRIAL_BATCHES, None))
-        )
+        n_tried = TRIAL_BATCHES * max(1, len(start.layers) - 1)
+        first, rest = ([part[where] for part in self.batches] for where in (slice(n_tried), slice(n_tried, None)))
         (after, steps), rate = self._tried(start, first)
         if after is None:
             return begin(start, rate), (None, [])
