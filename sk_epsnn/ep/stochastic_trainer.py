@@ -21,7 +21,7 @@ from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.noise import choose_on_held_out
 from sk_epsnn.ep.state import State
-from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, Diverged, arrived, begin, mean_of, natural_step
+from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, Diverged, arrived, begin, mean_of, natural_step, went_on
 from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
@@ -62,12 +62,12 @@ class StochasticTrainer(EPTrainer):
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
-        """See `Trainer.prepare`; the way over all rows begins anew."""
+        """See `Trainer.prepare`; the way over all rows begins at the rate at which that over the others has ended."""
         if self.held_out is None:
             return progress
         trainer = replace(self, n_passes=self.held_out.passes_per_step)
         progress = choose_on_held_out(trainer, progress, rows, self.held_out, course, rng, tell)
-        return replace(progress, state=replace(progress.state, walk=None))
+        return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk)))
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: the way begins anew."""
