@@ -32,6 +32,7 @@ from sk_epsnn._arrays import (
     array_namespace,
     astype,
     clip,
+    concat,
     copysign,
     exp,
     in_chunks,
@@ -40,10 +41,12 @@ from sk_epsnn._arrays import (
     largest_finite,
     log,
     log1p,
+    logaddexp,
     minimum,
     ones_like,
     smallest_normal,
     sqrt,
+    sum_over,
     zeros_like,
 )
 from sk_epsnn._sklearn import Interval, Option, StrOptions
@@ -58,7 +61,9 @@ from sk_epsnn.numerics import (
     log_expected_sigmoid_value,
     log_ndtr,
     normal_grid,
+    without_subnormal,
 )
+from sk_epsnn.softmax import log_expected_softmax, log_sum_exp, tilted, tilted_bound
 
 #: Variance of the logistic distribution, which makes Heaviside outputs comparable to sigmoid ones.
 LOGISTIC_VARIANCE = float(np.pi**2 / 3)
@@ -118,6 +123,20 @@ class GaussianOutput(Output):
 
 class SpikingOutput(Option, Output):
     """An output neuron of a classifier; targets are -1 (silent) and +1 (spike). Base of every kind."""
+
+    #: Power of EP that is the only one, None where any may be taken.
+    only_power: float | None = None
+
+    def log_probability(self, mean: Array, variance: Array) -> Array:
+        """Log probabilities of the classes, shape (n_samples, n_classes): one of the units fires, the others do not.
+
+        A single unit stands for two classes.
+        """
+        log_odds = self.log_odds(mean, variance)
+        if log_odds.shape[1] == 1:
+            both = concat([log_odds, -log_odds], axis=1)
+            return -logaddexp(both, zeros_like(both))
+        return log_odds - log_sum_exp(log_odds)
 
 
 class SigmoidOutput(SpikingOutput):
@@ -186,6 +205,7 @@ class HeavisideOutput(SpikingOutput):
     """
 
     name = "heaviside"
+    only_power = 1.0
     _parameter_constraints = {"noise_variance": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, noise_variance: Any = "auto"):
@@ -212,6 +232,34 @@ class HeavisideOutput(SpikingOutput):
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """Log partition function without its derivatives, which overflow where the potential is all but known."""
         return log_ndtr(target * mean / sqrt(variance + self.variance))
+
+
+class SoftmaxOutput(SpikingOutput):
+    """Winner-take-all output: of all units that of the largest ``u_k`` plus Gumbel noise fires, ``p = softmax(u)``.
+
+    One block over all classes, by the tilted bound on ``E log sum exp(u)``, see `sk_epsnn.softmax`; its power is 0. Its
+    derivatives in the variances are those of the bound, and ``gamma = kappa`` bounds its curvature.
+    """
+
+    name = "softmax"
+    only_power = 0.0
+
+    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
+        p = tilted(mean, variance)
+        wins = astype(target > 0, mean.dtype)
+        kappa = without_subnormal(p * (1 - p))
+        log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
+        return log_z, Derivatives(without_subnormal(wins - p), kappa, kappa)
+
+    def log_odds(self, mean: Array, variance: Array) -> Array:
+        """``log p / (1 - p)`` of the probability of each class."""
+        log_p = self.log_probability(mean, variance)
+        return log_p - log(clip(-expm1(log_p), min=smallest_normal(log_p)))
+
+    def log_probability(self, mean: Array, variance: Array) -> Array:
+        """Log probabilities of the classes, shape (n_samples, n_classes)."""
+        return log_expected_softmax(mean, variance)
 
 
 def _softplus(x: Array) -> Array:
@@ -313,4 +361,4 @@ def _nodes(sd: Array) -> _Rule:
     return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
 
 
-SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput)}
+SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput, SoftmaxOutput)}

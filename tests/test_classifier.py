@@ -5,11 +5,13 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.special import expit, ndtr, xlogy
-from scipy.stats import norm
-from sklearn.datasets import load_breast_cancer, make_blobs
+from scipy.special import expit, ndtr, softmax, xlogy
+from scipy.stats import entropy, norm
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_blobs
 from sklearn.exceptions import DataConversionWarning
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import EPSNNClassifier, HeavisideOutput
@@ -275,3 +277,88 @@ def test_mnist(mnist):
     model = EPSNNClassifier((50,), max_iter=2, random_state=0).fit(mnist.X[:2000], mnist.y[:2000])
     assert model.predict_proba(mnist.X_test[:500]).dtype == np.float32
     assert model.score(mnist.X_test[:500], mnist.y_test[:500]) > 0.8
+
+
+# Outputs that compete
+
+
+def ordered_bins(seed, n_rows=700):
+    """Seven classes that lie along a line: no unit of its own can fire for those in the middle."""
+    rng = np.random.default_rng(seed)
+    X = np.hstack([rng.uniform(0, 7, (n_rows, 1)), rng.standard_normal((n_rows, 2))])
+    return StandardScaler().fit_transform(X), X[:, 0].astype(int)
+
+
+def test_competing_outputs_know_the_classes_between_others():
+    """Separate units have .65 to .7 here."""
+    X, y = ordered_bins(0)
+    X_test, y_test = ordered_bins(1)
+    one = EPSNNClassifier(output_activation="softmax", random_state=0).fit(X, y)
+    assert one.score(X_test, y_test) > 0.85
+    assert EPSNNClassifier(random_state=0).fit(X, y).score(X_test, y_test) < 0.75
+
+
+def test_iris_by_competing_outputs():
+    """The better of logistic regression's .96 and .15 (five folds of scaled features), reported of many a model."""
+    X, y = load_iris(return_X_y=True)
+    model = make_pipeline(StandardScaler(), EPSNNClassifier(output_activation="softmax", random_state=0))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    p = cross_val_predict(model, X, y, cv=folds, method="predict_proba")
+    assert (p.argmax(1) == y).mean() >= 0.96
+    assert -np.log(p[np.arange(len(y)), y]).mean() < 0.15
+
+
+def test_a_class_without_information_has_its_rate():
+    """Eight of 2,000 rows: neither never nor as often as the others."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2000, 3)), np.r_[np.zeros(1300), np.ones(692), np.full(8, 2)].astype(int)
+    p = EPSNNClassifier(output_activation="softmax", random_state=0).fit(X, rng.permutation(y)).predict_proba(X)
+    np.testing.assert_allclose(p.mean(0), [0.65, 0.346, 0.004], atol=0.006)
+    assert 0.8 < p[:, 2].mean() / 0.004 < 1.4
+
+
+def test_of_two_classes_competing_outputs_are_one_sigmoid_unit():
+    X, y = ordered_bins(0)
+    kinds = {name: EPSNNClassifier(output_activation=name).fit(X, y > 3) for name in ("softmax", "sigmoid")}
+    np.testing.assert_array_equal(*(model.predict_proba(X) for model in kinds.values()))
+    assert kinds["softmax"].coef_.shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_layer_sizes": 20},
+        {"hidden_layer_sizes": (20, 20), "inference": "newton"},
+        {"weights": "binary"},
+        {"weights": "ternary", "hidden_layer_sizes": 20},
+        {"prior": "bernoulli_gaussian"},
+        {"n_shards": 2},
+    ],
+)
+def test_competing_outputs_train_with_every_part(options):
+    X, y = load_digits(return_X_y=True)
+    X_test, y_test = X[1300:], y[1300:]
+    model = EPSNNClassifier(output_activation="softmax", random_state=0, **options).fit(X[:600] / 16, y[:600])
+    assert model.score(X_test / 16, y_test) > 0.8
+    assert model.predict_uncertainty(X_test / 16).epistemic.min() >= 0
+
+
+def test_competing_outputs_learn_from_a_stream():
+    X, y = load_digits(return_X_y=True)
+    model = EPSNNClassifier(output_activation="softmax", random_state=0)
+    for rows in np.array_split(np.arange(1300), 13):
+        model.partial_fit(X[rows] / 16, y[rows], classes=np.arange(10))
+    assert model.score(X[1300:] / 16, y[1300:]) > 0.87
+
+
+def test_uncertainty_of_competing_outputs_by_draws_of_the_weights():
+    """Single layer: potentials are Gaussian, and so drawn; the rule of few nodes is right to a few percent."""
+    X, y = load_iris(return_X_y=True)
+    model = EPSNNClassifier(output_activation="softmax", random_state=0).fit(X[::3], y[::3])
+    found, potentials = model.predict_uncertainty(X), model.predict_potentials(X)
+    draws = potentials.mean + np.sqrt(potentials.variance) * np.random.default_rng(0).standard_normal((20_000, 1, 3))
+    p = softmax(draws, axis=2)
+    total = entropy(p.mean(0), axis=1)
+    np.testing.assert_allclose(found.total, total, atol=0.01)
+    np.testing.assert_allclose(model.predict_proba(X), p.mean(0), atol=0.01)
+    np.testing.assert_allclose(found.epistemic, total - entropy(p, axis=2).mean(0), atol=0.03)

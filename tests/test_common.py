@@ -11,6 +11,7 @@ from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRe
 CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside"),
+    EPSNNClassifier(output_activation="softmax"),
     EPSNNClassifier(inference=AverageEP(damping=0.1)),
     EPSNNClassifier(hidden_layer_sizes=(8,)),
     EPSNNClassifier(weights="binary"),

@@ -222,7 +222,7 @@ BAD_PARAMETERS = [
     ("verbose", "loud", "verbose"),
 ]
 OF_ONE_KIND = [
-    (EPSNNClassifier, "output_activation", "softmax", "must be a str among .*sigmoid"),
+    (EPSNNClassifier, "output_activation", "relu", "must be a str among .*sigmoid"),
     (EPSNNClassifier, "output_activation", GaussianOutput(np.ones(1)), "or an instance of .*SpikingOutput"),
     (EPSNNClassifier, "class_weight", "even", "among .*balanced"),
     (EPSNNClassifier, "class_weight", {0: -1.0}, "class_weight must be finite and not negative"),

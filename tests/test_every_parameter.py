@@ -125,7 +125,14 @@ OPTIONS = {
             "n_passes": (1, EVERYWHERE),
             "learning_rate": (0.03, EVERYWHERE),
             # More than one pass in all, or there are none; on levels there are none anyway.
-            "final_sweeps": (0, [(make, {**o, "max_iter": None}) for make, o in EVERYWHERE if "weights" not in o]),
+            "final_sweeps": (
+                0,
+                [
+                    (make, {**o, "max_iter": None})
+                    for make, o in EVERYWHERE
+                    if (make, o) not in ((classifier, BINARY), (classifier, BINARY_HIDDEN))
+                ],
+            ),
             **{name: entry for name, entry in _INFERENCE.items() if name != "n_sweeps"},
             "rotate_inputs": ("other", [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
         },

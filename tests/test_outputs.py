@@ -4,19 +4,22 @@ import numpy as np
 import oracles
 import pytest
 from potentials import GRID, grid
+from scipy.special import logsumexp
 from scipy.stats import norm
 from states import OBSERVED
 
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, Output
 
-OUTPUTS = pytest.mark.parametrize("name", sorted(SPIKING_OUTPUTS))
+#: Units of a softmax compete, those of the others are free of each other.
+FREE = sorted(set(SPIKING_OUTPUTS) - {"softmax"})
+OUTPUTS = pytest.mark.parametrize("name", FREE)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 #: An indicator is its own power, and its expected log is minus infinity: power 0 and in between mean nothing here.
 POWERLESS = {"heaviside"}
 
 
 def outputs_and_powers():
-    return [(name, power) for name in sorted(SPIKING_OUTPUTS) for power in (0, 0.1, 0.5, 1)]
+    return [(name, power) for name in FREE for power in (0, 0.1, 0.5, 1)]
 
 
 def quadrature_error(power, variance):
@@ -41,7 +44,7 @@ def evidence(name, pairs, target, power, dtype=np.float64):
 
 
 def test_registry():
-    assert set(oracles.SPIKE_LAWS) >= set(SPIKING_OUTPUTS)
+    assert set(oracles.SPIKE_LAWS) == set(FREE)
     assert all(issubclass(c, Output) and c.name == name for name, c in SPIKING_OUTPUTS.items())
 
 
@@ -224,3 +227,57 @@ def test_base_refuses():
     one = np.ones((1, 1))
     with pytest.raises(NotImplementedError):
         Output().evidence(one, one, one, 1.0)
+
+
+# Softmax
+
+
+def potentials_of(n_units, spread, seed=0, n_rows=5):
+    rng = np.random.default_rng(seed)
+    target = -np.ones((n_rows, n_units))
+    target[np.arange(n_rows), rng.integers(n_units, size=n_rows)] = 1
+    return 2 * rng.standard_normal((n_rows, n_units)), spread * rng.random((n_rows, n_units)), target
+
+
+@pytest.mark.parametrize("n_units", [3, 7, 40])
+@pytest.mark.parametrize("spread", [0.01, 1, 30, 1000])
+def test_softmax_derivatives_are_those_of_its_bound(n_units, spread):
+    """By finite differences, and ``gamma`` is no less than the curvature in each potential."""
+    output = SPIKING_OUTPUTS["softmax"]()
+    mean, variance, target = potentials_of(n_units, spread)
+    log_z, down = output.evidence(mean, variance, target, 0.0)
+    assert log_z.shape == (len(mean), 1)
+    np.testing.assert_array_equal(log_z, output.log_partition(mean, variance, target, 0.0))
+    step = 1e-4
+    for k in range(n_units):
+        one = step * (np.arange(n_units) == k)
+        ahead, behind = (output.evidence(mean + sign * one, variance, target, 0.0)[0][:, 0] for sign in (1, -1))
+        np.testing.assert_allclose((ahead - behind) / (2 * step), down.g[:, k], atol=5e-6)
+        ahead, behind = (output.evidence(mean + sign * 10 * one, variance, target, 0.0)[0][:, 0] for sign in (1, -1))
+        bent = (2 * log_z[:, 0] - ahead - behind) / (10 * step) ** 2
+        assert (bent < down.gamma[:, k] + 1e-5).all()
+        wide = variance * one
+        ahead, behind = (output.evidence(mean, variance + sign * wide, target, 0.0)[0][:, 0] for sign in (1, -1))
+        slope = (ahead - behind) / (2 * step * variance[:, k])
+        np.testing.assert_allclose(-2 * slope, down.kappa[:, k], atol=5e-6)
+
+
+def test_softmax_evidence_is_a_lower_bound():
+    """Of the expected log likelihood, by 200,000 draws; all but that for narrow potentials."""
+    output, rng = SPIKING_OUTPUTS["softmax"](), np.random.default_rng(1)
+    for spread, gap in ((0.1, 2e-3), (2.0, 0.1), (20.0, 3.5)):
+        mean, variance, target = potentials_of(4, spread)
+        log_z = output.log_partition(mean, variance, target, 0.0)[:, 0]
+        noise = rng.standard_normal((200_000, 4))
+        noise = np.concatenate([noise, -noise])
+        for m, v, t, bound in zip(mean, variance, target, log_z, strict=True):
+            draws = m + np.sqrt(v) * noise
+            exact = (draws[:, t > 0][:, 0] - logsumexp(draws, axis=1)).mean()
+            assert exact - gap < bound < exact + 0.01
+
+
+def test_softmax_log_odds_are_those_of_its_probabilities():
+    output = SPIKING_OUTPUTS["softmax"]()
+    mean, variance, _ = potentials_of(5, 3)
+    p = np.exp(output.log_probability(mean, variance))
+    np.testing.assert_allclose(output.log_odds(mean, variance), np.log(p / (1 - p)), atol=1e-9)

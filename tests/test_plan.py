@@ -123,7 +123,7 @@ CASES = {
     ),
     "levels": (EPSNNRegressor(weights="ternary"), 64, (100, 2, 0.0, (1.0,), False, 0.0, 0.0, 0.0, scaled(5))),
     "hidden levels": (
-        EPSNNRegressor(20, weights="ternary"),
+        EPSNNRegressor(20, weights="ternary", inference="newton"),
         5,
         (100, 2, 1.0, (0.55, 1.0), False, 0.2, 0.3, 0.0, scaled(15)),
     ),
@@ -188,6 +188,16 @@ STEPS = {
         EPSNNClassifier(30, prior="bernoulli_gaussian"),
         64,
         (100, 16, 0, 0.1, (0.252,) * 2, False, 0.0, 0.5, 0.0, scaled(20)),
+    ),
+    "regressor on levels": (
+        EPSNNRegressor(20, weights="ternary"),
+        5,
+        (100, 16, 20, 1.0, (0.1, 0.1), False, 0.2, 0.3, 0.0, scaled(15)),
+    ),
+    "softmax": (
+        EPSNNClassifier(30, output_activation="softmax"),
+        64,
+        (100, 16, 1, 0.0, (0.252,) * 2, True, 0.0, 0.5, 1.0, scaled(400)),
     ),
     "two sparse": (
         EPSNNClassifier((30, 30), prior="laplace"),

@@ -32,9 +32,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     activation : {"heaviside", "sigmoid"} or list of them, default="heaviside"
         Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``. A list
         names those of each hidden layer.
-    output_activation : {"auto", "sigmoid", "heaviside"} or HeavisideOutput, default="auto"
-        Output neurons, one per class (a single one for two classes). "auto" is "sigmoid"; a `HeavisideOutput` object
-        sets the noise of its threshold.
+    output_activation : {"auto", "sigmoid", "heaviside", "softmax"} or HeavisideOutput, default="auto"
+        Output neurons, one per class (a single one for two classes). "auto" is "sigmoid": each neuron fires by itself.
+        With "softmax" they compete, and exactly one fires: the better model of classes that are ordered, overlap or
+        are rare. Of two classes both are the same. A `HeavisideOutput` object sets the noise of its threshold.
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.

@@ -49,7 +49,7 @@ VERY_DEEP_WIDTH = 50
 #: Hidden layers train in single precision with so many rows at once: with fewer it would save next to nothing, and a
 #: row of weight two would no longer be the row twice to the rounding of float64.
 SINGLE_ROWS = 1000
-#: Regressors with hidden layers train by steps on mini-batches from so many rows on.
+#: Regressors with hidden layers of continuous weights train by steps on mini-batches from so many rows on.
 MANY_ROWS = 4000
 
 
@@ -93,6 +93,8 @@ class Case:
         Whether the prior of continuous weights is Gaussian.
     sparse : bool
         Whether the prior makes many weights exactly 0.
+    winner : bool
+        Whether the outputs are those of a softmax.
     inference : str
         Name of the way in which a batch is worked on.
     """
@@ -103,6 +105,7 @@ class Case:
     discrete: bool
     conjugate: bool
     sparse: bool
+    winner: bool
     inference: str
 
     @property
@@ -287,7 +290,7 @@ OVERRIDES = (
     ),
     Override(
         "steps on mini-batches: the spread of weights on levels drowns the signals where it counts fully",
-        lambda case: _steps(case) and case.discrete,
+        lambda case: case.inference == "stochastic" and case.discrete and case.n_layers > 1,
         {"temperature": 0.1, "output_temperature": 0.1},
     ),
     Override(
@@ -306,6 +309,16 @@ OVERRIDES = (
         {"temperature": 1.0, "heating": ()},
     ),
     Override("many weights are off", lambda case: case.sparse and case.n_layers > 1, {"output_variance": 20.0}),
+    Override(
+        "a softmax is honest at temperature 1, and needs potentials that are wide",
+        lambda case: case.winner and case.n_layers == 1,
+        {"output_variance": 40.0, "output_temperature": 1.0, "n_sweeps": 10},
+    ),
+    Override(
+        "a softmax needs potentials that are wide",
+        lambda case: case.winner and case.n_layers > 1 and not case.discrete,
+        {"output_variance": 400.0},
+    ),
     Override(
         "plain EP, and enough sweeps for a damped iteration",
         lambda case: case.inference == "average_ep",

@@ -67,8 +67,8 @@ class Planner:
 
     def _parts(self) -> Parts:
         network = self._network()
-        inference = self._inference(len(network.hidden))
         grid, gain = self._levels()
+        inference = self._inference(len(network.hidden), grid is not None)
         return Parts(network, inference, self._prior(grid), grid, gain)
 
     def _case(self) -> Case:
@@ -80,6 +80,7 @@ class Planner:
             discrete=grid is not None,
             conjugate=prior.conjugate,
             sparse=prior.sparse,
+            winner=network.output.name == "softmax",
             inference=inference.name,
         )
 
@@ -129,6 +130,8 @@ class Planner:
         else:
             output = SPIKING_OUTPUTS["sigmoid" if is_auto(given) else given]()
         output.check()
+        if output.name == "softmax" and self.problem.n_outputs == 1:
+            output = SPIKING_OUTPUTS["sigmoid"]()  # the same model
         reason, shown = "one unit for each class, or one for two", repr(output)
         self.answers.answer("output_activation", given if is_auto(given) else shown, shown, reason)
         return output
@@ -171,11 +174,11 @@ class Planner:
 
     # ------------------------------------------------------------------ inference
 
-    def _inference(self, n_hidden: int) -> Inference:
+    def _inference(self, n_hidden: int, discrete: bool) -> Inference:
         given = self.estimator.inference
         inference: Inference
         if is_auto(given):
-            inference, reason = self._automatic_inference(n_hidden)
+            inference, reason = self._automatic_inference(n_hidden, discrete)
             self.answers.answer("inference", given, inference.name, reason)
             return inference
         inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
@@ -183,14 +186,14 @@ class Planner:
         self.answers.given("inference", inference.name)
         return inference
 
-    def _automatic_inference(self, n_hidden: int) -> tuple[Inference, str]:
+    def _automatic_inference(self, n_hidden: int, discrete: bool) -> tuple[Inference, str]:
         """The way to train, and why."""
         if n_hidden == 0:
             return Newton(), "without hidden layers the fastest"
         if self.problem.is_stream or not self.estimator.shuffle:
             return Newton(), "a batch of a stream, or rows in their order, are learned from as they come"
-        if self.problem.task == "regressor" and self.problem.n_samples < MANY_ROWS:
-            return Newton(), f"regressors with fewer than {MANY_ROWS} rows predict better so"
+        if self.problem.task == "regressor" and not discrete and self.problem.n_samples < MANY_ROWS:
+            return Newton(), f"regressors of continuous weights with fewer than {MANY_ROWS} rows predict better so"
         return Stochastic(), "the fastest with hidden layers"
 
     # ------------------------------------------------------------------ course

@@ -39,6 +39,11 @@ from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
 _SWEEP_TOL = 1e-4
+#: Why some outputs have no choice of a power.
+_ONE_POWER = {
+    "heaviside": "every power of an indicator is itself",
+    "softmax": "whose evidence is a bound at power 0",
+}
 
 
 class EPPlanner:
@@ -94,8 +99,10 @@ class EPPlanner:
         automatic, reason = FINAL_SWEEPS, "more would gain little"
         if self.network.output.name == "gaussian":
             automatic, reason = REGRESSOR_SWEEPS, "what they take to predict as well as sweeps alone"
-        if self.grid is not None or not self.prior.conjugate:
-            automatic, reason = 0, "sweeps gain nothing on levels, nor under priors that are not Gaussian"
+        elif self.grid is not None:
+            automatic, reason = 0, "sweeps gain nothing on levels"
+        if not self.prior.conjugate:
+            automatic, reason = 0, "sweeps gain nothing under priors that are not Gaussian"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
     def _default(self, name: str, given: Any) -> Any:
@@ -209,14 +216,16 @@ class EPPlanner:
 
     def _power(self) -> float:
         given = self.inference.power
-        if self.network.output.name != "heaviside":
+        only = getattr(self.network.output, "only_power", None)
+        if only is None:
             return float(self._default("inference__power", given))
+        name, why = self.network.output.name, _ONE_POWER[self.network.output.name]
         if not is_auto(given):
             raise ValueError(
-                f"power={given!r} has no effect on Heaviside outputs, every power of an indicator being itself; leave "
-                "it at 'auto' or use output_activation='sigmoid'."
+                f"power={given!r} has no effect on {name.capitalize()} outputs, {why}; leave it at 'auto' or use "
+                "output_activation='sigmoid'."
             )
-        return self.answers.answer("inference__power", given, 1.0, "every power of an indicator is itself")
+        return float(self.answers.answer("inference__power", given, only, why))
 
     def _temperatures(self) -> tuple[float, ...]:
         given, defaults = self.inference.temperature, self.defaults

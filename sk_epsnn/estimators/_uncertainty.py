@@ -19,7 +19,6 @@ from sk_epsnn._arrays import (
     largest,
     like,
     log,
-    logaddexp,
     minimum,
     smallest_normal,
     sqrt,
@@ -32,7 +31,8 @@ from sk_epsnn._arrays import (
 )
 from sk_epsnn.messages import Spread
 from sk_epsnn.numerics import gauss_hermite, xlogy
-from sk_epsnn.outputs import Output
+from sk_epsnn.outputs import SoftmaxOutput, SpikingOutput
+from sk_epsnn.softmax import tilted
 
 #: Nodes of the rules that average over the weights in `EPSNNClassifier.predict_uncertainty`: where no log-odds has a
 #: larger standard deviation than `_NARROW`, and elsewhere; twice as many for up to `_FEW_UNITS` units.
@@ -77,31 +77,23 @@ class PotentialMoments(NamedTuple):
     variance: Array
 
 
-def class_log_probability(output: Output, spread: Spread) -> Array:
+def class_log_probability(output: SpikingOutput, spread: Spread) -> Array:
     """Log probabilities of the classes, given that exactly one output unit fires; shape (n_samples, n_classes)."""
-    return _one_fires(output.log_odds(spread.mean, _proper(spread.epistemic + spread.aleatoric)))
+    result = output.log_probability(spread.mean, _proper(spread.epistemic + spread.aleatoric))
+    # What rounds to a probability of 1 is certain here too.
+    return where(result > -epsilon(result), 0.0, result)
 
 
-def class_uncertainty(output: Output, spread: Spread) -> Uncertainty:
+def class_uncertainty(output: SpikingOutput, spread: Spread) -> Uncertainty:
     """Entropy of the class, in nats, and the part of it that is mutual information with the weights."""
     total = _entropy(class_log_probability(output, spread))
     epistemic = minimum(_mutual_information(output, spread), total)
     return Uncertainty(total, total - epistemic, epistemic)
 
 
-def _mutual_information(output: Output, spread: Spread) -> Array:
-    """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials.
-
-    Log-odds are almost linear in the potential: between its mean and sqrt(3) standard deviations to either side they
-    are the quadratic through these three points, the nodes of a Gauss-Hermite rule.
-    """
-    far = _OUTER_NODE * sqrt(spread.epistemic)
-    low, middle, high = (
-        # Beyond the bound a class is certain or impossible.
-        clip(output.log_odds(spread.mean + shift, _proper(spread.aleatoric)), -_CERTAIN, _CERTAIN)
-        for shift in (-far, zeros_like(far), far)
-    )
-    slope, curvature = (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
+def _mutual_information(output: SpikingOutput, spread: Spread) -> Array:
+    """``H(E p) - E H(p)`` over the weights, by a fixed quasi-Monte Carlo rule in the output potentials."""
+    middle, slope, curvature = _log_odds_over_weights(output, spread)
     wide = to_numpy(largest(slope, axis=1)) > _NARROW
     order, parts = [], []
     for narrow, group in ((True, np.flatnonzero(~wide)), (False, np.flatnonzero(wide))):
@@ -112,21 +104,29 @@ def _mutual_information(output: Output, spread: Spread) -> Array:
     return take(concat(parts), np.argsort(np.concatenate(order)))
 
 
+def _log_odds_over_weights(output: SpikingOutput, spread: Spread) -> tuple[Array, Array, Array]:
+    """Log-odds ``middle + slope x + curvature x^2`` of every unit, ``x`` its standard normal part of the weights.
+
+    They are almost linear in the potential: between its mean and sqrt(3) standard deviations to either side they are
+    the quadratic through these three points, the nodes of a Gauss-Hermite rule. A softmax has the potentials
+    themselves, moved by what its tilted bound says of the spike noise.
+    """
+    noise = _proper(spread.aleatoric)
+    if isinstance(output, SoftmaxOutput):
+        middle = spread.mean + (0.5 - tilted(spread.mean, noise)) * noise
+        return middle, sqrt(spread.epistemic), zeros_like(middle)
+    far = _OUTER_NODE * sqrt(spread.epistemic)
+    low, middle, high = (
+        # Beyond the bound a class is certain or impossible.
+        clip(output.log_odds(spread.mean + shift, noise), -_CERTAIN, _CERTAIN)
+        for shift in (-far, zeros_like(far), far)
+    )
+    return middle, (high - low) / (2 * _OUTER_NODE), (high + low - 2 * middle) / 6
+
+
 def _proper(variance: Array) -> Array:
     """Variances that may be divided by."""
     return clip(variance, min=smallest_normal(variance))
-
-
-def _one_fires(log_odds: Array) -> Array:
-    """Log probabilities of the classes given that exactly one unit fires; a single unit stands for two classes."""
-    if log_odds.shape[1] == 1:
-        both = concat([log_odds, -log_odds], axis=1)
-        result = -logaddexp(both, zeros_like(both))
-    else:
-        below = log_odds - largest(log_odds, axis=1, keepdims=True)
-        result = below - log(sum_over(exp(below), axis=1, keepdims=True))
-    # What rounds to a probability of 1 is certain here too.
-    return where(result > -epsilon(result), 0.0, result)
 
 
 def _information(middle: Array, slope: Array, curvature: Array, narrow: bool) -> Array:
