@@ -204,6 +204,11 @@ STEPS = {
         64,
         (100, 16, 0, 0.1, (0.1,) * 3, False, 0.0, 0.3, 0.0, scaled(40)),
     ),
+    "two binary": (
+        EPSNNClassifier((30, 30), weights="binary"),
+        64,
+        (100, 16, 0, 0.1, (0.1,) * 3, False, 0.0, 0.5, 0.0, scaled(15)),
+    ),
     "three binary": (
         EPSNNClassifier((30, 30, 30), weights="binary"),
         64,

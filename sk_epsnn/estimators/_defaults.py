@@ -299,6 +299,11 @@ OVERRIDES = (
         {"temperature": 0.1, "output_temperature": 0.1, "warms": False},
     ),
     Override(
+        "steps on mini-batches: stronger anchors keep signals alive through layers of weights on levels",
+        lambda case: _steps(case) and case.discrete and case.n_layers == 3,
+        {"anchor": 0.5},
+    ),
+    Override(
         "steps on mini-batches: stronger anchors keep signals alive through many layers of weights on levels",
         lambda case: _steps(case) and case.discrete and case.n_layers > 3,
         {"anchor": 0.8},
