@@ -16,7 +16,6 @@ from functools import lru_cache
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import log_ndtr
-from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import (
     Array,
@@ -44,14 +43,13 @@ from sk_epsnn._arrays import (
 
 #: Newton steps of the tilted bound, before rows that have not converged take the safe way, and those of that.
 _FAST_STEPS, _SAFE_STEPS, _OMEGA_STEPS = 6, 60, 6
-_MOST_NODES = 48
 #: Potentials whose expectations are computed at a time: few enough to stay in a processor's cache.
 _CHUNK = 40_960
 #: The table of `_table` over ``q = (1 + S)^(-1/2)`` and over ``tau = q t``.
 _N_SPREADS, _FIRST, _LAST, _PER_UNIT = 65, -8.0, 14.0, 32
-#: The integral over the largest perturbed potential: distance of its nodes unless there would be too many, fewest
-#: nodes, and where they end, in standard deviations and units of the Gumbel law beyond the largest mean.
-_STEP, _FEWEST_NODES, _SDS, _BELOW, _ABOVE = 0.75, 16, 5.5, 3.0, 10.0
+#: The integral over the largest perturbed potential: distance of its nodes unless there would be too many, the numbers
+#: of them, and where they end, in standard deviations and units of the Gumbel law beyond the largest mean.
+_STEP, _N_NODES, _SDS, _BELOW, _ABOVE = 0.75, (18, 24, 32, 48), 5.5, 3.0, 10.0
 
 
 def softmax(x: Array) -> Array:
@@ -155,16 +153,26 @@ def log_expected_softmax(mean: Array, variance: Array) -> Array:
     """
     if not is_any(variance > smallest_normal(variance)):
         return mean - log_sum_exp(mean)
-    rows = list(gen_batches(mean.shape[0], max(1, _CHUNK // mean.shape[1])))
-    parts = [to_numpy(_log_expected_softmax(mean[part, :], variance[part, :])) for part in rows]
-    return like(np.concatenate(parts), mean) if parts else zeros_like(mean)
-
-
-def _log_expected_softmax(mean: Array, variance: Array) -> Array:
     sd = sqrt(variance)
     low = largest(mean - _SDS * sd, axis=1, keepdims=True) - _BELOW
     high = largest(mean + _SDS * sd, axis=1, keepdims=True) + _ABOVE
-    n_nodes = max(_FEWEST_NODES, int(np.ceil(min(float(largest(high - low)) / _STEP, _MOST_NODES))))
+    # Of the row alone: no prediction may depend on the rows beside it.
+    needed = to_numpy(high - low)[:, 0] / _STEP
+    group = np.searchsorted(_N_NODES[:-1], needed)
+    n_rows = max(1, _CHUNK // mean.shape[1])
+    result = np.empty(mean.shape, to_numpy(mean).dtype)
+    for index, n_nodes in enumerate(_N_NODES):
+        chosen = np.flatnonzero(group == index)
+        for begin in range(0, len(chosen), n_rows):
+            rows = chosen[begin : begin + n_rows]
+            ends = take(low, rows), take(high, rows)
+            result[rows] = to_numpy(_by_nodes(take(mean, rows), take(variance, rows), ends, n_nodes))
+    return like(result, mean)
+
+
+def _by_nodes(mean: Array, variance: Array, ends: tuple[Array, Array], n_nodes: int) -> Array:
+    """`log_expected_softmax` by so many nodes between two ends of every row."""
+    low, high = ends
     step = (high - low) / (n_nodes - 1)
     tables = [astype(like(part, mean), mean.dtype) for part in _table()]
     q = 1 / sqrt(1 + variance)

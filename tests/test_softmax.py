@@ -112,8 +112,16 @@ def test_many_classes_and_rows_in_parts(monkeypatch):
     whole = log_expected_softmax(mean, variance)
     monkeypatch.setattr(module, "_CHUNK", 90)
     parts = log_expected_softmax(mean, variance)
-    np.testing.assert_allclose(np.exp(parts), np.exp(whole), atol=3e-5)
+    np.testing.assert_allclose(parts, whole, rtol=1e-9, atol=1e-12)
     assert log_expected_softmax(mean[:0], variance[:0]).shape == (0, 30)
+
+
+def test_no_row_depends_on_the_rows_beside_it():
+    mean, variance = potentials(5, 60, n_rows=40)
+    variance[::2] *= 0.01
+    whole = log_expected_softmax(mean, variance)
+    alone = np.vstack([log_expected_softmax(mean[i : i + 1], variance[i : i + 1]) for i in range(40)])
+    np.testing.assert_allclose(alone, whole, rtol=1e-9, atol=1e-12)
 
 
 def test_arrays_of_another_library():
