@@ -29,8 +29,6 @@ from sk_epsnn._arrays import (
     largest,
     like,
     log,
-    maximum,
-    minimum,
     reshape,
     smallest_normal,
     sqrt,
@@ -128,8 +126,7 @@ def _tilted_safely(mean: Array, variance: Array) -> Array:
 
 def _wright_omega(z: Array) -> Array:
     """The ``w`` with ``w + log w = z``, by Newton steps."""
-    far = maximum(z, 1.0 + zeros_like(z))
-    near = exp(minimum(z, 1.0 + zeros_like(z)))
+    far, near = clip(z, min=1.0), exp(clip(z, max=1.0))
     w = where(z > 1, far - log(far) * (1 - 1 / far), near / (1 + near))
     w = clip(w, min=smallest_normal(z))
     for _ in range(_OMEGA_STEPS):
