@@ -33,9 +33,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``. A list
         names those of each hidden layer.
     output_activation : {"auto", "sigmoid", "heaviside", "softmax"} or HeavisideOutput, default="auto"
-        Output neurons, one per class (a single one for two classes). "auto" is "sigmoid": each neuron fires by itself.
-        With "softmax" they compete, and exactly one fires: the better model of classes that are ordered, overlap or
-        are rare. Of two classes both are the same. A `HeavisideOutput` object sets the noise of its threshold.
+        Output neurons, one per class (a single one for two classes). "auto" is "softmax": the neurons compete, and
+        exactly one fires. With "sigmoid" and "heaviside" each fires by itself, as on a chip. Of two classes softmax and
+        sigmoid are the same. A `HeavisideOutput` object sets the noise of its threshold.
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.

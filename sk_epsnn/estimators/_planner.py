@@ -128,11 +128,11 @@ class Planner:
         if isinstance(given, SpikingOutput):
             output = clone(given)
         else:
-            output = SPIKING_OUTPUTS["sigmoid" if is_auto(given) else given]()
+            output = SPIKING_OUTPUTS["softmax" if is_auto(given) else given]()
         output.check()
         if output.name == "softmax" and self.problem.n_outputs == 1:
             output = SPIKING_OUTPUTS["sigmoid"]()  # the same model
-        reason, shown = "one unit for each class, or one for two", repr(output)
+        reason, shown = "exactly one class is right: units that compete, or one unit for two classes", repr(output)
         self.answers.answer("output_activation", given if is_auto(given) else shown, shown, reason)
         return output
 
