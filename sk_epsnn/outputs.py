@@ -47,6 +47,7 @@ from sk_epsnn._arrays import (
     smallest_normal,
     sqrt,
     sum_over,
+    where,
     zeros_like,
 )
 from sk_epsnn._sklearn import Interval, Option, StrOptions
@@ -137,6 +138,13 @@ class SpikingOutput(Option, Output):
             both = concat([log_odds, -log_odds], axis=1)
             return -logaddexp(both, zeros_like(both))
         return log_odds - log_sum_exp(log_odds)
+
+    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
+        """Log probability of the class of every row, shape (n_samples,), given that exactly one unit fires."""
+        log_probability = self.log_probability(mean, variance)
+        if target.shape[1] == 1:
+            target = concat([-target, target], axis=1)
+        return sum_over(where(target > 0, log_probability, zeros_like(log_probability)), axis=1)
 
 
 class SigmoidOutput(SpikingOutput):

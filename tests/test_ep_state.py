@@ -72,7 +72,7 @@ def test_layer_temperature_scales_the_variance():
 
 def test_hidden_temperature_leaves_the_output_alone():
     state = with_layer(random_state([4, 5, 3, 2]), 2, temperature=0.7)
-    cold = state.at_temperature(0.2)
+    cold = state.at_temperatures([0.2] * (len(state.layers) - 1) + [1.0])
     assert [layer.temperature for layer in cold.layers] == [0.2, 0.2, 0.7]
     assert [layer.temperature for layer in state.layers] == [1.0, 1.0, 0.7]
     assert cold.layers[2] is state.layers[2] and cold.posteriors == state.posteriors

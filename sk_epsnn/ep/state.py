@@ -61,6 +61,10 @@ class LayerState:
         The prior itself, where ``prior`` is only the Gaussian site that stands for it.
     lattice : Lattice or None
         When the layer's neurons are thresholds whose potentials can be exactly 0.
+    width : float
+        Factor on the covariance in predictions, beside the temperature; rows held out have chosen it.
+    learns : bool
+        Whether the variance of the prior is learned while training goes by steps on mini-batches.
     """
 
     prior: Weights
@@ -68,10 +72,17 @@ class LayerState:
     temperature: float
     rule: PriorRule | None = None
     lattice: Lattice | None = None
+    width: float = 1.0
+    learns: bool = False
 
     def moments(self, dtype: Any) -> WeightMoments:
-        """Moments of the posterior at the layer's temperature."""
+        """Moments of the posterior at the layer's temperature, as training sees them."""
         return self.posterior.moments(self.temperature, dtype)
+
+    @property
+    def predictive_temperature(self) -> float:
+        """Factor on the covariance of the posterior in predictions."""
+        return self.temperature * self.width
 
     def evidence(self) -> Evidence:
         """What the data say: the posterior without the prior."""
@@ -178,8 +189,12 @@ class State:
         return [layer.prior for layer in self.layers]
 
     def moments(self, dtype: Any) -> list[WeightMoments]:
-        """Weight moments of every layer."""
+        """Weight moments of every layer, as training sees them."""
         return [layer.moments(dtype) for layer in self.layers]
+
+    def predictive_moments(self, dtype: Any) -> list[WeightMoments]:
+        """Weight moments of every layer for predictions."""
+        return [layer.posterior.moments(layer.predictive_temperature, dtype) for layer in self.layers]
 
     def with_layers(self, layers: Sequence[LayerState]) -> State:
         """The same with other layers."""
@@ -218,10 +233,14 @@ class State:
         basis = self.network.basis
         return self if basis is None or basis.columns is None else self.with_columns(np.arange(self.network.n_inputs))
 
-    def at_temperature(self, hidden: float) -> State:
-        """The same with the hidden layers' temperature changed."""
-        layers = [replace(layer, temperature=hidden) for layer in self.layers[:-1]]
-        return self.with_layers([*layers, self.layers[-1]])
+    def at_temperatures(self, temperatures: Sequence[float]) -> State:
+        """The same with the layers at these temperatures."""
+        pairs = zip(self.layers, temperatures, strict=True)
+        return self.with_layers([replace(layer, temperature=value) for layer, value in pairs])
+
+    def with_widths(self, widths: Sequence[float]) -> State:
+        """The same with these factors on the covariances in predictions."""
+        return self.with_layers([replace(layer, width=w) for layer, w in zip(self.layers, widths, strict=True)])
 
     def known(self, weights: Sequence[Array] | None = None) -> State:
         """The same with every weight known: one array per layer, or the most probable ones."""

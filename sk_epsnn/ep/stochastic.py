@@ -123,12 +123,15 @@ def _known_site(state: State, layer: LayerState) -> Array | None:
     return layer.posterior.precision - layer.prior.precision
 
 
-def went_on(walk: Walk | None) -> Walk | None:
-    """A way that goes on from the end of another at the rate that was its last, with other rows."""
-    if walk is None:
+def went_on(walk: Walk | None, share: float = 1.0) -> Walk | None:
+    """A way that goes on from the end of another, with other rows or at another temperature.
+
+    Its first rate is this share of that of the other: with `LAST_RATE` the one that was its last.
+    """
+    if walk is None or walk.rate == 0:
         return None
     layers = tuple(replace(way, velocity=zeros_like(way.velocity), last=None) for way in walk.layers)
-    return replace(walk, layers=layers, rate=LAST_RATE * walk.rate, n_averaged=0, passes=0.0, energy=None)
+    return replace(walk, layers=layers, rate=share * walk.rate, n_averaged=0, passes=0.0, energy=None)
 
 
 class Diverged(ArithmeticError):

@@ -19,9 +19,10 @@ from sk_epsnn._arrays import is_singular
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
-from sk_epsnn.ep.noise import choose_on_held_out
+from sk_epsnn.ep.held_out import Stop
+from sk_epsnn.ep.learned_prior import with_learned_variance
 from sk_epsnn.ep.state import State
-from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, Diverged, arrived, begin, mean_of, natural_step, went_on
+from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, LAST_RATE, Diverged, arrived, begin, mean_of, natural_step, went_on
 from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
@@ -65,9 +66,18 @@ class StochasticTrainer(EPTrainer):
         """See `Trainer.prepare`; the way over all rows begins at the rate at which that over the others has ended."""
         if self.held_out is None:
             return progress
-        trainer = replace(self, n_passes=self.held_out.passes_per_step)
-        progress = choose_on_held_out(trainer, progress, rows, self.held_out, course, rng, tell)
-        return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk)))
+        progress = super().prepare(progress, rows, course, rng, tell)
+        return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk, LAST_RATE)))
+
+    def for_passes(self, n_passes: int) -> StochasticTrainer:
+        """See `Traveller.for_passes`."""
+        return replace(self, n_passes=n_passes)
+
+    def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
+        """See `Traveller.towards`: steps begin anew at the first rate."""
+        state = super().towards(state, stop, goes_on=goes_on)
+        layers = [*state.layers[:-1], replace(state.layers[-1], learns=stop.learns)]
+        return replace(state.with_layers(layers), walk=went_on(state.walk) if goes_on else state.walk)
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: the way begins anew."""
@@ -221,11 +231,22 @@ class _Pass:
         # Where the noise changes, the same state has another energy.
         known = None if isinstance(end.network.output, GaussianOutput) else (energy, abs(energy) + self._margin(end))
         end = replace(end, walk=replace(end.walk, passes=passes, energy=known))
-        if passes >= self.trainer.n_passes:
+        if passes < self.trainer.n_passes:
+            end = _with_learned_variances(end)
+        else:
             average = arrived(end)
             if (value := self._energy_of_end(average, start)) >= energy:
                 end, energy = average, value
         return end, Report(energy, steps)
+
+
+def _with_learned_variances(state: State) -> State:
+    """The state with prior variances that its posterior makes most probable, in the layers that learn them."""
+    if not any(layer.learns for layer in state.layers):
+        return state
+    constant = state.network.constant
+    layers = [with_learned_variance(layer, constant) if layer.learns else layer for layer in state.layers]
+    return replace(state.with_layers(layers), walk=replace(state.walk, energy=None))
 
 
 def _walk(

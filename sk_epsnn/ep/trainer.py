@@ -25,8 +25,9 @@ from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
+from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
 from sk_epsnn.ep.newton import newton
-from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise
+from sk_epsnn.ep.noise import learned_noise
 from sk_epsnn.ep.passes import predict_spread
 from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
@@ -106,10 +107,20 @@ class EPTrainer(Trainer):
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
-        """See `Trainer.prepare`: held-out rows choose the noise and the hidden temperature."""
+        """See `Trainer.prepare`: held-out rows choose the noise, temperatures, and how wide predictions are."""
         if self.held_out is None:
             return progress
         return choose_on_held_out(self, progress, rows, self.held_out, course, rng, tell)
+
+    def for_passes(self, n_passes: int) -> EPTrainer:
+        """See `Traveller.for_passes`."""
+        return self
+
+    def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
+        """See `Traveller.towards`."""
+        if stop.temperatures is not None:
+            state = state.at_temperatures(stop.temperatures)
+        return state
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: a noise that held-out rows have judged stays as it is."""
@@ -160,7 +171,7 @@ class EPTrainer(Trainer):
 
     def predictor(self, state: State, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Spread]:
         """See `Trainer.predictor`: one forward pass, nothing random."""
-        weights = state.moments(dtype)
+        weights = state.predictive_moments(dtype)
         return lambda X: predict_spread(state, state.network.enter(X), weights)
 
     def known(self, state: State, weights: str, rng: np.random.RandomState | None = None) -> State:
@@ -176,7 +187,7 @@ class EPTrainer(Trainer):
         if weights == "sample":
             assert rng is not None
             state = state.with_every_column()
-            return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
+            return state.known([layer.posterior.sample(layer.predictive_temperature, rng) for layer in state.layers])
         return state.known()
 
 

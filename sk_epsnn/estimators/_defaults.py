@@ -36,9 +36,19 @@ LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
 #: Newton sweeps after them, at most, those of regressors, and rows of their batches.
-FINAL_SWEEPS, REGRESSOR_SWEEPS, FINAL_BATCH = 1, 20, 10_000
-#: Where held-out rows have judged the noise during the passes, so many of them go over all rows in the end.
+FINAL_SWEEPS, REGRESSOR_SWEEPS, FINAL_BATCH = 0, 20, 10_000
+#: Where held-out rows have judged, so many of the passes go over all rows in the end.
 LAST_SHARE = 0.2
+#: Where classifiers are heated, passes on the way to every later temperature, as a share of those to the first.
+LATER_SHARE = 0.33
+#: Factors on the covariances in the predictions of classifiers with hidden layers, of which held-out rows choose.
+WIDTHS = (1.0, 3.0, 0.3, 0.1)
+#: Classifiers hold out at most so many rows; with fewer in all than this, each of so many parts in turn.
+MOST_HELD_OUT, FOLDED_ROWS, FOLDS = 1000, 1000, 2
+#: Standard errors by which another choice must be better than the first temperature and widths of 1.
+CAUTION = 1.0
+#: With so many rows or more they train at one temperature: the others would gain next to nothing.
+HEATED_ROWS = 5000
 #: Temperature of classifiers that train by steps on mini-batches: that at so many rows, and how it grows with these.
 WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
 #: ... with three hidden layers or more.
@@ -94,7 +104,7 @@ class Case:
     sparse : bool
         Whether the prior makes many weights exactly 0.
     winner : bool
-        Whether the outputs are those of a softmax.
+        Whether exactly one output fires: those of a softmax, or the sigmoid unit of two classes.
     inference : str
         Name of the way in which a batch is worked on.
     """
@@ -147,9 +157,11 @@ class Defaults:
         mean.
     joint_fan_in : int
         Hidden layers of at most this many inputs, the constant among them, get a joint Gaussian per unit.
-    heating : tuple of tuples of float
-        Paths of hidden temperatures that are tried before training; held-out rows judge every step. Empty: train at
-        ``temperature``.
+    heating : tuple of tuples of float or None
+        Paths of hidden temperatures, those of classifiers of all temperatures, that are tried before training;
+        held-out rows judge every step. None is ``temperature`` itself. Empty: train at that.
+    learns_output : bool
+        Whether the variance of the outputs' prior is learned on the last step of every path.
     warms : bool
         Whether all temperatures are `temperature_of` the number of rows.
     """
@@ -166,7 +178,8 @@ class Defaults:
     max_iter: int
     spectral_floor: float = 0.0
     joint_fan_in: int = 0
-    heating: tuple[tuple[float, ...], ...] = ()
+    heating: tuple[tuple[float | None, ...], ...] = ()
+    learns_output: bool = False
     warms: bool = False
 
 
@@ -284,6 +297,11 @@ OVERRIDES = (
         {"warms": True},
     ),
     Override(
+        "cold posteriors find sharp features, warm ones are honest where classes overlap: held-out rows choose",
+        lambda case: _steps(case) and not case.discrete and case.conjugate,
+        {"heating": ((None, 1.0),), "learns_output": True},
+    ),
+    Override(
         "steps on mini-batches keep the signals of deep networks alive at any power",
         lambda case: _steps(case) and case.n_layers > 3,
         {"power": 0.1},
@@ -315,12 +333,12 @@ OVERRIDES = (
     ),
     Override("many weights are off", lambda case: case.sparse and case.n_layers > 1, {"output_variance": 20.0}),
     Override(
-        "a softmax is honest at temperature 1, and needs potentials that are wide",
+        "outputs of which exactly one fires are honest at temperature 1, and need potentials that are wide",
         lambda case: case.winner and case.n_layers == 1,
         {"output_variance": 40.0, "output_temperature": 1.0, "n_sweeps": 10},
     ),
     Override(
-        "a softmax needs potentials that are wide",
+        "outputs of which exactly one fires need potentials that are wide",
         lambda case: case.winner and case.n_layers > 1 and not case.discrete,
         {"output_variance": 400.0},
     ),
