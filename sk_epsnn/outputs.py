@@ -89,6 +89,10 @@ class Output(HoldsArrays):
         """Log partition function, as `log_partition` gives it, and its derivatives."""
         raise NotImplementedError
 
+    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
+        """Log density of the targets of each row as they are predicted, in nats, shape (n_samples,)."""
+        return sum_over(self.log_partition(mean, variance, target, 1.0), axis=1)
+
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
         ones = ones_like(mean)
@@ -140,7 +144,7 @@ class SpikingOutput(Option, Output):
         return log_odds - log_sum_exp(log_odds)
 
     def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
-        """Log probability of the class of every row, shape (n_samples,), given that exactly one unit fires."""
+        """Log probability of the class of each row in nats, shape (n_samples,), given that exactly one unit fires."""
         log_probability = self.log_probability(mean, variance)
         if target.shape[1] == 1:
             target = concat([-target, target], axis=1)

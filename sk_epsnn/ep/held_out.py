@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, sum_over, to_numpy, zeros_like
+from sk_epsnn._arrays import Array, to_numpy, zeros_like
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.noise import judged_noise
@@ -171,7 +171,7 @@ class _Way:
             output = progress.state.network.output
             change = 0.0
             if judges is not None and isinstance(output, GaussianOutput):
-                variance = _noise(progress.state, judges)
+                variance = _noise(output, progress.state, judges)
                 progress = replace(progress, state=progress.state.with_noise_variance(variance))
                 change = np.abs(np.log(to_numpy(variance / output.noise_variance))).max()
             if max(abs(energy - before), change) < self.course.tol:
@@ -193,15 +193,12 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
 
 
 def _log_density(state: State, judges: Batch) -> np.ndarray:
-    """Log density of every held-out row in nats, summed over the outputs of a regressor."""
-    output, target = state.network.output, judges.target
-    mean, variance, _ = predict(state, judges.inputs, state.predictive_moments(target.dtype))
-    if isinstance(output, GaussianOutput):
-        return to_numpy(sum_over(output.log_partition(mean, variance, target, 1.0), axis=1))
-    return to_numpy(output.log_density(mean, variance, target))
+    """Log density of every held-out row in nats."""
+    mean, variance, _ = predict(state, judges.inputs, state.predictive_moments(judges.target.dtype))
+    return to_numpy(state.network.output.log_density(mean, variance, judges.target))
 
 
-def _noise(state: State, judges: Batch) -> Array:
+def _noise(output: GaussianOutput, state: State, judges: Batch) -> Array:
     """The noise that makes held-out rows most probable, shape (n_out,)."""
-    zeros = zeros_like(state.network.output.noise_variance)
-    return judged_noise(state, judges, NoiseEvidence.none_yet(zeros, _JUDGED_PRIOR_MASS))
+    prior = NoiseEvidence.none_yet(zeros_like(output.noise_variance), _JUDGED_PRIOR_MASS)
+    return judged_noise(state, judges, prior)
