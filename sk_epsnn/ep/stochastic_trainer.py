@@ -33,6 +33,9 @@ LONGEST_RATE = 1.0
 #: Batches at which a rate is judged, in each shard: so many for each hidden layer, as the more there are, the later a
 #: rate shows what it is worth.
 TRIAL_BATCHES = 10
+#: Of the first rates the longest is taken whose energy after the trial is lower than the best by at most this share.
+#: Long steps leave the energy behind by the noise of the last batches, which the end of the way averages out.
+NEARLY = 0.12
 #: Times that a rate may be halved before training stays where it is.
 MOST_HALVINGS = 10
 #: A pass may lower the energy by this share of the size of its parts: rates are never 0, and rows are judged by some.
@@ -180,18 +183,20 @@ class _Pass:
         return begin(start, rate), (end, steps + more)
 
     def _tried(self, start: State, batches: Sequence[Sequence[Any]]) -> tuple[_Way, float]:
-        """The best of ways at rates that halve until that no longer helps, and its rate."""
-        best: _Way = (None, [])
+        """The way at the longest of rates that halve whose energy is nearly the best, and its rate."""
+        ways: list[tuple[float, _Way, float]] = []
         most, rate = -np.inf, LONGEST_RATE
         for _ in range(MOST_HALVINGS):
             way = self._walked(begin(start, rate), batches)
             energy = self._energy_of_end(way[0], start)
-            if energy > most:
-                best, most = way, energy
-            elif best[0] is not None:
+            if energy > -np.inf:
+                ways.append((energy, way, rate))
+            if energy <= most:
                 break
-            rate /= 2
-        return best, 2 * rate
+            most, rate = max(energy, most), rate / 2
+        if not ways:
+            return (None, []), rate
+        return next((way, rate) for energy, way, rate in ways if energy >= most - NEARLY * abs(most))
 
     def _walked(self, state: State, batches: Sequence[Sequence[Any]]) -> _Way:
         """The state after batches of every shard, None if it diverged, with the rate of every step."""

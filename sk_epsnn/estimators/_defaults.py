@@ -34,7 +34,7 @@ MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 #: Steps that few passes are to have, in batches of down to half the size.
 LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
-N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
+N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 18, 160
 #: Newton sweeps after them, at most, those of regressors, and rows of their batches.
 FINAL_SWEEPS, REGRESSOR_SWEEPS, FINAL_BATCH = 0, 20, 10_000
 #: Where held-out rows have judged, so many of the passes go over all rows in the end.
@@ -44,7 +44,7 @@ LATER_SHARE = 0.33
 #: Factors on the covariances in the predictions of classifiers with hidden layers, of which held-out rows choose.
 WIDTHS = (1.0, 3.0, 0.3, 0.1)
 #: Classifiers hold out at most so many rows; with fewer in all than this, each of so many parts in turn.
-MOST_HELD_OUT, FOLDED_ROWS, FOLDS = 1000, 1000, 2
+MOST_HELD_OUT, FOLDED_ROWS, FOLDS = 500, 1000, 2
 #: Standard errors by which another choice must be better than the first temperature and widths of 1.
 CAUTION = 1.0
 #: With so many rows or more they train at one temperature: the others would gain next to nothing.
@@ -78,10 +78,13 @@ def passes(n_samples: int, batch_size: int) -> int:
     return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
 
 
-def temperature_of(n_samples: int, widths: Sequence[int]) -> float:
-    """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches."""
+def temperature_of(n_samples: int, widths: Sequence[int], winner: bool) -> float:
+    """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches.
+
+    That of outputs of which exactly one fires does not depend on the rows.
+    """
     exponent = WARM_EXPONENT if len(widths) < 3 else WARM_EXPONENT_OF_DEEP
-    warm = WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
+    warm = WARM_TEMPERATURE if winner else WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
     share = 1.0 if len(widths) < 4 else min(min(widths) / VERY_DEEP_WIDTH, 1.0)
     return round(share * min(max(warm, LEAST_TEMPERATURE), MOST_TEMPERATURE), 3)
 

@@ -241,12 +241,17 @@ class EPPlanner:
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
             if defaults.warms and not self.is_stream:
                 widths = [connection.n_units for connection in self.network.connections[:-1]]
-                automatic = (temperature_of(self.n_samples, widths),) * self.n_layers
-                reason = f"{reason}; higher the more rows there are"
+                automatic = (temperature_of(self.n_samples, widths, self._winner()),) * self.n_layers
+                if not self._winner():
+                    reason = f"{reason}; higher the more rows there are"
             if defaults.heating:
                 reason = f"{reason}; that of the hidden layers where training starts, held-out rows choose the rest"
             return self.answers.answer("inference__temperature", given, automatic, reason)
         return self.answers.given("inference__temperature", self._per_layer("temperature", given))
+
+    def _winner(self) -> bool:
+        """Whether exactly one output fires."""
+        return self.network.output.name == "softmax" or self.network.readout.n_units == 1
 
     def _per_layer(self, name: str, value: Any) -> tuple[float, ...]:
         """One number per layer of weights from a number or a sequence."""
