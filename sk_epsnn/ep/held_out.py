@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, to_numpy, zeros_like
+from sk_epsnn._arrays import to_numpy, zeros_like
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.noise import judged_noise
@@ -113,7 +113,7 @@ def choose_on_held_out(
     parts, weights = [], []
     for judges, others in _splits(start, rows, held_out, rng):
         states = [state for path in held_out.paths for state in way.along(path, start, others, judges)]
-        wide = [state.with_widths(widths) for state in states for widths in held_out.widths]
+        wide = [_judged(state.with_widths(widths), judges) for state in states for widths in held_out.widths]
         parts.append(np.stack([_log_density(state, judges) for state in wide]))
         weights.append(to_numpy(judges.sample_weight))
     table, weight = np.concatenate(parts, axis=1), np.concatenate(weights)
@@ -125,8 +125,10 @@ def choose_on_held_out(
         progress = progress.noted(temperature=[hidden], held_out=[score])
         tell(f"Hidden temperature {hidden:g}, held-out log density = {score:.6f} nats")
     best = _best(found, weight, held_out.caution)
-    state = deque(way.along(stops[best], start, rows), maxlen=1).pop() if held_out.anew else states[best]
-    return replace(progress, state=state.with_widths(held_out.widths[widths[best]]))
+    if held_out.anew:
+        state = deque(way.along(stops[best], start, rows), maxlen=1).pop()
+        return replace(progress, state=state.with_widths(held_out.widths[widths[best]]))
+    return replace(progress, state=wide[best * len(held_out.widths) + widths[best]])
 
 
 def _best(densities: np.ndarray, weight: np.ndarray, caution: float) -> int:
@@ -168,12 +170,11 @@ class _Way:
         for _ in range(n_passes):
             before = energy
             progress, energy = one_pass(trainer, progress, shards, self.course, self.rng)
-            output = progress.state.network.output
             change = 0.0
-            if judges is not None and isinstance(output, GaussianOutput):
-                variance = _noise(output, progress.state, judges)
-                progress = replace(progress, state=progress.state.with_noise_variance(variance))
-                change = np.abs(np.log(to_numpy(variance / output.noise_variance))).max()
+            if judges is not None:
+                state = _judged(progress.state, judges)
+                change = _change_of_noise(progress.state, state)
+                progress = replace(progress, state=state)
             if max(abs(energy - before), change) < self.course.tol:
                 break
         return progress
@@ -198,7 +199,18 @@ def _log_density(state: State, judges: Batch) -> np.ndarray:
     return to_numpy(state.network.output.log_density(mean, variance, judges.target))
 
 
-def _noise(output: GaussianOutput, state: State, judges: Batch) -> Array:
-    """The noise that makes held-out rows most probable, shape (n_out,)."""
+def _judged(state: State, judges: Batch) -> State:
+    """The state with the noise, of a regressor, that makes held-out rows most probable."""
+    output = state.network.output
+    if not isinstance(output, GaussianOutput):
+        return state
     prior = NoiseEvidence.none_yet(zeros_like(output.noise_variance), _JUDGED_PRIOR_MASS)
-    return judged_noise(state, judges, prior)
+    return state.with_noise_variance(judged_noise(state, judges, prior))
+
+
+def _change_of_noise(before: State, after: State) -> float:
+    """Largest change of the logarithm of a noise variance."""
+    old, new = before.network.output, after.network.output
+    if not (isinstance(old, GaussianOutput) and isinstance(new, GaussianOutput)):
+        return 0.0
+    return float(np.abs(np.log(to_numpy(new.noise_variance / old.noise_variance))).max())
