@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import norm
-from states import random_state, with_layer
+from states import random_state, state_of, with_layer
 
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
+from sk_epsnn.outputs import SigmoidOutput, SoftmaxOutput
 from sk_epsnn.training import Progress, Report, Trainer, absorb_in_turn
-from sk_epsnn.weights import IndependentWeights
+from sk_epsnn.weights import IndependentWeights, JointWeights
 
 
 class Bias(Trainer):
@@ -180,3 +182,96 @@ def test_the_rest_of_the_rows_are_learned_from_in_batches(n_shards):
     np.testing.assert_allclose([mass for _, _, mass in trainer.seen], total, rtol=1e-12)
     for _, batch, _ in trainer.seen:
         np.testing.assert_array_equal(batch.target, rows.target[batch.X[:, 0].astype(int)])
+
+
+# Classes: widths, folds, and the way that is gone again
+
+
+class Still(Bias):
+    """Learns nothing; notes the rows of every batch."""
+
+    def __init__(self):
+        super().__init__({})
+
+    def absorb(self, state, batch, total_mass, rng=None):
+        self.seen.append((state, batch, total_mass))
+        return replace(state, mass=total_mass), Report(float(len(self.seen)), [0.5])
+
+
+WIDTHS = ((1.0,), (3.0,), (0.3,), (0.1,))
+
+
+def unsure_state():
+    """One sigmoid unit of two joint weights, all but certain of its sign: what counts is how wide it is said to be."""
+    return state_of([JointWeights(np.eye(2)[None] / 4, np.array([[1.5, 0.5]]))], [], SigmoidOutput(), constant=False)
+
+
+def rows_of_classes(n, strength, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 2))
+    y = np.where(strength * (x @ [1.5, 0.5]) + rng.logistic(size=n) > 0, 1.0, -1.0)
+    return Rows(x, y[:, None], rng.uniform(0.5, 2, n))
+
+
+def log_densities(state, rows):
+    """Log probability of every class at each width, by dense quadrature over the potential."""
+    x, y = rows.X, rows.target[:, 0]
+    nodes = np.linspace(-8, 8, 2001)
+    mean, sd = y * (x @ state.layers[0].posterior.mean[0]), np.sqrt(4 * (x * x).sum(axis=1))
+    return np.array(
+        [
+            np.log(
+                expit(mean[:, None] + np.sqrt(width) * sd[:, None] * nodes) @ norm.pdf(nodes) * (nodes[1] - nodes[0])
+            )
+            for (width,) in WIDTHS
+        ]
+    )
+
+
+def choose_widths(strength, caution, n_folds=2):
+    state, trainer, rows = unsure_state(), Still(), rows_of_classes(120, strength)
+    held_out = HeldOut(60, ((Stop(None, 1),),), WIDTHS, n_folds=n_folds, anew=True, caution=caution)
+    end, _ = choose(trainer, held_out, replace(ONE_BATCH, tol=0.0), start=state, rows=rows)
+    return end, trainer, rows, log_densities(state, rows) * rows.sample_weight / rows.sample_weight.sum()
+
+
+@pytest.mark.parametrize(("strength", "best"), [(0.1, 1), (0.5, 2), (40.0, 3)])
+def test_widths_are_those_that_predict_the_classes_best(strength, best):
+    """Folds hold out every row once, so that the scores are those of all rows."""
+    end, _, _, densities = choose_widths(strength, 0.0)
+    assert densities.sum(axis=1).argmax() == best
+    assert end.state.layers[0].width == WIDTHS[best][0]
+    assert end.history["held_out"] == [pytest.approx(densities[best].sum(), abs=2e-3)]
+
+
+def test_other_widths_must_gain_more_than_their_standard_errors():
+    _, _, rows, densities = choose_widths(1.0, 0.0)
+    weight = rows.sample_weight
+    gain = (densities[2] - densities[0]) * weight.sum() / weight
+    mean = gain @ weight / weight.sum()
+    error = np.sqrt(((gain - mean) ** 2) @ weight**2) / weight.sum()
+    assert mean > 0
+    for caution, width in [(0.98 * mean / error, 0.3), (1.02 * mean / error, 1.0)]:
+        assert choose_widths(1.0, caution)[0].state.layers[0].width == width
+
+
+def test_every_row_is_held_out_once_and_the_last_way_is_that_of_all_rows():
+    end, trainer, rows, _ = choose_widths(1.0, 0.0)
+    first, second, last = (batch.X for _, batch, _ in trainer.seen)
+    np.testing.assert_array_equal(np.sort(np.concatenate([first, second])[:, 0]), np.sort(rows.X[:, 0]))
+    np.testing.assert_array_equal(np.sort(last[:, 0]), np.sort(rows.X[:, 0]))
+    assert end.state.mass == pytest.approx(rows.sample_weight.sum(), rel=1e-12)
+    # Of each class as many are in both parts, but for one.
+    fires = [(batch.target > 0).sum() for _, batch, _ in trainer.seen[:2]]
+    assert abs(fires[0] - fires[1]) <= 1
+
+
+def test_classes_have_their_share_of_rows_that_are_held_out():
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], [100, 40, 10])
+    rows = Rows(np.arange(150.0)[:, None], np.where(label[:, None] == np.arange(3), 1.0, -1.0), np.ones(150))
+    state = state_of([random_state([1, 3], constant=False).posteriors[0]], [], SoftmaxOutput(), constant=False)
+    trainer, held_out = Still(), HeldOut(30, ((Stop(None, 1),),), ((1.0,),))
+    choose(trainer, held_out, ONE_BATCH, start=state, rows=rows.take(rng.permutation(150)))
+    learned = trainer.seen[0][1].X[:, 0].astype(int)
+    np.testing.assert_array_equal(np.bincount(label[learned]), [80, 32, 8])
