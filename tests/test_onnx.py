@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.pipeline import make_pipeline
@@ -100,6 +101,34 @@ def test_two_classes_and_a_pipeline(names):
     assert set(named[0]) == set(names)
 
 
+@pytest.mark.parametrize(
+    "names",
+    {
+        "bool": [False, True],
+        "int8": np.array([-3, 5], np.int8),
+        "uint64": np.array([0, 7], np.uint64),
+        "whole floats": [1.0, 2.0],
+        "str_": np.array(["no", "yes"]),
+        "objects": np.array(["no", "yes"], object),
+        "three": ["a", "b", "c"],
+        "nullable": [0, 1],
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_labels_of_every_kind(names):
+    """Whole numbers become int64, False and True 0 and 1."""
+    kind, names = names
+    X = np.random.default_rng(0).standard_normal((90, 3)).astype(np.float32)
+    index = np.digitize(X[:, 0], [0.0, 0.7][: len(names) - 1])
+    y = pd.Series(index, dtype="Int64") if kind == "nullable" else np.asarray(names)[index]
+    model = EPSNNClassifier(max_iter=1).fit(X, y)
+    label, _ = run(model, X, options={"zipmap": False})
+    assert list(label) == list(model.predict(X))
+    assert label.dtype == (object if isinstance(model.classes_[0], str) else np.int64)
+    _, named = run(model, X[:2])
+    assert list(named[0]) == list(model.classes_)
+
+
 @pytest.mark.parametrize("hidden", [(), (10,)])
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_regressor(hidden, n_outputs):
@@ -139,9 +168,9 @@ def test_refusals(digits, monkeypatch):
     threshold = EPSNNClassifier(output_activation="heaviside", max_iter=1).fit(X[:300], y[:300])
     with pytest.raises(NotImplementedError, match="output_activation='sigmoid'"):
         run(threshold, X)
-    floats = EPSNNClassifier(max_iter=1).fit(X[:300], y[:300] + 0.0)
-    with pytest.raises(NotImplementedError, match="integers or strings"):
-        run(floats, X)
+    halves = EPSNNClassifier(max_iter=1).fit(X[:300], y[:300] + 0.5)
+    with pytest.raises(NotImplementedError, match="whole numbers or strings, the classes are float64.*LabelEncoder"):
+        run(halves, X)
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"sk_epsnn\[onnx\]"):
         register_onnx_converters()

@@ -103,9 +103,7 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
         raise NotImplementedError(
             "Only classifiers with output_activation='sigmoid' can be converted to ONNX; use to_nir for thresholds."
         )
-    labels = to_numpy(model.classes_)
-    if labels.dtype.kind not in "iuUO":
-        raise NotImplementedError(f"ONNX labels are integers or strings, the classes are {labels.dtype}.")
+    labels = _labels(model)
     add = _Nodes(scope, container)
     mean, variance = _potentials(add, model, operator.inputs[0].full_name)
     log_odds = _log_odds(add, mean, variance)
@@ -116,8 +114,20 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
         probability = add("Softmax", log_odds, axis=1)
     _give(add, probability, operator.outputs[1])
     best = add("ArgMax", log_odds, axis=1, keepdims=0)
-    labels = labels.astype(str) if labels.dtype.kind == "O" else labels
     add("Gather", labels, best, axis=0, output=operator.outputs[0].full_name)
+
+
+def _labels(model: Any) -> np.ndarray:
+    """Classes as ONNX has them, integers or strings: False and True are 0 and 1, as in the converters of skl2onnx."""
+    labels = to_numpy(model.classes_)
+    if labels.dtype.kind in "OU":
+        return labels.astype(str)
+    if labels.dtype.kind not in "biuf" or (labels != np.trunc(labels)).any():
+        raise NotImplementedError(
+            f"ONNX labels are whole numbers or strings, the classes are {labels.dtype}: {labels[:3]}...; convert a "
+            "classifier of their positions, sklearn.preprocessing.LabelEncoder().fit_transform(y)."
+        )
+    return labels.astype(np.int64)
 
 
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
