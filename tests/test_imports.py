@@ -54,7 +54,7 @@ ALLOWED = {
         *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training", "ep"),
     },
     "plotting": {"_arrays", "_nesting", "encoders"},
-    "export": {"_arrays", "numerics", "messages", "neurons", "network", "encoders", "ep", "estimators"},
+    "export": {"_arrays", "numerics", "messages", "neurons", "softmax", "network", "encoders", "ep", "estimators"},
     "__init__": {
         *("_version", "connections", "encoders", "ep", "estimators", "export", "neurons", "outputs", "plotting"),
         *("priors", "weights"),

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -37,6 +38,8 @@ CLASSIFIERS = {
         "inference": "newton",
     },
     "spike and slab": {"prior": "bernoulli_gaussian"},
+    "by themselves": {"output_activation": "sigmoid"},
+    "spikes at random": {"hidden_layer_sizes": 10, "activation": "sigmoid"},
 }
 
 
@@ -79,6 +82,42 @@ def test_far_from_the_boundary(digits):
     label, probability = run(model, far, options={"zipmap": False})
     np.testing.assert_array_equal(label, model.predict(far))
     np.testing.assert_allclose(probability, model.predict_proba(far), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [3, 30])
+@pytest.mark.parametrize("size", [0.0, 0.01, 1.0, 10.0, 300.0])
+def test_classes_that_compete(n_classes, size):
+    """Potentials known well, hardly, and all but not at all: variances up to a million."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6 * n_classes, 5)).astype(np.float32), np.arange(6 * n_classes) % n_classes
+    model = EPSNNClassifier(max_iter=2, random_state=0).fit(X, y)
+    X = size * X[:100]
+    label, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-6)
+    best, second = np.sort(model.predict_proba(X), axis=1)[:, :-3:-1].T
+    np.testing.assert_array_equal(label[best - second > 1e-5], model.predict(X)[best - second > 1e-5])
+
+
+def test_the_average_over_draws():
+    """What the graph gives is the mean of the probabilities of networks drawn from the posterior."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 4)).astype(np.float32), np.arange(30) % 3
+    model = EPSNNClassifier(random_state=0).fit(X, y)
+    mean, variance = model.predict_potentials(X)
+    assert variance.max() > 3
+    draws = mean[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((30, 40_000, 3))
+    _, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_allclose(probability, softmax(draws, axis=2).mean(1), atol=0.01)
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)])
+def test_known_weights_give_a_softmax(hidden, digits):
+    """No integral, and no table of one."""
+    X, y = digits
+    model = EPSNNClassifier(hidden, max_iter=1, random_state=0).fit(X[:300], y[:300]).freeze()
+    _, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_allclose(probability, softmax(model.predict_potentials(X).mean, axis=1), atol=1e-6)
+    assert len(skl2onnx.to_onnx(model, X[:1]).SerializeToString()) < 50_000
 
 
 @pytest.mark.parametrize("opset", [15, 18])
@@ -166,11 +205,8 @@ def test_spikes_are_refused(encoder, digits):
 def test_refusals(digits, monkeypatch):
     X, y = digits
     threshold = EPSNNClassifier(output_activation="heaviside", max_iter=1).fit(X[:300], y[:300])
-    with pytest.raises(NotImplementedError, match="output_activation='sigmoid'"):
+    with pytest.raises(NotImplementedError, match="output_activation='sigmoid' or 'softmax'.*use to_nir"):
         run(threshold, X)
-    halves = EPSNNClassifier(max_iter=1).fit(X[:300], y[:300] + 0.5)
-    with pytest.raises(NotImplementedError, match="whole numbers or strings, the classes are float64.*LabelEncoder"):
-        run(halves, X)
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"sk_epsnn\[onnx\]"):
         register_onnx_converters()
