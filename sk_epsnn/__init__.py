@@ -3,7 +3,15 @@
 from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
+from sk_epsnn.estimators import (
+    EPSNNClassifier,
+    EPSNNRegressor,
+    PotentialMoments,
+    Uncertainty,
+    merge,
+    predict_uncertainty,
+    predict_with_std,
+)
 from sk_epsnn.export import register_onnx_converters, to_nir
 from sk_epsnn.neurons import Heaviside, Sigmoid
 from sk_epsnn.outputs import HeavisideOutput
@@ -43,6 +51,8 @@ __all__ = [
     "WeightPrior",
     "__version__",
     "merge",
+    "predict_uncertainty",
+    "predict_with_std",
     "register_onnx_converters",
     "to_nir",
 ]

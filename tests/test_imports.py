@@ -19,6 +19,7 @@ ALLOWED = {
     "_sklearn": set(),
     "_rollback": set(),
     "_sparse_rows": set(),
+    "_nesting": set(),
     "_arrays": {"_sklearn"},
     "numerics": {"_arrays"},
     "messages": {"_arrays", "_sparse_rows"},
@@ -49,11 +50,11 @@ ALLOWED = {
         *("priors", "network", "course", "training"),
     },
     "estimators": {
-        *("_arrays", "_sklearn", "_rollback", "_version", "numerics", "messages", "basis", "weights", "neurons"),
-        *("softmax", "outputs", "connections", "priors", "network", "course", "training", "ep"),
+        *("_arrays", "_sklearn", "_rollback", "_nesting", "_version", "numerics", "messages", "basis", "weights"),
+        *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training", "ep"),
     },
-    "plotting": {"_arrays", "encoders"},
-    "export": {"_arrays", "numerics", "messages", "neurons", "network", "encoders", "ep", "estimators"},
+    "plotting": {"_arrays", "_nesting", "encoders"},
+    "export": {"_arrays", "numerics", "messages", "neurons", "softmax", "network", "encoders", "ep", "estimators"},
     "__init__": {
         *("_version", "connections", "encoders", "ep", "estimators", "export", "neurons", "outputs", "plotting"),
         *("priors", "weights"),

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, astype, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN, refuse_huge
-from sk_epsnn.estimators._targets import TargetScale
+from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
 from sk_epsnn.estimators._words import knows_old_words
 
@@ -302,8 +301,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return mean, epistemic, aleatoric
 
     def _check_y(self, y: np.ndarray) -> np.ndarray:
-        # Objects, None among them, become numbers here or not at all.
-        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        y = check_numbers(y)
         refuse_huge("y", y)
         return y
 
