@@ -49,6 +49,7 @@ class Design:
     rotate : bool
         Whether inputs are turned to their principal axes.
     center : bool or None
+    scaling : str
         See `fit_basis`.
     """
 
@@ -67,6 +68,7 @@ class Design:
     gain: float | None
     rotate: bool
     center: bool | None
+    scaling: str = "all"
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
@@ -85,7 +87,7 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         rows.sample_weight,
         rotate=design.rotate,
         center=design.center,
-        rescale=design.grid is None,
+        scaling=design.scaling,
         spikes=spikes,
         # Levels may have a mean other than 0, joint weights take products that sparse rows do not have.
         keep_sparse=design.grid is None and not design.joint[0],

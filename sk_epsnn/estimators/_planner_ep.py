@@ -139,6 +139,7 @@ class EPPlanner:
             gain=self.gain,
             rotate=rotate,
             center=self._center(scaled or exponent > 0),
+            scaling=self._scaling(variances[0]),
         )
 
     def _prior_variances(self) -> tuple[float | None, ...]:
@@ -203,6 +204,12 @@ class EPPlanner:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
         center = self.defaults.center if to_data else not self.rotatable
         return center if self.network.constant else False
+
+    def _scaling(self, variance: float | None) -> str:
+        """How inputs are scaled: levels are meant for raw inputs, and so is a variance given as a number."""
+        if self.grid is not None:
+            return "none"
+        return "each" if variance is None else "all"
 
     def _joint(self) -> tuple[bool, ...]:
         """Which layers get a joint Gaussian per unit."""
