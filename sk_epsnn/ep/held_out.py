@@ -81,8 +81,8 @@ class HeldOut:
     n_folds : int
         How many parts of the rows are held out in turn.
     anew : bool
-        Whether the way to the best stop is gone again with all rows; else training goes on from there. Several folds
-        need the first.
+        Whether training goes on with all rows from the untrained network, or the stop before the best one, at the
+        temperatures of the best; else from the best stop itself. Several folds need the first.
     caution : float
         Standard errors by which others must be better than the first widths, and the first stop.
     """
@@ -126,7 +126,9 @@ def choose_on_held_out(
         tell(f"Hidden temperature {hidden:g}, held-out log density = {score:.6f} nats")
     best = _best(found, weight, held_out.caution)
     if held_out.anew:
-        state = deque(way.along(stops[best], start, rows), maxlen=1).pop()
+        *before, last = stops[best]
+        state = deque(way.along(tuple(before), start, rows), maxlen=1).pop() if before else start
+        state = trainer.towards(state, last, goes_on=len(before) > 0)
         return replace(progress, state=state.with_widths(held_out.widths[widths[best]]))
     return replace(progress, state=wide[best * len(held_out.widths) + widths[best]])
 

@@ -66,9 +66,9 @@ class StochasticTrainer(EPTrainer):
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
-        """See `Trainer.prepare`; the way over all rows begins at the rate at which that over the others has ended."""
-        if self.held_out is None:
-            return progress
+        """See `Trainer.prepare`; what goes on begins at the rate at which training without some rows has ended."""
+        if self.held_out is None or self.held_out.anew:
+            return super().prepare(progress, rows, course, rng, tell)
         progress = super().prepare(progress, rows, course, rng, tell)
         return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk, LAST_RATE)))
 
@@ -185,15 +185,16 @@ class _Pass:
     def _tried(self, start: State, batches: Sequence[Sequence[Any]]) -> tuple[_Way, float]:
         """The way at the longest of rates that halve whose energy is nearly the best, and its rate."""
         ways: list[tuple[float, _Way, float]] = []
-        most, rate = -np.inf, LONGEST_RATE
+        most, rate = -np.inf, 2 * LONGEST_RATE
         for _ in range(MOST_HALVINGS):
+            rate /= 2
             way = self._walked(begin(start, rate), batches)
             energy = self._energy_of_end(way[0], start)
             if energy > -np.inf:
                 ways.append((energy, way, rate))
-            if energy <= most:
+            if ways and energy <= most:
                 break
-            most, rate = max(energy, most), rate / 2
+            most = max(energy, most)
         if not ways:
             return (None, []), rate
         return next((way, rate) for energy, way, rate in ways if energy >= most - NEARLY * abs(most))

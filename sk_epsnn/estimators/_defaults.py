@@ -34,9 +34,9 @@ MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 #: Steps that few passes are to have, in batches of down to half the size.
 LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
-N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 18, 160
-#: Newton sweeps after them, at most, those of regressors, and rows of their batches.
-FINAL_SWEEPS, REGRESSOR_SWEEPS, FINAL_BATCH = 0, 20, 10_000
+N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
+#: Newton sweeps of regressors after them, at most, and rows of their batches.
+REGRESSOR_SWEEPS, FINAL_BATCH = 20, 10_000
 #: Where held-out rows have judged, so many of the passes go over all rows in the end.
 LAST_SHARE = 0.2
 #: Where classifiers are heated, passes on the way to every later temperature, as a share of those to the first.

@@ -17,7 +17,6 @@ from sk_epsnn.estimators._defaults import (
     BIAS_SHARE,
     CAUTION,
     FINAL_BATCH,
-    FINAL_SWEEPS,
     FOLDED_ROWS,
     FOLDS,
     HEATED_ROWS,
@@ -103,13 +102,9 @@ class EPPlanner:
 
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
-        automatic, reason = FINAL_SWEEPS, "more would gain little"
-        if self.network.output.name == "gaussian":
-            automatic, reason = REGRESSOR_SWEEPS, "what they take to predict as well as sweeps alone"
-        elif self.grid is not None:
-            automatic, reason = 0, "sweeps gain nothing on levels"
-        if not self.prior.conjugate:
-            automatic, reason = 0, "sweeps gain nothing under priors that are not Gaussian"
+        automatic, reason = 0, "sweeps gain next to nothing"
+        if self.network.output.name == "gaussian" and self.prior.conjugate:
+            automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
     def _default(self, name: str, given: Any) -> Any:
@@ -278,7 +273,7 @@ class EPPlanner:
         """Rows that are held out at first, and the course that is left when they have chosen."""
         given, name = self.inference.validation_fraction, "inference__validation_fraction"
         by_steps = self.inference.name == "stochastic"
-        classifies = self.network.output.name != "gaussian" and by_steps and not self.is_stream
+        classifies = self.network.output.name != "gaussian" and by_steps
         useful = (learns_noise or classifies) and self.n_layers > 1 and course.shuffle
         if not useful and not is_auto(given):
             raise ValueError(
@@ -299,7 +294,7 @@ class EPPlanner:
             return None, course
         if by_steps:
             n_passes = course.n_passes
-            last = 1 if anew else max(1, round(LAST_SHARE * n_passes))
+            last = n_passes if anew else max(1, round(LAST_SHARE * n_passes))
         else:
             n_passes = min(course.n_passes, PASSES_PER_STEP) if self._heats() else course.n_passes
             last = min(course.n_passes, LAST_PASSES) if self._heats() else course.n_passes
