@@ -112,11 +112,11 @@ def test_rates_are_tried_on_the_first_batches_only(monkeypatch):
 
     monkeypatch.setattr(stochastic_trainer, "natural_step", counted)
     state, rows, _ = problem()
-    progress, _ = run(trainer_of(), state, rows, course=replace(COURSE, batch_size=12))
+    progress, _ = run(trainer_of(), state, rows, course=replace(COURSE, batch_size=8))
     tried = {rate for rate, n in seen if n == 0}
     assert len(tried) >= 2 and max(tried) == LONGEST_RATE
-    assert sum(n >= TRIAL_BATCHES for _, n in seen) == 240 // 12 - TRIAL_BATCHES
-    assert len(progress.history["step"]) == 20
+    assert sum(n >= TRIAL_BATCHES for _, n in seen) == 240 // 8 - TRIAL_BATCHES
+    assert len(progress.history["step"]) == 30
     assert progress.state.counts.halved_rates == 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -125,6 +125,7 @@ def choose_on_held_out(
         progress = progress.noted(temperature=[hidden], held_out=[score])
         tell(f"Hidden temperature {hidden:g}, held-out log density = {score:.6f} nats")
     best = _best(found, weight, held_out.caution)
+    progress = progress.noted(step=way.steps)
     if held_out.anew:
         *before, last = stops[best]
         state = deque(way.along(tuple(before), start, rows), maxlen=1).pop() if before else start
@@ -151,11 +152,21 @@ def _best(densities: np.ndarray, weight: np.ndarray, caution: float) -> int:
 
 @dataclass
 class _Way:
-    """How a path is followed."""
+    """How a path is followed.
+
+    Attributes
+    ----------
+    trainer : Traveller
+    course : Course
+    rng : RandomState
+    steps : list of float
+        Length of every step so far.
+    """
 
     trainer: Traveller
     course: Course
     rng: np.random.RandomState
+    steps: list[float] = field(default_factory=list)
 
     def along(self, path: tuple[Stop, ...], start: State, rows: Rows, judges: Batch | None = None) -> Iterator[State]:
         """The state at each stop."""
@@ -163,7 +174,8 @@ class _Way:
         shards = [self.trainer.enter(start, shard) for shard in self.course.shards(rows, self.rng)]
         for index, stop in enumerate(path):
             state = self.trainer.towards(progress.state, stop, goes_on=index > 0)
-            progress = self._settled(replace(progress, state=state), stop.n_passes, shards, judges)
+            progress = self._settled(Progress(state), stop.n_passes, shards, judges)
+            self.steps.extend(progress.history["step"])
             yield progress.state
 
     def _settled(self, progress: Progress, n_passes: int, shards: list[Any], judges: Batch | None) -> Progress:
