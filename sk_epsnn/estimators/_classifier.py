@@ -54,7 +54,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         more; otherwise as few equal batches as it takes for none to be larger than 10,000 with hidden layers or
         discrete weights, 1000 without.
     max_iter : int or None, default=None
-        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say.
+        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say. Where rows are held
+        out, as many at most go before for each fold and temperature.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it, or than 1e-4.
@@ -115,9 +116,14 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Whether the energy had settled within ``tol`` when training stopped. False is no reason to worry in itself:
         one pass already gives a posterior.
     history_ : dict of lists
-        "energy": energy per sample after each pass, in nats; "step": step length of each batch.
+        "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
+        out: "temperature" and "held_out", the temperatures that were tried and the log probability of the held-out
+        labels at each, in nats per row.
     temperature_ : ndarray of shape (`n_layers_` - 1,)
-        Temperature of each layer of weights.
+        Temperature of each layer of weights in training.
+    predictive_temperature_ : ndarray of shape (`n_layers_` - 1,)
+        Factor on the covariance of each layer in predictions: another than that in training where held-out rows said
+        so. ``coefs_variance_`` and draws of `freeze` are at this one.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
