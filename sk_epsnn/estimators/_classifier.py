@@ -14,7 +14,8 @@ from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.course import Rows
 from sk_epsnn.estimators._base import BaseEPSNN
-from sk_epsnn.estimators._targets import check_classes, encode_labels, with_class_weight
+from sk_epsnn.estimators._order import LabelOrder
+from sk_epsnn.estimators._targets import check_classes, check_known, encode_labels, with_class_weight
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
 from sk_epsnn.estimators._words import knows_old_words
 from sk_epsnn.outputs import SPIKING_OUTPUTS, SpikingOutput
@@ -227,7 +228,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Update the posterior with one batch of new rows: the posterior so far becomes their prior.
 
-        The rows are counted as new evidence; to go over the same data several times use `fit`.
+        The rows are counted as new evidence; to go over the same data several times use `fit`. Rows that come sorted by
+        class are learned badly: bring them in random order. A `UserWarning` says so once.
 
         Parameters
         ----------
@@ -257,6 +259,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 )
             self._check_stream_labels(y, classes, X, first)
             self._learn_from_stream(X, y, sample_weight, first)
+            self._watch_order(y[sample_weight > 0])
         return self
 
     def predict(self, X):
@@ -343,6 +346,12 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 "set warm_start=False to start anew."
             )
         self._set_classes(classes, X)
+        self._order = LabelOrder.of(np.searchsorted(classes, y), len(classes))
+
+    def _watch_order(self, y: np.ndarray) -> None:
+        """Warn of a stream that is sorted by class."""
+        order = getattr(self, "_order", None) or LabelOrder.of(np.empty(0, int), len(self._labels))
+        self._order = order.after(np.searchsorted(self._labels, y)).warned(self._labels, stacklevel=4)
 
     def _set_classes(self, classes: np.ndarray, X: Any) -> None:
         """Set ``classes_``, in the library of the inputs if they are numbers."""
@@ -361,12 +370,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 f"classes={classes!r} differs from the classes of the first call, {self._labels}; the set of labels "
                 "cannot change in a stream."
             )
-        unknown = np.setdiff1d(y, self._labels)
-        if len(unknown):
-            raise ValueError(
-                f"y holds labels {unknown} that are not in classes {self._labels}; name every label in the "
-                "first call: partial_fit(X, y, classes=...)."
-            )
+        check_known(y, self._labels)
 
     def _weighted(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> tuple[Rows, np.ndarray]:
         """The rows whose weight, times that of their class, is positive."""

@@ -90,6 +90,16 @@ def check_classes(classes: np.ndarray) -> None:
         raise ValueError(f"A classifier needs samples of at least 2 classes, but the data has {found}.")
 
 
+def check_known(y: np.ndarray, classes: np.ndarray) -> None:
+    """Refuse labels of a stream that were not named in its first call."""
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(
+            f"y holds labels {unknown} that are not in classes {classes}; name every label in the first call: "
+            "partial_fit(X, y, classes=...)."
+        )
+
+
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Targets -1 and +1, one output unit per class, or a single one for two classes."""
     index = np.searchsorted(classes, y)
