@@ -154,6 +154,8 @@ ENCODERS = {
         "n_neurons": 5,
         "tuning": "gaussian",
         "width": 2.5,
+        "centers": "quantile",
+        "out_of_range": "extend",
         "feature_range": (-9.0, 9.0),
         "output": "rates",
         "random_state": 1,

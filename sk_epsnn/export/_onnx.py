@@ -148,7 +148,7 @@ def _convert_population(scope: Any, operator: Any, container: Any) -> None:
     X = add("Cast", operator.inputs[0].full_name, to=_FLOAT)
     X = add("Min", add("Max", X, encoder.feature_min_), encoder.feature_max_)
     distance = add("Abs", add("Sub", add("Unsqueeze", X, [2]), encoder.centers_))
-    distance = add("Div", distance, encoder.widths_[:, np.newaxis])
+    distance = add("Div", distance, encoder.widths_.reshape(len(encoder.centers_), -1))
     if encoder.tuning == "raised_cosine":
         rates = add("Mul", add("Add", add("Cos", add("Mul", add("Min", distance, 1.0), np.pi)), 1.0), 0.5)
     else:
