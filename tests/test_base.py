@@ -204,8 +204,8 @@ def test_what_is_forgotten_makes_room_for_drift(hidden):
     assert scores[6] > 0.91
 
 
-def test_without_forgetting_a_single_layer_does_not_recover():
-    assert digits_permuted_in_mid_stream(1.0, ())[11] < 0.7
+def test_without_forgetting_a_single_layer_recovers_slowly():
+    assert digits_permuted_in_mid_stream(1.0, ())[11] < digits_permuted_in_mid_stream(0.5, ())[11] - 0.05
 
 
 @KIND

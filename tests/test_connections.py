@@ -268,7 +268,7 @@ def test_rows_of_a_sample_share_its_weight(digits):
     options["inference"] = "newton"  # mini-batches of other rows are other steps
     model = EPSNNClassifier(**options, random_state=0).fit(X, y, sample_weight=weight)
     other = EPSNNClassifier(**options, random_state=0).fit(X.repeat(weight, axis=0), y.repeat(weight))
-    np.testing.assert_allclose(model.predict_proba(X), other.predict_proba(X), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(model.predict_potentials(X), other.predict_potentials(X), rtol=1e-6, atol=1e-9)
 
 
 def test_images_that_do_not_fit_are_refused(digits):

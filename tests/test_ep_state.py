@@ -78,8 +78,8 @@ def test_temperatures_and_widths_are_those_of_the_layers():
     for width, before, training, predicting in zip(
         (3.0, 1.0, 0.5),
         state.moments("float64"),
+        wide.training_moments("float64"),
         wide.moments("float64"),
-        wide.predictive_moments("float64"),
         strict=True,
     ):
         np.testing.assert_array_equal(training.variance, before.variance)

@@ -85,7 +85,7 @@ _INFERENCE = {
     "n_sweeps": (1, [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
     "power": (0.6, [*EVERYWHERE, (classifier, THRESHOLD)]),
     "temperature": (0.05, EVERYWHERE),
-    "validation_fraction": (0.4, EVERYWHERE),
+    "validation_fraction": (0, EVERYWHERE),
 }
 OPTIONS = {
     GaussianPrior: (
@@ -124,13 +124,13 @@ OPTIONS = {
         {
             "n_passes": (1, EVERYWHERE),
             "learning_rate": (0.03, EVERYWHERE),
-            # More than one pass in all, or there are none; on levels there are none anyway.
+            # More than one pass in all, or there are none; the first one solves a single layer of a regressor.
             "final_sweeps": (
-                0,
+                1,
                 [
-                    (make, {**o, "max_iter": None})
-                    for make, o in EVERYWHERE
-                    if (make, o) not in ((classifier, BINARY), (classifier, BINARY_HIDDEN))
+                    (make, {**options, "max_iter": None})
+                    for make, options in EVERYWHERE
+                    if make is classifier or "hidden_layer_sizes" in options
                 ],
             ),
             **{name: entry for name, entry in _INFERENCE.items() if name != "n_sweeps"},

@@ -209,7 +209,7 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
 
 def _log_density(state: State, judges: Batch) -> np.ndarray:
     """Log density of every held-out row in nats."""
-    mean, variance, _ = predict(state, judges.inputs, state.predictive_moments(judges.target.dtype))
+    mean, variance, _ = predict(state, judges.inputs, state.moments(judges.target.dtype))
     return to_numpy(state.network.output.log_density(mean, variance, judges.target))
 
 

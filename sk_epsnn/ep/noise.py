@@ -11,7 +11,7 @@ from sk_epsnn.network import Batch
 
 def learned_noise(judge: State, noise: NoiseEvidence, batch: Batch, power: float) -> NoiseEvidence:
     """What a batch adds to what is known of the noise, its potentials being predicted by a state."""
-    mean, spread, _ = predict(judge, batch.inputs, judge.moments(batch.target.dtype))
+    mean, spread, _ = predict(judge, batch.inputs, judge.training_moments(batch.target.dtype))
     return noise.absorb(batch.target - mean, spread, batch.sample_weight, power)
 
 
@@ -20,5 +20,5 @@ def judged_noise(state: State, held_out: Batch, prior: NoiseEvidence) -> Array:
 
     ``prior`` is included.
     """
-    mean, spread, _ = predict(state, held_out.inputs, state.predictive_moments(held_out.target.dtype))
+    mean, spread, _ = predict(state, held_out.inputs, state.moments(held_out.target.dtype))
     return prior.absorb(held_out.target - mean, spread, held_out.sample_weight, 1.0).variance

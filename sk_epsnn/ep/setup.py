@@ -245,7 +245,7 @@ def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
     limit = largest_to_square(float(np.finfo(dtype).max))
-    for mean, variance, _ in state.moments(dtype):
+    for mean, variance, _ in state.training_moments(dtype):
         if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
             raise ValueError(
                 f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring variance, "

@@ -189,12 +189,12 @@ class State:
         return [layer.prior for layer in self.layers]
 
     def moments(self, dtype: Any) -> list[WeightMoments]:
+        """Weight moments of every layer, for predictions."""
+        return [layer.posterior.moments(layer.predictive_temperature, dtype) for layer in self.layers]
+
+    def training_moments(self, dtype: Any) -> list[WeightMoments]:
         """Weight moments of every layer, as training sees them."""
         return [layer.moments(dtype) for layer in self.layers]
-
-    def predictive_moments(self, dtype: Any) -> list[WeightMoments]:
-        """Weight moments of every layer for predictions."""
-        return [layer.posterior.moments(layer.predictive_temperature, dtype) for layer in self.layers]
 
     def with_layers(self, layers: Sequence[LayerState]) -> State:
         """The same with other layers."""

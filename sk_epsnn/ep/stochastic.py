@@ -168,7 +168,7 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     assert walk is not None
     done = min(1.0, walk.passes / n_passes)
     rate = walk.rate * LAST_RATE**done
-    weights = state.moments(batch.target.dtype)
+    weights = state.training_moments(batch.target.dtype)
     up = forward(state, batch.inputs, weights)
     log_z, messages, _ = backward(state, up, batch.target, weights, counts)
     evidence = total_of(batch.sample_weight * log_z)

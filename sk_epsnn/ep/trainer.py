@@ -158,7 +158,7 @@ class EPTrainer(Trainer):
 
     def check(self, state: State) -> None:
         """See `Trainer.check`: every weight must have some variance left."""
-        if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
+        if not all(is_all(weights.variance > 0) for weights in state.training_moments("float64")):
             raise ValueError(_TOO_PRECISE)
 
     def n_refused(self, state: State) -> int:
@@ -171,7 +171,7 @@ class EPTrainer(Trainer):
 
     def predictor(self, state: State, dtype: Any, rng: np.random.RandomState | None = None) -> Callable[[Any], Spread]:
         """See `Trainer.predictor`: one forward pass, nothing random."""
-        weights = state.predictive_moments(dtype)
+        weights = state.moments(dtype)
         return lambda X: predict_spread(state, state.network.enter(X), weights)
 
     def known(self, state: State, weights: str, rng: np.random.RandomState | None = None) -> State:

@@ -64,7 +64,7 @@ class WeightReadout:
 
     def _posterior_space(self, attribute: str) -> list[InputSpace]:
         """Posterior means and variances, see `_input_space`."""
-        return self._input_space(self._fitted_state(attribute).predictive_moments("float64"))
+        return self._input_space(self._fitted_state(attribute).moments("float64"))
 
     def _mode_space(self, attribute: str) -> list[InputSpace]:
         """Most probable weights, see `_input_space`."""

@@ -175,10 +175,7 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     _refuse_unknown(state)
     state = state.with_every_column()
     network = state.network
-    moments = [
-        WeightMoments(*(part if part is None else to_numpy(part) for part in m))
-        for m in state.predictive_moments(float)
-    ]
+    moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
     values, spikes = _transform(add, state, inputs), None
     for index, (layer, weights) in enumerate(zip(state.layers, moments, strict=True)):
         mean, variance = _mix(add, layer, weights, values, spikes)
