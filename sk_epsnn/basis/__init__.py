@@ -12,5 +12,6 @@ potential they are a single input of their length with a single weight.
 
 from sk_epsnn.basis.fitting import OFFSET_LIMIT, fit_basis, stays_sparse
 from sk_epsnn.basis.input_basis import InputBasis
+from sk_epsnn.basis.span import SpanBasis
 
-__all__ = ["OFFSET_LIMIT", "InputBasis", "fit_basis", "stays_sparse"]
+__all__ = ["OFFSET_LIMIT", "InputBasis", "SpanBasis", "fit_basis", "stays_sparse"]

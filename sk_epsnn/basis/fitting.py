@@ -15,12 +15,15 @@ from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn._sparse_rows import occurring_columns
 from sk_epsnn.basis.input_basis import InputBasis
 from sk_epsnn.basis.scales import column_scales
+from sk_epsnn.basis.span import SpanBasis
 
 #: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
 OFFSET_LIMIT = 10.0
 _CHUNK = 4096
 #: Entries of an axis below this share of the largest are rounding.
 _NOTHING = 1e-18
+#: Rows have no extent along axes of less than this share of the largest mean square.
+_LEAST_MOMENT = 1e-10
 #: Sparse rows stay sparse where they have at least so many columns, and at most this share of them is not 0.
 LEAST_SPARSE_COLUMNS, MOST_DENSITY = 1024, 0.02
 #: The first columns always have axes of their own: formulas for few inputs are for models of few columns.
@@ -40,6 +43,7 @@ def fit_basis(
     scaling: str = "all",
     spikes: bool = False,
     keep_sparse: bool = False,
+    span: bool = False,
 ) -> InputBasis:
     """Choose the basis from data.
 
@@ -65,6 +69,9 @@ def fit_basis(
     keep_sparse : bool, default=False
         Let sparse rows of many columns stay sparse, with axes for the columns that occur. That is for weights whose
         prior has the same variance, and the mean 0, in columns that do not.
+    span : bool, default=False
+        Where rows are turned, and there are fewer of them than columns, let there be axes in the span of the rows only,
+        and one for all other directions (`SpanBasis`). Not where the constant takes part in the rotation.
     """
     average, square = _column_moments(X, sample_weight, spikes)
     usual = None if spikes or scaling != "each" else column_scales(X, sample_weight)
@@ -89,8 +96,10 @@ def fit_basis(
         moment, varies = _never_zero(tame, sample_weight.sum())
         basis = InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
         return _of_occurring_columns(basis, X) if keep_sparse and stays_sparse(X) else basis
-    gram = _second_moment(X, sample_weight, mean, scale, spikes)
     joint = constant and not center
+    if span and not joint and X.shape[0] < X.shape[1]:
+        return _span(X, sample_weight, mean, scale, average, constant)
+    gram = _second_moment(X, sample_weight, mean, scale, spikes)
     if joint:
         unit = float(((size if follows or usual is not None else 1.0) / scale)[0])
         column = unit * (average / scale)[:, None]
@@ -107,6 +116,24 @@ def fit_basis(
     return InputBasis(axes, -mean @ axes, scale, constant, moment, (average - mean) @ axes, varies)
 
 
+def _span(
+    X: Array | sparse.csr_array, sample_weight: Array, mean: Array, scale: Array, average: Array, constant: bool
+) -> InputBasis:
+    """Principal axes of few rows, worked out from the products of the rows with each other."""
+    dense = X.toarray() if sparse.issparse(X) else to_numpy(X)
+    mass = sample_weight.sum(dtype=np.float64)
+    rows = (dense - mean) / scale * np.sqrt(sample_weight / mass)[:, None]
+    moment, vectors = _principal_axes(rows @ rows.T)
+    moment, vectors = (part[..., moment > _LEAST_MOMENT * moment[0]] for part in (moment, vectors))
+    axes = _with_signs(np.linalg.qr(rows.T @ vectors)[0])
+    n_axes = axes.shape[1]
+    moment, varies = _never_zero(np.append(moment, 0.0), mass)
+    axes = axes / scale[:, None]
+    offset, centre = np.append(-mean @ axes, 0.0), np.append((average - mean) @ axes, 0.0)
+    n_others = X.shape[1] - n_axes
+    return SpanBasis(axes, offset, scale, constant, moment, centre, varies, None, n_others, mean)
+
+
 def _principal_axes(gram: Array) -> tuple[Array, Array]:
     """Eigenvalues, the largest first, and eigenvectors of a symmetric matrix without negative ones."""
     # Thousands of small products, after each of which threads would wait for each other.
@@ -115,9 +142,13 @@ def _principal_axes(gram: Array) -> tuple[Array, Array]:
     moment, vectors = np.maximum(moment[::-1], 0), vectors[:, ::-1].copy()
     # What is nothing but rounding would be slow: numbers too small for a full set of digits are.
     vectors[np.abs(vectors) < _NOTHING * np.abs(vectors).max()] = 0.0
-    # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
+    return moment, _with_signs(vectors)
+
+
+def _with_signs(vectors: Array) -> Array:
+    """Columns with fixed signs: a basis must not depend on the order of operations inside an eigensolver."""
     largest = np.abs(vectors).argmax(0)
-    return moment, vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
 
 
 def stays_sparse(X: Array | sparse.csr_array) -> bool:

@@ -51,7 +51,7 @@ class InputBasis:
         Where sparse rows stay sparse: the columns with an axis of their own, ascending. One more axis, the last one,
         stands for the length of what a row has in the others. None: there are no others, and rows become dense.
     n_others : int
-        Columns that share the last axis.
+        Columns, or directions, that share the last axis.
     """
 
     rotation: Array | None
@@ -101,11 +101,17 @@ class InputBasis:
         result = SparseRows(sparse.csr_array((data, (row, place)), shape=(rows.shape[0], self.n_axes)), offset)
         return result if isinstance(self.offset, np.ndarray) else like(result.toarray(), self.offset)
 
-    def unknown_columns(self, X: Array | sparse.csr_array) -> NDArray[np.int_]:
-        """Columns that occur in rows and have no axis of their own yet."""
+    def seeing(self, X: Array | sparse.csr_array) -> tuple[InputBasis, NDArray[np.int_]] | None:
+        """See `with_columns`, for the columns that occur in rows for the first time; None if there are none."""
         if self.columns is None:
-            return np.empty(0, int)
-        return np.setdiff1d(occurring_columns(X if sparse.issparse(X) else to_numpy(X)), to_numpy(self.columns))
+            return None
+        occurring = occurring_columns(X if sparse.issparse(X) else to_numpy(X))
+        new = np.setdiff1d(occurring, to_numpy(self.columns))
+        return self.with_columns(new) if len(new) else None
+
+    def with_every_axis(self) -> tuple[InputBasis, NDArray[np.int_]] | None:
+        """See `with_columns`, so that nothing shares an axis any more; None if nothing does."""
+        return None if self.columns is None else self.with_columns(np.arange(len(self.columns) + self.n_others))
 
     def with_columns(self, columns: NDArray[np.int_]) -> tuple[InputBasis, NDArray[np.int_]]:
         """The same map with axes of their own for more columns, and the axis here of each axis there.
@@ -131,7 +137,7 @@ class InputBasis:
     def _per_axis(self) -> Array:
         """How many columns share each axis."""
         counts = np.ones(self.offset.shape[0])
-        if self.columns is not None:
+        if self.n_others > 0 or self.columns is not None:
             counts[-1] = self.n_others
         return counts
 

@@ -1,59 +1,83 @@
-"""Prior variances learned from the evidence: what makes the weights that were found most probable.
+"""Prior variances learned from the evidence of the data, and the noise of Gaussian outputs with them.
 
-At temperature 1 the energy is a bound on the evidence of the rows, and the variances that raise it most follow from the
-moments of the posterior. One factor ``c`` on the prior variances of a layer of ``n`` weights, the biases left out, has
-its best value at
+The weights of a group have the prior ``N(0, c u)``: ``u`` is what a variance is measured in, and one factor ``c`` is
+learned for the group. With the Gaussian that the data amount to held as it is, the posterior and its evidence are known
+for every ``c``; the evidence is greatest where
 
-    c = (k + sum ((m - m0)^2 / T + s) / v) / (k + n)
+    c (k + sum (1 - s / (c u))) = k + sum m^2 / u,
 
-with means ``m`` and variances ``s`` of the posterior, those of the prior ``m0`` and ``v``, and ``k`` pseudo-weights of
-the variance that the layer started from (an inverse gamma prior of ``c``).
+with ``m`` and ``s`` the posterior means and variances and an inverse-gamma hyperprior of ``k`` pseudo-weights at
+``c = 1``. The sum on the left is how many weights the data determine [1]_. A noise variance ``v`` is likewise the
+squared residuals divided by the number of rows less that of the weights they determine. Both are iterated.
+
+References
+----------
+.. [1] D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from sk_epsnn._arrays import Array, copy_of, diagonal, total_of
-from sk_epsnn.ep.state import LayerState
-from sk_epsnn.weights import GaussianWeights, JointWeights
+from sk_epsnn._arrays import Array, absolute, clip, largest, log, ones_like, sum_over, total_of
+from sk_epsnn.weights import Weights
 
-#: Pseudo-weights that stay at the variance so far.
-PSEUDO_WEIGHTS = 4.0
-#: The step to the best factor is taken this many times, in its logarithm, as its fixed point is approached slowly ...
-OVER_RELAXED = 2.0
-#: ... but no longer than this factor at a time.
-MOST_CHANGE = 4.0
+#: Pseudo-weights of the hyperprior, of a factor of many weights and of one of a single input.
+LAYER_MASS, INPUT_MASS = 0.01, 1.0
+#: Iterations with the data's Gaussian held, at most, and the change of a logarithm at which they end.
+MOST_STEPS, SETTLED = 20, 1e-2
+#: Longest change of a factor in one iteration, and the factors that there may be.
+_LONGEST, _LEAST, _MOST = 10.0, 1e-8, 1e8
 
 
-def with_learned_variance(layer: LayerState, constant: bool) -> LayerState:
-    """The layer with the prior variance that its posterior makes most probable, and what the data say as it was.
+@dataclass(frozen=True)
+class LearnedVariance:
+    """Prior variances of the weights into one layer that are learned.
 
-    Parameters
+    Attributes
     ----------
-    layer : LayerState
-        Of Gaussian weights, with a Gaussian prior.
+    unit : array of shape (1, n_in)
+        Variance of each weight where its factor is 1.
+    factor : array of shape (1, n_in)
+        What has been learned of it.
     constant : bool
-        Whether the last column is a bias, whose prior stays.
+        Whether the last column is a bias, whose prior stays as it is.
+    each : bool
+        Whether every input has a factor of its own (automatic relevance determination), or all have one.
     """
-    prior, posterior = layer.prior, layer.posterior
-    assert isinstance(prior, GaussianWeights) and isinstance(posterior, GaussianWeights)
-    n = prior.mean.shape[1] - constant
-    delta = (posterior.mean - prior.mean)[:, :n]
-    square = delta * delta / layer.temperature + _variance(posterior)[:, :n]
-    size = total_of(square / _variance(prior)[:, :n])
-    factor = ((PSEUDO_WEIGHTS + size) / (PSEUDO_WEIGHTS + square.shape[0] * square.shape[1])) ** OVER_RELAXED
-    factor = min(max(factor, 1 / MOST_CHANGE), MOST_CHANGE)
-    precision = copy_of(prior.precision)
-    if isinstance(prior, JointWeights):
-        precision[:, :n, :n] /= factor
-    else:
-        precision[:, :n] /= factor
-    learned = type(prior)(precision, prior.mean)
-    site = posterior.precision - prior.precision
-    return replace(layer, prior=learned, posterior=type(posterior)(precision + site, posterior.mean))
+
+    unit: Array
+    factor: Array
+    constant: bool
+    each: bool
+
+    def known(self, posterior: Weights) -> Array:
+        """How much of every weight the data determine, from 0 to 1, shape (n_out, n_in); a bias counts as well."""
+        return clip(1 - _variance(posterior) / (self.unit * self.factor), 0.0, 1.0)
+
+    def improved(self, posterior: Weights) -> LearnedVariance:
+        """One iteration."""
+        n = self.unit.shape[1] - self.constant
+        known, size = self.known(posterior)[:, :n], (posterior.mean * posterior.mean / self.unit)[:, :n]
+        if self.each:
+            mass, known, size = INPUT_MASS, *(sum_over(part, axis=0, keepdims=True) for part in (known, size))
+        else:
+            mass, known, size = LAYER_MASS, *(ones_like(part[:1, :]) * total_of(part) for part in (known, size))
+        factor = self.factor + 0.0
+        old = factor[:, :n]
+        new = old * clip((mass + size) / (mass + known) / old, 1 / _LONGEST, _LONGEST)
+        factor[:, :n] = clip(new, _LEAST, _MOST)
+        return replace(self, factor=factor)
+
+    def change(self, other: LearnedVariance) -> Array:
+        """Precisions to add to a prior of these variances for one of those of another, shape (1, n_in)."""
+        return 1 / (other.unit * other.factor) - 1 / (self.unit * self.factor)
+
+    def is_near(self, other: LearnedVariance) -> bool:
+        """Whether iterations have settled."""
+        return float(largest(absolute(log(other.factor / self.factor)))) < SETTLED
 
 
-def _variance(weights: GaussianWeights) -> Array:
-    """Variance of each weight, shape (n_out, n_in)."""
-    return diagonal(weights.covariance) if isinstance(weights, JointWeights) else 1 / weights.precision
+def _variance(weights: Weights) -> Array:
+    """Variance of every weight, shape (n_out, n_in)."""
+    return weights.moments(1.0, "float64").variance

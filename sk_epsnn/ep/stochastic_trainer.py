@@ -20,7 +20,6 @@ from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.held_out import Stop
-from sk_epsnn.ep.learned_prior import with_learned_variance
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, LAST_RATE, Diverged, arrived, begin, mean_of, natural_step, went_on
 from sk_epsnn.ep.trainer import EPTrainer
@@ -250,8 +249,7 @@ def _with_learned_variances(state: State) -> State:
     """The state with prior variances that its posterior makes most probable, in the layers that learn them."""
     if not any(layer.learns for layer in state.layers):
         return state
-    constant = state.network.constant
-    layers = [with_learned_variance(layer, constant) if layer.learns else layer for layer in state.layers]
+    layers = [layer.with_learned_variance() if layer.learns else layer for layer in state.layers]
     return replace(state.with_layers(layers), walk=replace(state.walk, energy=None))
 
 

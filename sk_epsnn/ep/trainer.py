@@ -93,9 +93,16 @@ class EPTrainer(Trainer):
     learns_noise: bool
     held_out: HeldOut | None = None
     single: bool = False
+    #: Whether variances of the prior are learned after every pass.
+    learns_variance = False
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
+        if self.design.learns == "each" and not self.learns_variance:
+            raise ValueError(
+                "The variances of prior='ard' are learned by fit, not from a stream; call fit with the first rows, and "
+                "partial_fit then."
+            )
         noise = NoiseEvidence.none_yet(np.zeros(network.readout.n_units)) if self.learns_noise else None
         if noise is not None:
             network = replace(network, output=GaussianOutput(noise.variance))
@@ -186,7 +193,7 @@ class EPTrainer(Trainer):
             return state.known([posterior.mean for posterior in state.posteriors])
         if weights == "sample":
             assert rng is not None
-            state = state.with_every_column()
+            state = state.with_every_axis()
             return state.known([layer.posterior.sample(layer.predictive_temperature, rng) for layer in state.layers])
         return state.known()
 

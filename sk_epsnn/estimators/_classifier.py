@@ -280,10 +280,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         return entries(self.classes_, best)
 
     def predict_proba(self, X):
-        """Class probabilities, given that exactly one output neuron fires.
+        """Class probabilities, given that exactly one output neuron fires; one forward pass, no sampling.
 
-        The outputs are independent Bernoulli units with predictive probabilities ``p_k``; given that exactly one
-        of them fires, class k has probability proportional to ``p_k / (1 - p_k)``. One forward pass, no sampling.
+        Neurons that fire by themselves do so with probability ``p_k``: that of class k is as ``p_k / (1 - p_k)``.
 
         Parameters
         ----------
@@ -294,8 +293,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         probability : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        log_probability = self._log_proba(X, "predict_proba")
-        return exp(log_probability)
+        return exp(self._log_proba(X, "predict_proba"))
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, in nats.

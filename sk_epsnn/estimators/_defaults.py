@@ -11,6 +11,12 @@ from typing import Any
 
 #: Share of the bias in the prior variance of a first-layer potential.
 BIAS_SHARE = 0.1
+#: Prior variance of the biases of a single layer's outputs: rare classes have log-odds of 10 and more.
+OUTPUT_BIAS_VARIANCE = 100.0
+#: A prior that is learned settles later than the energy does: tolerances are this share of what they are else.
+LEARNING_TOL = 0.01
+#: Where weights are joint, a batch of a single layer may have so many numbers: more rows where inputs are few.
+BATCH_NUMBERS = 2**20
 #: Prior variance of a hidden potential, averaged over the data.
 HIDDEN_VARIANCE = 50.0
 #: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
@@ -188,16 +194,16 @@ class Defaults:
 
 TABLE = {
     "classifier, single layer": Defaults(
-        power=0.1,
+        power=0.0,
         temperature=1.0,
-        output_temperature=0.2,
+        output_temperature=1.0,
         spectral_exponent=0.0,
         anchor=0.0,
         center=None,
         output_variance=10.0,
         batch_size=1000,
-        n_sweeps=3,
-        max_iter=10,
+        n_sweeps=10,
+        max_iter=20,
     ),
     "classifier, hidden layers": Defaults(
         power=0.1,
@@ -221,7 +227,7 @@ TABLE = {
         anchor=0.0,
         center=True,
         output_variance=4.0,
-        batch_size=100,
+        batch_size=10_000,
         n_sweeps=2,
         max_iter=20,
     ),
@@ -284,10 +290,10 @@ OVERRIDES = (
     Override(
         "weights on levels: all rows at once",
         _discrete("classifier", "single layer"),
-        {"output_variance": 5.0, "output_temperature": 0.3, "batch_size": 10_000, "n_sweeps": 10},
+        {"output_variance": 5.0, "output_temperature": 0.3, "power": 0.1, "batch_size": 10_000},
     ),
     Override(_LEVELS, _discrete("classifier", "hidden layers"), {"output_variance": 15.0, "anchor": 0.3}),
-    Override(_LEVELS, _discrete("regressor", "single layer"), {"output_variance": 5.0}),
+    Override(_LEVELS, _discrete("regressor", "single layer"), {"output_variance": 5.0, "batch_size": 100}),
     Override(_LEVELS, _discrete("regressor", "hidden layers"), {"output_variance": 15.0, "temperature": 0.55}),
     Override("two hidden layers", _deep("classifier, hidden layers", 3), {"anchor": 0.3}),
     Override(_SMALL_BATCHES, _deep("classifier, hidden layers", 4), {"anchor": 0.5, "power": 0.5}),
@@ -338,7 +344,7 @@ OVERRIDES = (
     Override(
         "outputs of which exactly one fires are honest at temperature 1, and need potentials that are wide",
         lambda case: case.winner and case.n_layers == 1,
-        {"output_variance": 40.0, "output_temperature": 1.0, "n_sweeps": 10},
+        {"output_variance": 40.0, "output_temperature": 1.0},
     ),
     Override(
         "outputs of which exactly one fires need potentials that are wide",

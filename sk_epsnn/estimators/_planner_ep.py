@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn.course import Course
+from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
 from sk_epsnn.ep.held_out import LEAST_HELD_OUT, HeldOut, Stop
 from sk_epsnn.ep.setup import Design
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.estimators._defaults import (
+    BATCH_NUMBERS,
     BIAS_SHARE,
     CAUTION,
     FINAL_BATCH,
@@ -26,10 +28,12 @@ from sk_epsnn.estimators._defaults import (
     LAST_PASSES,
     LAST_SHARE,
     LATER_SHARE,
+    LEARNING_TOL,
     LEAST_PASSES,
     MOST_HELD_OUT,
     MOST_PASSES,
     N_STEPS,
+    OUTPUT_BIAS_VARIANCE,
     PASSES_PER_STEP,
     REGRESSOR_SWEEPS,
     ROTATION_LIMIT,
@@ -67,12 +71,20 @@ class EPPlanner:
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
-        design, schedule = self._design(), self._schedule(course.tol)
+        design = self._design()
+        learns = design.learns is not None and self.n_layers == 1
+        if learns:
+            course = replace(course, tol=LEARNING_TOL * course.tol)
+            if course.equal_batches and design.joint[-1]:
+                size = max(course.batch_size, BATCH_NUMBERS // self.network.fan_ins[0])
+                course = replace(course, batch_size=size)
+        schedule = self._schedule(course.tol, learns)
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
-            return (Stage(trainer, left),), trainer
+            of_fit = EvidenceTrainer(**vars(trainer)) if learns else trainer
+            return (Stage(of_fit, left),), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
         held_out, left = self._held_out(steps, learns_noise)
@@ -117,24 +129,27 @@ class EPPlanner:
         variances = self._prior_variances()
         scaled = self.rotatable and variances[0] is None
         exponent = self._spectral_exponent(scaled)
-        rotate = self._rotate(exponent)
+        rotate, joint, temperatures = self._rotate(exponent), self._joint(), self._temperatures()
+        self._check_each(temperatures)
         return Design(
             prior=self.prior,
             prior_variances=variances,
-            temperatures=self._temperatures(),
+            temperatures=temperatures,
             anchor=self._anchor(scaled),
             spectral_exponent=exponent,
             spectral_floor=defaults.spectral_floor if scaled else 0.0,
             bias_share=BIAS_SHARE,
             hidden_variance=HIDDEN_VARIANCE,
             output_variance=defaults.output_variance,
-            joint=self._joint(),
+            joint=joint,
             power=self._power(),
             grid=self.grid,
             gain=self.gain,
             rotate=rotate,
             center=self._center(scaled or exponent > 0),
             scaling=self._scaling(variances[0]),
+            learns=self._learns(temperatures, joint[-1] or self._wide_regressor() and rotate),
+            bias_variance=OUTPUT_BIAS_VARIANCE if self.n_layers == 1 and variances[0] is None else None,
         )
 
     def _prior_variances(self) -> tuple[float | None, ...]:
@@ -153,6 +168,8 @@ class EPPlanner:
 
     def _anchor(self, scaled: bool) -> float:
         given = self.prior.anchor
+        if self.prior.learns_each:  # of single layers, which have none
+            return 0.0
         if not is_auto(given) and given > 0 and self.n_layers == 1:
             raise ValueError(
                 f"anchor={given!r} of the prior is for hidden layers, and there are none; leave it at 'auto'."
@@ -167,7 +184,7 @@ class EPPlanner:
         return float(self._default("prior__anchor", given))
 
     def _spectral_exponent(self, scaled: bool) -> float:
-        if not hasattr(self.prior, "spectral_exponent"):
+        if not hasattr(self.prior, "spectral_exponent") or self.prior.learns_each:
             return 0.0
         given = self.prior.spectral_exponent
         if not scaled or self.n_columns > ROTATION_LIMIT:
@@ -180,6 +197,10 @@ class EPPlanner:
         useful = self.rotatable and (self.n_layers > 1 or exponent > 0)
         automatic = useful and self.n_columns <= ROTATION_LIMIT
         reason = "Gaussian weights with hidden layers or a spectral prior"
+        if self._wide_regressor():
+            useful, reason = True, "independent weights are exact along the principal axes"
+            few = self.n_samples <= ROTATION_LIMIT and is_auto(self.prior.variance)
+            automatic = self.n_columns <= ROTATION_LIMIT or few
         if not automatic:
             reason = f"more than {ROTATION_LIMIT} features" if useful else f"only with {reason}"
         rotate = bool(self.answers.answer("inference__rotate_inputs", given, automatic, reason))
@@ -195,10 +216,52 @@ class EPPlanner:
             )
         return rotate
 
+    def _wide_regressor(self) -> bool:
+        """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
+        single = self.n_layers == 1 and self.network.output.name == "gaussian" and not self.is_stream
+        return (
+            single
+            and self.rotatable
+            and not self.prior.learns_each
+            and self.inference.name == "newton"
+            and not self._joint()[-1]
+        )
+
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
         center = self.defaults.center if to_data else not self.rotatable
         return center if self.network.constant else False
+
+    def _learns(self, temperatures: tuple[float, ...], exact: bool) -> str | None:
+        """Whether variances of the prior are learned from the evidence: one for the layer, or one for each input."""
+        if self.prior.learns_each:
+            return "each"
+        if self.n_layers > 1:
+            return "layer" if self._heats() and self.defaults.learns_output else None
+        if temperatures != (1.0,):
+            return None
+        # Independent weights underestimate their spread, from which their evidence is read.
+        if not (self.rotatable and exact and is_auto(self.prior.variance)):
+            return None
+        return "layer" if self.inference.name == "newton" else None
+
+    def _check_each(self, temperatures: tuple[float, ...]) -> None:
+        """Refuse to learn a variance for each input where that has no effect, or is no evidence."""
+        if not self.prior.learns_each:
+            return
+        reason = None
+        if self.n_layers > 1:
+            reason = "is for single layers, and there are hidden ones"
+        elif self.grid is not None:
+            reason = "is for continuous weights"
+        elif self.inference.name != "newton":
+            reason = "is learned by inference='newton' only"
+        elif self.inference.rotate_inputs is True:
+            reason = "is one for each input, which rotate_inputs=True mixes"
+        elif temperatures != (1.0,):
+            reason = "is learned at temperature 1 only"
+        if reason is not None:
+            raise ValueError(f"The variance that prior='ard' learns {reason}; use prior='gaussian', or change that.")
 
     def _scaling(self, variance: float | None) -> str:
         """How inputs are scaled: levels are meant for raw inputs, and so is a variance given as a number."""
@@ -215,8 +278,8 @@ class EPPlanner:
             for width, fan_in, limit in zip(units, self.network.fan_ins, limits, strict=True)
         )
 
-    def _schedule(self, tol: float) -> Schedule:
-        tol = min(_SWEEP_TOL, 0.1 * tol)
+    def _schedule(self, tol: float, learns: bool) -> Schedule:
+        tol = min(LEARNING_TOL * _SWEEP_TOL if learns else _SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
         n_sweeps = self._default("inference__n_sweeps", self.inference.n_sweeps)

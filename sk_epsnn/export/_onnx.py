@@ -173,7 +173,7 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
     state: State = model._progress.state
     _refuse_unknown(state)
-    state = state.with_every_column()
+    state = state.with_every_axis()
     network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
     values, spikes = _transform(add, state, inputs), None
