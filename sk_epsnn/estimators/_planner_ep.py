@@ -310,7 +310,7 @@ class EPPlanner:
                 if not self._winner():
                     reason = f"{reason}; higher the more rows there are"
             if defaults.heating:
-                reason = f"{reason}; that of the hidden layers where training starts, held-out rows choose the rest"
+                reason = f"{reason}; where training starts; held-out rows choose the rest"
             return self.answers.answer("inference__temperature", given, automatic, reason)
         return self.answers.given("inference__temperature", self._per_layer("temperature", given))
 
@@ -344,10 +344,10 @@ class EPPlanner:
                 "shuffle=True, by regressors with noise_variance='auto', and by classifiers with "
                 "inference='stochastic'. Leave it at 'auto'."
             )
-        anew, caution = classifies and self._heats(), CAUTION if classifies else 0.0
+        anew, caution = classifies and useful and self._heats(), CAUTION if classifies else 0.0
         folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
         automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
-        if classifies:
+        if classifies and useful:
             automatic = min(automatic, MOST_HELD_OUT / self.n_samples)
         reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows say how cold and wide"
         reason = reason if useful else f"nothing is held out: {reason} where it is 'auto' and rows are shuffled"
