@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
@@ -112,10 +113,9 @@ def test_the_code_of_a_long_tail_does_not_depend_on_the_unit():
 
 def test_quantiles_of_even_values_are_even():
     X = np.linspace(-1, 4, 61)[:, None]
-    for tuning in ("raised_cosine", "gaussian"):
-        quantile, uniform = (
-            PopulationEncoder(26, tuning=tuning, centers=centers).fit(X) for centers in ("quantile", "uniform")
-        )
+    for tuning, beyond in [("raised_cosine", "clip"), ("gaussian", "clip"), ("raised_cosine", "extend")]:
+        encoder = PopulationEncoder(26, tuning=tuning, out_of_range=beyond)
+        quantile, uniform = (clone(encoder).set_params(centers=centers).fit(X) for centers in ("quantile", "uniform"))
         np.testing.assert_allclose(quantile.centers_, uniform.centers_, rtol=1e-13, atol=1e-13)
         np.testing.assert_allclose(quantile.widths_, np.full((1, 26), uniform.widths_[0]), rtol=1e-12)
 
