@@ -25,6 +25,7 @@ from sk_epsnn.priors import (
 from sk_epsnn.weights import Levels
 
 __all__ = [
+    "ARDPrior",
     "AverageEP",
     "BernoulliGaussianPrior",
     "ConvergenceDisplay",
