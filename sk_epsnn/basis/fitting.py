@@ -98,7 +98,8 @@ def fit_basis(
         return _of_occurring_columns(basis, X) if keep_sparse and stays_sparse(X) else basis
     joint = constant and not center
     if span and not joint and X.shape[0] < X.shape[1]:
-        return _span(X, sample_weight, mean, scale, average, constant)
+        total = np.inf if usual is None else tame.sum()
+        return _span(X, sample_weight, mean, scale, average, constant, total)
     gram = _second_moment(X, sample_weight, mean, scale, spikes)
     if joint:
         unit = float(((size if follows or usual is not None else 1.0) / scale)[0])
@@ -117,7 +118,13 @@ def fit_basis(
 
 
 def _span(
-    X: Array | sparse.csr_array, sample_weight: Array, mean: Array, scale: Array, average: Array, constant: bool
+    X: Array | sparse.csr_array,
+    sample_weight: Array,
+    mean: Array,
+    scale: Array,
+    average: Array,
+    constant: bool,
+    total: float,
 ) -> InputBasis:
     """Principal axes of few rows, worked out from the products of the rows with each other."""
     dense = X.toarray() if sparse.issparse(X) else to_numpy(X)
@@ -127,7 +134,9 @@ def _span(
     moment, vectors = (part[..., moment > _LEAST_MOMENT * moment[0]] for part in (moment, vectors))
     axes = _with_signs(np.linalg.qr(rows.T @ vectors)[0])
     n_axes = axes.shape[1]
-    moment, varies = _never_zero(np.append(moment, 0.0), mass)
+    # Those that the rows do not use share the last axis.
+    every = np.append(np.minimum(moment, total), np.zeros(X.shape[1] - n_axes))
+    moment, varies = (part[: n_axes + 1] for part in _never_zero(every, mass))
     axes = axes / scale[:, None]
     offset, centre = np.append(-mean @ axes, 0.0), np.append((average - mean) @ axes, 0.0)
     n_others = X.shape[1] - n_axes

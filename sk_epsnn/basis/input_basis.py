@@ -69,6 +69,11 @@ class InputBasis:
         """Number of network inputs, the constant included."""
         return self.offset.shape[0] + self.constant
 
+    @property
+    def shares_an_axis(self) -> bool:
+        """Whether the last axis is the length of what a row has in columns, or directions, without one of their own."""
+        return self.columns is not None
+
     def transform(self, X: Array | sparse.csr_array) -> Array:
         """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, or `SparseRows`."""
         if self.columns is not None:
@@ -137,7 +142,7 @@ class InputBasis:
     def _per_axis(self) -> Array:
         """How many columns share each axis."""
         counts = np.ones(self.offset.shape[0])
-        if self.n_others > 0 or self.columns is not None:
+        if self.shares_an_axis:
             counts[-1] = self.n_others
         return counts
 

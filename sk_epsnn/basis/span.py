@@ -44,6 +44,11 @@ class SpanBasis(InputBasis):
 
     center: Array | None = None
 
+    @property
+    def shares_an_axis(self) -> bool:
+        """See `InputBasis.shares_an_axis`."""
+        return True
+
     def _centred(self, X: Array | sparse.csr_array) -> Array:
         dense = X.toarray() if sparse.issparse(X) else X
         return dense - astype(self.center, X.dtype)

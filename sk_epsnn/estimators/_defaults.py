@@ -17,6 +17,9 @@ OUTPUT_BIAS_VARIANCE = 100.0
 LEARNING_TOL = 0.01
 #: Where weights are joint, a batch of a single layer may have so many numbers: more rows where inputs are few.
 BATCH_NUMBERS = 2**20
+#: From so many potentials (rows times outputs) on, single layers of joint weights take batches of at most so many, and
+#: make fewer sweeps.
+MANY_POTENTIALS, BATCH_POTENTIALS, MANY_SWEEPS = 2**15, 2**17, 3
 #: Prior variance of a hidden potential, averaged over the data.
 HIDDEN_VARIANCE = 50.0
 #: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.

@@ -16,6 +16,7 @@ from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.estimators._defaults import (
     BATCH_NUMBERS,
+    BATCH_POTENTIALS,
     BIAS_SHARE,
     CAUTION,
     FINAL_BATCH,
@@ -29,7 +30,10 @@ from sk_epsnn.estimators._defaults import (
     LAST_SHARE,
     LATER_SHARE,
     LEARNING_TOL,
+    LEAST_MINI_BATCH,
     LEAST_PASSES,
+    MANY_POTENTIALS,
+    MANY_SWEEPS,
     MOST_HELD_OUT,
     MOST_PASSES,
     N_STEPS,
@@ -74,11 +78,8 @@ class EPPlanner:
         design = self._design()
         learns = design.learns is not None and self.n_layers == 1
         if learns:
-            course = replace(course, tol=LEARNING_TOL * course.tol)
-            if course.equal_batches and design.joint[-1]:
-                size = max(course.batch_size, BATCH_NUMBERS // self.network.fan_ins[0])
-                course = replace(course, batch_size=size)
-        schedule = self._schedule(course.tol, learns)
+            course = self._learning_course(course, design.joint[-1])
+        schedule = self._schedule(course.tol, learns and not self._is_much())
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
@@ -98,6 +99,25 @@ class EPPlanner:
         end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
         last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
         return (Stage(start, left), Stage(end, last)), stream
+
+    def _is_much(self) -> bool:
+        """Whether a single layer has so many potentials that it cannot settle as closely as others."""
+        winner = self.network.output.name != "gaussian"
+        return self.n_layers == 1 and winner and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
+
+    def _learning_course(self, course: Course, joint: bool) -> Course:
+        """Passes of a fit that learns the prior's variance."""
+        if not course.equal_batches:
+            size = course.batch_size
+        elif self._is_much():
+            size = max(LEAST_MINI_BATCH, BATCH_POTENTIALS // self.network.readout.n_units)
+        else:
+            size = max(course.batch_size, BATCH_NUMBERS // self.network.fan_ins[0] if joint else 0)
+        if size != course.batch_size:
+            reason = "single layers settle in fewer and larger batches, as far as these are small"
+            self.answers.answer("batch_size", "auto", size, reason)
+        tol = course.tol if self._is_much() else LEARNING_TOL * course.tol
+        return replace(course, tol=tol, batch_size=size)
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
@@ -131,6 +151,7 @@ class EPPlanner:
         exponent = self._spectral_exponent(scaled)
         rotate, joint, temperatures = self._rotate(exponent), self._joint(), self._temperatures()
         self._check_each(temperatures)
+        learns = self._learns(joint[-1] or (self._wide_regressor() and rotate), temperatures)
         return Design(
             prior=self.prior,
             prior_variances=variances,
@@ -148,7 +169,7 @@ class EPPlanner:
             rotate=rotate,
             center=self._center(scaled or exponent > 0),
             scaling=self._scaling(variances[0]),
-            learns=self._learns(temperatures, joint[-1] or self._wide_regressor() and rotate),
+            learns=learns,
             bias_variance=OUTPUT_BIAS_VARIANCE if self.n_layers == 1 and variances[0] is None else None,
         )
 
@@ -218,32 +239,30 @@ class EPPlanner:
 
     def _wide_regressor(self) -> bool:
         """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
-        single = self.n_layers == 1 and self.network.output.name == "gaussian" and not self.is_stream
-        return (
-            single
-            and self.rotatable
-            and not self.prior.learns_each
-            and self.inference.name == "newton"
-            and not self._joint()[-1]
-        )
+        single = self.n_layers == 1 and self.network.output.name == "gaussian" and self.inference.name == "newton"
+        gaussian = self.rotatable and not self.prior.learns_each
+        return single and gaussian and not self.is_stream and not self._joint()[-1]
 
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
         center = self.defaults.center if to_data else not self.rotatable
         return center if self.network.constant else False
 
-    def _learns(self, temperatures: tuple[float, ...], exact: bool) -> str | None:
+    def _learns(self, exact: bool, temperatures: tuple[float, ...]) -> str | None:
         """Whether variances of the prior are learned from the evidence: one for the layer, or one for each input."""
         if self.prior.learns_each:
             return "each"
         if self.n_layers > 1:
             return "layer" if self._heats() and self.defaults.learns_output else None
-        if temperatures != (1.0,):
+        # Independent weights underestimate their spread, from which their evidence is read; so do cold ones.
+        if not exact or temperatures != (1.0,) or self.inference.name != "newton":
             return None
-        # Independent weights underestimate their spread, from which their evidence is read.
-        if not (self.rotatable and exact and is_auto(self.prior.variance)):
+        if not self.rotatable or not is_auto(self.prior.variance):
             return None
-        return "layer" if self.inference.name == "newton" else None
+        if not self.is_stream:
+            start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
+            self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
+        return "layer"
 
     def _check_each(self, temperatures: tuple[float, ...]) -> None:
         """Refuse to learn a variance for each input where that has no effect, or is no evidence."""
@@ -282,7 +301,10 @@ class EPPlanner:
         tol = min(LEARNING_TOL * _SWEEP_TOL if learns else _SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
-        n_sweeps = self._default("inference__n_sweeps", self.inference.n_sweeps)
+        automatic, reason = self.defaults.n_sweeps, self.reasons["n_sweeps"]
+        if self._is_much() and self._joint()[-1] and not self.is_stream:
+            automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
+        n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
         damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
         return Schedule(self.inference.name, n_sweeps, damping, tol)
 

@@ -208,7 +208,7 @@ def _transform(add: _Nodes, state: State, inputs: str) -> str:
     turned = (
         add("Div", X, to_numpy(basis.scale)) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
     )
-    if basis.columns is not None:  # no column is left for the last axis
+    if basis.shares_an_axis:  # nothing is left for the last axis
         turned = add("Concat", turned, add("Mul", add("Slice", turned, [0], [1], [1]), 0.0), axis=1)
     moved = add("Add", turned, to_numpy(basis.offset))
     return _with_one(add, moved) if basis.constant else moved
