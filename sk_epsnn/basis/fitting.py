@@ -12,7 +12,7 @@ from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, astype, converted, like, to_numpy
 from sk_epsnn._sklearn import one_blas_thread
-from sk_epsnn._sparse_rows import occurring_columns
+from sk_epsnn._sparse_rows import canonical, occurring_columns
 from sk_epsnn.basis.input_basis import InputBasis
 from sk_epsnn.basis.scales import column_scales
 from sk_epsnn.basis.span import SpanBasis
@@ -73,6 +73,7 @@ def fit_basis(
         Where rows are turned, and there are fewer of them than columns, let there be axes in the span of the rows only,
         and one for all other directions (`SpanBasis`). Not where the constant takes part in the rotation.
     """
+    X = canonical(X) if sparse.issparse(X) else X
     average, square = _column_moments(X, sample_weight, spikes)
     usual = None if spikes or scaling != "each" else column_scales(X, sample_weight)
     size = np.ones(X.shape[1]) if usual is None else usual.size

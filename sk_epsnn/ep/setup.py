@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,11 +91,13 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     """
     spikes = network.connections[0].selects and holds_spikes(rows.X)
     # Without hidden layers axes are a matter of speed, and turned rows of words would be dense.
-    rotate = design.rotate and not (len(network.connections) == 1 and stays_sparse(rows.X))
+    if design.rotate and len(network.connections) == 1 and stays_sparse(rows.X):
+        # Axes of sparse rows would be dense; independent weights of columns say too little of their spread to learn it.
+        design = replace(design, rotate=False, learns=None)
     network = network.with_basis(
         rows.X,
         rows.sample_weight,
-        rotate=rotate,
+        rotate=design.rotate,
         center=design.center,
         scaling=design.scaling,
         span=len(network.connections) == 1,

@@ -205,9 +205,11 @@ def _transform(add: _Nodes, state: State, inputs: str) -> str:
     """Inputs in the coordinates of the first layer, see `InputBasis.transform`."""
     basis, X = state.network.basis, add("Cast", inputs, to=_FLOAT)
     assert basis is not None
-    turned = (
-        add("Div", X, to_numpy(basis.scale)) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
-    )
+    if basis.rotation is None:
+        scale = to_numpy(basis.scale)
+        turned = add("Div", X, scale[:-1] if basis.shares_an_axis else scale)
+    else:
+        turned = add("MatMul", X, to_numpy(basis.rotation))
     if basis.shares_an_axis:  # nothing is left for the last axis
         turned = add("Concat", turned, add("Mul", add("Slice", turned, [0], [1], [1]), 0.0), axis=1)
     moved = add("Add", turned, to_numpy(basis.offset))
