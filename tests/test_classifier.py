@@ -242,6 +242,7 @@ def test_class_without_weight_keeps_its_column(blobs):
     assert (model.predict(blobs.X_test) != 2).all()
 
 
+@pytest.mark.filterwarnings("ignore:The last .* rows are all:UserWarning")
 def test_stream_may_bring_classes_late(blobs):
     order = np.argsort(blobs.y, kind="stable")
     model = EPSNNClassifier()

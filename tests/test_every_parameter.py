@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_epsnn import (
+    ARDPrior,
     AverageEP,
     BernoulliGaussianPrior,
     EPSNNClassifier,
@@ -96,6 +97,7 @@ OPTIONS = {
             "spectral_exponent": (0.8, EVERYWHERE),
         },
     ),
+    ARDPrior: ("prior", {"variance": (0.05, [(classifier, ONE), (regressor, ONE)])}),
     BernoulliGaussianPrior: (
         "prior",
         {**_SCALE, "active_probability": (0.05, CONTINUOUS), "slab_variance": (0.02, CONTINUOUS)},

@@ -102,7 +102,7 @@ def test_the_average_over_draws():
     """What the graph gives is the mean of the probabilities of networks drawn from the posterior."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 4)).astype(np.float32), np.arange(30) % 3
-    model = EPSNNClassifier(random_state=0).fit(X, y)
+    model = EPSNNClassifier(prior=GaussianPrior(variance=20.0), random_state=0).fit(X, y)
     mean, variance = model.predict_potentials(X)
     assert variance.max() > 3
     draws = mean[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((30, 40_000, 3))

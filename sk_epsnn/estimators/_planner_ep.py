@@ -75,7 +75,7 @@ class EPPlanner:
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
-        design = self._design()
+        design = self._design(course.shuffle)
         learns = design.learns is not None and self.n_layers == 1
         if learns:
             course = self._learning_course(course, design.joint[-1])
@@ -144,14 +144,15 @@ class EPPlanner:
         entry = name.split("__")[-1]
         return self.answers.answer(name, given, getattr(self.defaults, entry), self.reasons[entry])
 
-    def _design(self) -> Design:
+    def _design(self, shuffle: bool) -> Design:
         defaults = self.defaults
         variances = self._prior_variances()
         scaled = self.rotatable and variances[0] is None
         exponent = self._spectral_exponent(scaled)
         rotate, joint, temperatures = self._rotate(exponent), self._joint(), self._temperatures()
         self._check_each(temperatures)
-        learns = self._learns(joint[-1] or (self._wide_regressor() and rotate), temperatures)
+        exact = joint[-1] or (self._wide_regressor() and rotate)
+        learns = self._learns(exact and shuffle and not self.is_stream, temperatures)
         return Design(
             prior=self.prior,
             prior_variances=variances,
@@ -259,9 +260,8 @@ class EPPlanner:
             return None
         if not self.rotatable or not is_auto(self.prior.variance):
             return None
-        if not self.is_stream:
-            start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
-            self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
+        start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
+        self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
         return "layer"
 
     def _check_each(self, temperatures: tuple[float, ...]) -> None:
