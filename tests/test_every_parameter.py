@@ -79,6 +79,14 @@ BINARY_HIDDEN = {"weights": "binary", "hidden_layer_sizes": 4}
 THRESHOLD = {"output_activation": "heaviside"}
 EVERYWHERE = [(make, options) for make in (classifier, regressor) for options in (ONE, HIDDEN, BINARY, BINARY_HIDDEN)]
 CONTINUOUS = [(make, options) for make in (classifier, regressor) for options in (ONE, HIDDEN)]
+
+
+def _apart(pairs):
+    """Classifiers with neurons that fire by themselves: the averages of those that compete diverge at this damping."""
+    sigmoid = {"output_activation": "sigmoid"}
+    return [(make, {**sigmoid, **options}) if make is classifier else (make, options) for make, options in pairs]
+
+
 #: Option object: where it goes, another value of each parameter, and the estimators that take it.
 _SCALE = {"variance": (0.05, CONTINUOUS), "anchor": (0.9, CONTINUOUS)}
 _INFERENCE = {
@@ -139,7 +147,14 @@ OPTIONS = {
             "rotate_inputs": ("other", [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
         },
     ),
-    AverageEP: ("inference", {**_INFERENCE, "rotate_inputs": ("other", EVERYWHERE), "damping": (0.02, CONTINUOUS)}),
+    AverageEP: (
+        "inference",
+        {
+            **{name: (value, _apart(pairs)) for name, (value, pairs) in _INFERENCE.items()},
+            "rotate_inputs": ("other", EVERYWHERE),
+            "damping": (0.02, _apart(CONTINUOUS)),
+        },
+    ),
     Levels: (
         "weights",
         {
