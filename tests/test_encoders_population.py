@@ -300,7 +300,7 @@ def test_uncertainty_grows_beyond_an_extended_range():
     assert sd.max() < 0.2
     far = np.array([[2.5], [3.0], [4.0], [40.0], [-2.5], [-4.0]])
     mean, sd = model.predict(far, return_std=True)
-    assert sd.min() > 0.3 and sd[[2, 3, 5]].min() > 0.6
+    assert sd.min() > 0.4 and sd[1] > 1.0
     assert np.all(abs(mean - np.sin(2 * far[:, 0])) < 2.5 * sd)
     np.testing.assert_array_equal(mean[2], mean[3])  # far out nothing is known
 
