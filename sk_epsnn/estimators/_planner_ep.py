@@ -69,15 +69,18 @@ class EPPlanner:
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
+        #: Whether rows are those of a fit, in no order: only these say how large the prior's variance is.
+        self.is_whole = course.shuffle and not self.is_stream
         design = self._design()
-        if design.learns is not None:
+        learns = self.is_whole and design.learns is not None
+        if learns:
             course = self._learning_course(course, design.joint[-1])
-        schedule = self._schedule(course.tol, design.learns is not None and not self._is_much())
+        schedule = self._schedule(course.tol, learns)
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
-            of_fit = EvidenceTrainer(**vars(trainer)) if design.learns is not None else trainer
+            of_fit = EvidenceTrainer(**vars(trainer)) if learns else trainer
             return (Stage(of_fit, left),), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
@@ -238,7 +241,7 @@ class EPPlanner:
         """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
         single = self.n_layers == 1 and self.network.output.name == "gaussian" and self.inference.name == "newton"
         gaussian = self.rotatable and not self.prior.learns_each
-        return single and gaussian and not self.is_stream and not self._joint()[-1]
+        return single and gaussian and self.is_whole and not self._joint()[-1]
 
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
@@ -254,7 +257,7 @@ class EPPlanner:
             return None
         if not self.rotatable or not is_auto(self.prior.variance):
             return None
-        if not self.is_stream:
+        if self.is_whole:
             start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
             self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
         return "layer"
@@ -272,6 +275,8 @@ class EPPlanner:
             reason = "is learned by inference='newton' only"
         elif self.inference.rotate_inputs is True:
             reason = "is one for each input, which rotate_inputs=True mixes"
+        elif not self.is_whole and not self.is_stream:
+            reason = "is learned from shuffled rows, so leave shuffle=True"
         elif temperatures != (1.0,):
             reason = "is learned at temperature 1 only"
         if reason is not None:
@@ -293,11 +298,12 @@ class EPPlanner:
         )
 
     def _schedule(self, tol: float, learns: bool) -> Schedule:
-        tol = min(LEARNING_TOL * _SWEEP_TOL if learns else _SWEEP_TOL, 0.1 * tol)
+        closely = self.n_layers == 1 and self._joint()[-1] and not (learns and self._is_much())
+        tol = min(LEARNING_TOL * _SWEEP_TOL if closely else _SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
         automatic, reason = self.defaults.n_sweeps, self.reasons["n_sweeps"]
-        if self._is_much() and self._joint()[-1] and not self.is_stream:
+        if learns and self._is_much() and self._joint()[-1]:
             automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
         n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
         damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
