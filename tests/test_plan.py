@@ -48,10 +48,14 @@ def scaled(output):
     return f"scaled to give potentials the variance 50 (hidden layers) or {output} (outputs)"
 
 
+def learned(output):
+    return f"learned, from potentials of the variance {output} on"
+
+
 #: Estimator, number of features, and what its settings are: (batch_size, n_sweeps, power, temperature, rotate_inputs,
 #: validation_fraction, anchor, spectral_exponent, variance).
 CASES = {
-    "classifier": (EPSNNClassifier(), 64, (1000, 10, 0.0, (1.0,), False, 0.0, 0.0, 0.0, scaled(40))),
+    "classifier": (EPSNNClassifier(), 64, (16_131, 10, 0.0, (1.0,), False, 0.0, 0.0, 0.0, learned(40))),
     "hidden": (
         EPSNNClassifier(30, inference="newton"),
         64,
@@ -96,9 +100,9 @@ CASES = {
     "threshold": (
         EPSNNClassifier(output_activation="heaviside"),
         64,
-        (1000, 10, 1.0, (1.0,), False, 0.0, 0.0, 0.0, scaled(10)),
+        (16_131, 10, 1.0, (1.0,), False, 0.0, 0.0, 0.0, learned(10)),
     ),
-    "regressor": (EPSNNRegressor(), 64, (10_000, 2, 0.0, (1.0,), False, 0.0, 0.0, 0.0, scaled(4))),
+    "regressor": (EPSNNRegressor(), 64, (16_131, 2, 0.0, (1.0,), False, 0.0, 0.0, 0.0, learned(4))),
     "hidden regressor": (EPSNNRegressor(20), 64, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
     "few inputs": (EPSNNRegressor(20), 31, (10_000, 10, 1.0, (0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8))),
     "one input more": (EPSNNRegressor(20), 32, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
@@ -680,7 +684,7 @@ def test_after_a_refusal_it_goes_on_as_if_nothing_had_happened(name, freeze):
     [
         {"output_activation": "softmax"},
         {"inference": "stochastic"},
-        {"inference": Stochastic(temperature=[0.3, 0.3], rotate_inputs=True)},
+        {"inference": Stochastic(rotate_inputs=True)},
         {"prior": GaussianPrior(anchor=0.5, spectral_exponent=1)},
         {"hidden_layer_sizes": np.array([4])},
         {"activation": ("heaviside",)},

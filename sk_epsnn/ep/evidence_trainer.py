@@ -45,7 +45,7 @@ class EvidenceTrainer(SweepTrainer):
         n_jobs: int | None,
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_pass`."""
-        if state.layers[-1].learned is None:
+        if state.layers[-1].learned is None:  # by a stream, or sparse rows
             return super().absorb_pass(state, shards, batches, total_mass, rng, n_jobs)
         noise = state.noise
         state, report = super().absorb_pass(replace(state, noise=None), shards, batches, total_mass, rng, n_jobs)

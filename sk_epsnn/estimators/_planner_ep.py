@@ -10,7 +10,6 @@ import numpy as np
 
 from sk_epsnn.course import Course
 from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
-from sk_epsnn.ep.held_out import LEAST_HELD_OUT, HeldOut, Stop
 from sk_epsnn.ep.setup import Design
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
@@ -18,37 +17,27 @@ from sk_epsnn.estimators._defaults import (
     BATCH_NUMBERS,
     BATCH_POTENTIALS,
     BIAS_SHARE,
-    CAUTION,
     FINAL_BATCH,
-    FOLDED_ROWS,
-    FOLDS,
-    HEATED_ROWS,
     HIDDEN_VARIANCE,
     JOINT_ENTRIES,
     JOINT_FAN_IN,
-    LAST_PASSES,
-    LAST_SHARE,
-    LATER_SHARE,
     LEARNING_TOL,
     LEAST_MINI_BATCH,
     LEAST_PASSES,
     MANY_POTENTIALS,
     MANY_SWEEPS,
-    MOST_HELD_OUT,
     MOST_PASSES,
     N_STEPS,
     OUTPUT_BIAS_VARIANCE,
-    PASSES_PER_STEP,
     REGRESSOR_SWEEPS,
     ROTATION_LIMIT,
     SINGLE_ROWS,
-    VALIDATION_FRACTION,
-    WIDTHS,
     Defaults,
     passes,
     temperature_of,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
+from sk_epsnn.estimators._planner_held_out import HeldOutPlanner
 from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -70,25 +59,28 @@ class EPPlanner:
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
+        self.judges = HeldOutPlanner(answers, parts, defaults, self.n_samples)
         #: Whether weights are Gaussian, which a rotation of the inputs leaves them.
         self.rotatable = self.grid is None and self.prior.conjugate
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
-        design = self._design(course.shuffle)
-        learns = design.learns is not None and self.n_layers == 1
+        #: Whether rows are those of a fit, in no order: only these say how large the prior's variance is.
+        self.is_whole = course.shuffle and not self.is_stream
+        design = self._design()
+        learns = self.is_whole and design.learns is not None and self.n_layers == 1
         if learns:
             course = self._learning_course(course, design.joint[-1])
-        schedule = self._schedule(course.tol, learns and not self._is_much())
+        schedule = self._schedule(course.tol, learns)
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
-            held_out, left = self._held_out(course, learns_noise)
+            held_out, left = self.judges.held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
             of_fit = EvidenceTrainer(**vars(trainer)) if learns else trainer
             return (Stage(of_fit, left),), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
-        held_out, left = self._held_out(steps, learns_noise)
+        held_out, left = self.judges.held_out(steps, learns_noise)
         start = StochasticTrainer(
             design, learns_noise, held_out, single, n_passes=left.n_passes, learning_rate=self._learning_rate()
         )
@@ -144,15 +136,14 @@ class EPPlanner:
         entry = name.split("__")[-1]
         return self.answers.answer(name, given, getattr(self.defaults, entry), self.reasons[entry])
 
-    def _design(self, shuffle: bool) -> Design:
+    def _design(self) -> Design:
         defaults = self.defaults
         variances = self._prior_variances()
         scaled = self.rotatable and variances[0] is None
         exponent = self._spectral_exponent(scaled)
         rotate, joint, temperatures = self._rotate(exponent), self._joint(), self._temperatures()
         self._check_each(temperatures)
-        exact = joint[-1] or (self._wide_regressor() and rotate)
-        learns = self._learns(exact and shuffle and not self.is_stream, temperatures)
+        learns = self._learns(joint[-1] or (self._wide_regressor() and rotate), temperatures)
         return Design(
             prior=self.prior,
             prior_variances=variances,
@@ -242,7 +233,7 @@ class EPPlanner:
         """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
         single = self.n_layers == 1 and self.network.output.name == "gaussian" and self.inference.name == "newton"
         gaussian = self.rotatable and not self.prior.learns_each
-        return single and gaussian and not self.is_stream and not self._joint()[-1]
+        return single and gaussian and self.is_whole and not self._joint()[-1]
 
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
@@ -254,14 +245,15 @@ class EPPlanner:
         if self.prior.learns_each:
             return "each"
         if self.n_layers > 1:
-            return "layer" if self._heats() and self.defaults.learns_output else None
+            return "layer" if self.judges.heats and self.defaults.learns_output else None
         # Independent weights underestimate their spread, from which their evidence is read; so do cold ones.
         if not exact or temperatures != (1.0,) or self.inference.name != "newton":
             return None
         if not self.rotatable or not is_auto(self.prior.variance):
             return None
-        start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
-        self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
+        if self.is_whole:
+            start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
+            self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
         return "layer"
 
     def _check_each(self, temperatures: tuple[float, ...]) -> None:
@@ -277,6 +269,8 @@ class EPPlanner:
             reason = "is learned by inference='newton' only"
         elif self.inference.rotate_inputs is True:
             reason = "is one for each input, which rotate_inputs=True mixes"
+        elif not self.is_whole and not self.is_stream:
+            reason = "is learned from shuffled rows, so leave shuffle=True"
         elif temperatures != (1.0,):
             reason = "is learned at temperature 1 only"
         if reason is not None:
@@ -298,11 +292,12 @@ class EPPlanner:
         )
 
     def _schedule(self, tol: float, learns: bool) -> Schedule:
-        tol = min(LEARNING_TOL * _SWEEP_TOL if learns else _SWEEP_TOL, 0.1 * tol)
+        closely = self.n_layers == 1 and self._joint()[-1] and not (learns and self._is_much())
+        tol = min(LEARNING_TOL * _SWEEP_TOL if closely else _SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
         automatic, reason = self.defaults.n_sweeps, self.reasons["n_sweeps"]
-        if self._is_much() and self._joint()[-1] and not self.is_stream:
+        if learns and self._is_much() and self._joint()[-1]:
             automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
         n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
         damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
@@ -353,64 +348,3 @@ class EPPlanner:
         if not all(isinstance(v, Real) and np.isfinite(v) and v > 0 for v in values):
             raise ValueError(f"{name} must be positive and finite in every layer, got {value!r}.")
         return tuple(float(v) for v in values)
-
-    def _held_out(self, course: Course, learns_noise: bool) -> tuple[HeldOut | None, Course]:
-        """Rows that are held out at first, and the course that is left when they have chosen."""
-        given, name = self.inference.validation_fraction, "inference__validation_fraction"
-        by_steps = self.inference.name == "stochastic"
-        classifies = self.network.output.name != "gaussian" and by_steps
-        useful = (learns_noise or classifies) and self.n_layers > 1 and course.shuffle
-        if not useful and not is_auto(given):
-            raise ValueError(
-                f"validation_fraction={given!r} has no effect here: rows are held out with hidden layers and "
-                "shuffle=True, by regressors with noise_variance='auto', and by classifiers with "
-                "inference='stochastic'. Leave it at 'auto'."
-            )
-        anew, caution = classifies and useful and self._heats(), CAUTION if classifies else 0.0
-        folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
-        automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
-        if classifies and useful:
-            automatic = min(automatic, MOST_HELD_OUT / self.n_samples)
-        reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows say how cold and wide"
-        reason = reason if useful else f"nothing is held out: {reason} where it is 'auto' and rows are shuffled"
-        fraction = self.answers.answer(name, given, automatic, reason)
-        n_rows = int(fraction * self.n_samples)
-        if n_rows < LEAST_HELD_OUT:
-            return None, course
-        if by_steps:
-            n_passes = course.n_passes
-            last = n_passes if anew else max(1, round(LAST_SHARE * n_passes))
-        else:
-            n_passes = min(course.n_passes, PASSES_PER_STEP) if self._heats() else course.n_passes
-            last = min(course.n_passes, LAST_PASSES) if self._heats() else course.n_passes
-        widths = self._widths() if classifies else ((1.0,) * self.n_layers,)
-        return HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution), replace(course, n_passes=last)
-
-    def _heats(self) -> bool:
-        """Whether held-out rows choose the temperature."""
-        few = self.n_samples < HEATED_ROWS or self.network.output.name == "gaussian"
-        return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few
-
-    def _paths(self, n_passes: int) -> tuple[tuple[Stop, ...], ...]:
-        """Ways that are tried, of hidden temperatures or, by classifiers, of all temperatures."""
-        if not self._heats():
-            return ((Stop(None, n_passes),),)
-        last = self.defaults.output_temperature
-        later = n_passes
-        if self.inference.name == "stochastic":
-            later = max(1, round(LATER_SHARE * n_passes))
-        paths = []
-        for path in self.defaults.heating:
-            stops = []
-            for index, temperature in enumerate(path):
-                hidden = None if temperature is None else (temperature,) * (self.n_layers - 1)
-                output = last if self.network.output.name == "gaussian" else temperature
-                stops.append(Stop(hidden and (*hidden, output), n_passes if index == 0 else later))
-            if self.defaults.learns_output:
-                stops[-1] = stops[-1]._replace(learns=True)
-            paths.append(tuple(stops))
-        return tuple(paths)
-
-    def _widths(self) -> tuple[tuple[float, ...], ...]:
-        """Factors on the covariances that are tried in predictions: one for hidden layers, one for the outputs."""
-        return tuple((*(hidden,) * (self.n_layers - 1), output) for hidden in WIDTHS for output in WIDTHS)

@@ -32,7 +32,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.
-    prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
+    prior : {"gaussian", "ard", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
     noise_variance : "auto" or float, default="auto"
