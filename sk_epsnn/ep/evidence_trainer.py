@@ -23,7 +23,7 @@ from sk_epsnn.training import Report
 #: Prior of a noise that the evidence judges, in pseudo-observations: targets may be without any.
 _NOISE_MASS = 1e-6
 #: Least noise, in units of the target's variance, unless rounding of the rows is more.
-_LEAST_NOISE = 1e-10
+_LEAST_NOISE = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
