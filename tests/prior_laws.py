@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from sk_epsnn.priors import (
+    ARDPrior,
     BernoulliGaussianPrior,
     GaussianMixturePrior,
     GaussianPrior,
@@ -54,12 +55,14 @@ def gaussian_mixture_law(prior):
 #: How to integrate each registered prior; a new one needs its own entry, and parameters to test it with.
 LAWS = {
     "gaussian": gaussian_law,
+    "ard": gaussian_law,
     "bernoulli_gaussian": bernoulli_gaussian_law,
     "laplace": laplace_law,
     "gaussian_mixture": gaussian_mixture_law,
 }
 CASES = [
     GaussianPrior(),
+    ARDPrior(),
     BernoulliGaussianPrior(),
     BernoulliGaussianPrior(active_probability=0.03, slab_variance=4.0),
     BernoulliGaussianPrior(active_probability=0.999, slab_variance=0.01),

@@ -323,7 +323,7 @@ def test_basis_is_that_of_the_network():
     """A batch of rows enters through the network's own coordinates."""
     x, y = make_data(40, 3)
     state = linear_state(3)
-    doubled = replace(plain_basis(3, False), scale=0.5)
+    doubled = replace(plain_basis(3, False), scale=np.full(3, 0.5))
     wide = replace(state, network=replace(state.network, basis=doubled))
     a, _ = NEWTON.absorb(wide, rows_of(x, y), 40.0)
     b, _ = NEWTON.absorb(state, rows_of(2 * x, y), 40.0)
