@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, absolute, astype, clip, epsilon, largest, log, sum_over
+from sk_epsnn._arrays import Array, absolute, astype, clip, epsilon, largest, log, reshape, sum_over
 from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.ep.evidence import Evidence, NoiseEvidence
 from sk_epsnn.ep.learned_prior import MOST_STEPS, SETTLED
@@ -102,4 +102,4 @@ def _product(precision: Array, vectors: Array) -> Array:
 
 def _by_unit(factor: Array, part: Array) -> Array:
     """Natural parameters of every unit times its factor."""
-    return factor.reshape((-1,) + (1,) * (part.ndim - 1)) * part
+    return reshape(factor, (-1,) + (1,) * (part.ndim - 1)) * part
