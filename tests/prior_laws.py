@@ -56,7 +56,6 @@ def gaussian_mixture_law(prior):
 LAWS = {
     "ard": gaussian_law,
     "gaussian": gaussian_law,
-    "ard": gaussian_law,
     "bernoulli_gaussian": bernoulli_gaussian_law,
     "laplace": laplace_law,
     "gaussian_mixture": gaussian_mixture_law,
