@@ -450,7 +450,8 @@ def test_nothing_is_held_out_by_sweeps_streams_or_rows_in_their_order():
     for model in (EPSNNClassifier(30, inference="newton"), EPSNNClassifier(30, inference="stochastic", shuffle=False)):
         assert plan_of(model).trainer.held_out is None
     assert plan_of(EPSNNClassifier(30, inference=Stochastic(validation_fraction=0))).trainer.held_out is None
-    assert plan_of(EPSNNClassifier(30), n_samples=19).trainer.held_out is None
+    assert plan_of(EPSNNClassifier(30), n_samples=49).trainer.held_out is None
+    assert plan_of(EPSNNClassifier(30), n_samples=50).trainer.held_out.n_rows == 25
 
 
 # ---------------------------------------------------------------------- settings_

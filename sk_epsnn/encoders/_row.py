@@ -59,7 +59,17 @@ def _row_keys(values: Float64s, seed: int) -> Words:
 
 
 def sparse_row_keys(rows: sparse.csr_array, seed: int) -> Words:
-    """`_row_keys` of sparse float64 rows, each place once: the sum over zeros, put right where there is a value."""
+    """`_row_keys` of sparse float64 rows, each place once: the sum over zeros, put right where there is a value.
+
+    Parameters
+    ----------
+    rows : CSR array of shape (n_samples, n_features)
+    seed : int
+
+    Returns
+    -------
+    keys : array of words of shape (n_samples,)
+    """
     counters = _counters(rows.shape[1])
     zeros = _mix(counters.copy())
     words = _mix((rows.data + 0.0).view(np.uint64) + counters[rows.indices]) - zeros[rows.indices]
@@ -78,19 +88,50 @@ def _uniforms(keys: Words, n_columns: int) -> Float64s:
 
 
 def uniforms_at(keys: Words, counters: Words) -> Float64s:
-    """The numbers of rows of these keys in columns of these counters, which are broadcast together."""
+    """The numbers of rows of these keys in columns of these counters, which are broadcast together.
+
+    Parameters
+    ----------
+    keys, counters : array of words
+
+    Returns
+    -------
+    uniforms : array
+        On [0, 1), multiples of 2**-53.
+    """
     words = _mix(keys + counters)
     words >>= np.uint64(11)
     return words * _UNIT
 
 
 def counters_of(columns: NDArray[np.int_]) -> Words:
-    """The counters of some columns, numbered from 0."""
+    """The counters of some columns.
+
+    Parameters
+    ----------
+    columns : integer array
+        Numbered from 0.
+
+    Returns
+    -------
+    counters : array of words
+    """
     return (columns.astype(np.uint64) + np.uint64(1)) * _GOLDEN
 
 
 def chunks(X: Rows, n_columns: int) -> Iterator[tuple[slice, Float64s]]:
-    """Go through rows in parts that take `n_columns` numbers a row in float64: the part, and its values, dense."""
+    """Go through rows in parts that take `n_columns` numbers a row in float64: the part, and its values, dense.
+
+    Parameters
+    ----------
+    X : array or sparse array of shape (n_samples, n_features)
+    n_columns : int
+
+    Yields
+    ------
+    part : slice
+    values : array of shape (n_rows, n_features)
+    """
     step = max(1, _CHUNK_ELEMENTS // n_columns)
     for start in range(0, X.shape[0], step):
         part = slice(start, start + step)
@@ -100,7 +141,16 @@ def chunks(X: Rows, n_columns: int) -> Iterator[tuple[slice, Float64s]]:
 
 
 def columns(X: Rows) -> Iterator[Float64s]:
-    """Go through the columns, each dense in float64 and without negative zeros."""
+    """Go through the columns, each dense in float64 and without negative zeros.
+
+    Parameters
+    ----------
+    X : array or sparse array of shape (n_samples, n_features)
+
+    Yields
+    ------
+    values : array of shape (n_samples,)
+    """
     by_column = sparse.csc_array(X) if sparse.issparse(X) else X
     for column in range(X.shape[1]):
         values = by_column[:, [column]]

@@ -54,6 +54,8 @@ LATER_SHARE = 0.33
 WIDTHS = (1.0, 3.0, 0.3, 0.1)
 #: Classifiers hold out at most so many rows; with fewer in all than this, each of so many parts in turn.
 MOST_HELD_OUT, FOLDED_ROWS, FOLDS = 500, 1000, 2
+#: Parts of fewer rows than this cannot judge temperatures.
+LEAST_OF_A_FOLD = 25
 #: Standard errors by which another choice must be better than the first temperature and widths of 1.
 CAUTION = 1.0
 #: With so many rows or more they train at one temperature: the others would gain next to nothing.

@@ -14,6 +14,7 @@ from sk_epsnn.estimators._defaults import (
     LAST_PASSES,
     LAST_SHARE,
     LATER_SHARE,
+    LEAST_OF_A_FOLD,
     MOST_HELD_OUT,
     PASSES_PER_STEP,
     VALIDATION_FRACTION,
@@ -52,7 +53,7 @@ class HeldOutPlanner:
         reason = reason if useful else f"nothing is held out: {reason} where it is 'auto' and rows are shuffled"
         fraction = self.answers.answer(name, given, automatic, reason)
         n_rows = int(fraction * self.n_samples)
-        if n_rows < LEAST_HELD_OUT:
+        if n_rows < (LEAST_HELD_OUT if folds == 1 else LEAST_OF_A_FOLD):
             return None, course
         if by_steps:
             n_passes = course.n_passes
