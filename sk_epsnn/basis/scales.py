@@ -1,9 +1,9 @@
 """Where the values of a column usually are, and how far from there the others are: its own unit.
 
-The usual value is the one that a quarter of the rows have or more, such as the 0 of pixels and counts, or else the lower
-median. The size of a column is that of the deviations from it of the rows that differ at
-all: so a column of 0 and 1 has the size 1 however rare the ones are, columns of normal numbers that of their standard
-deviation, and a single wild cell changes nothing. Sizes are powers of two, by which dividing is exact.
+The usual value is one that a quarter of the rows have or more, such as the 0 of pixels and counts, or else the lower
+median. The size of a column is that of the deviations from it of the rows that differ at all: so a column of 0 and 1
+has the size 1 however rare the ones are, columns of normal numbers that of their standard deviation, and a single wild
+cell changes nothing. Sizes are powers of two, by which dividing is exact.
 """
 
 from __future__ import annotations
