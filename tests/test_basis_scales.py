@@ -73,6 +73,15 @@ def test_rare_deviations_are_pulled_towards_their_kind():
         assert size[1] in (0.5, 1.0)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.49, 0.51, 0.6, 0.9])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_rows_at_zero_are_no_deviations(share, form):
+    """Pixels are lit in half of the rows more or less: the size is that of a lit one either way."""
+    rng = np.random.default_rng(13)
+    X = rare(rng, share, rng.beta(0.5, 0.5, N))[:, None] * np.ones(3)
+    assert set(sizes(form(X))) <= {0.5, 1.0}
+
+
 def test_columns_that_do_not_vary():
     rng = np.random.default_rng(5)
     X = np.column_stack([np.full(N, 5e5), np.zeros(N), 16 * rng.standard_normal(N)])

@@ -1,8 +1,9 @@
 """Where the values of a column usually are, and how far from there the others are: its own unit.
 
-The usual value is the lower median. The size of a column is that of the deviations from it of the rows that differ at
-all: so a column of 0 and 1 has the size 1 however rare the ones are, columns of normal numbers that of their standard
-deviation, and a single wild cell changes nothing. Sizes are powers of two, by which dividing is exact.
+The usual value is one that a quarter of the rows have or more, such as the 0 of pixels and counts, or else the lower
+median. The size of a column is that of the deviations from it of the rows that differ at all: so a column of 0 and 1
+has the size 1 however rare the ones are, columns of normal numbers that of their standard deviation, and a single wild
+cell changes nothing. Sizes are powers of two, by which dividing is exact.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _BULK, _TAIL = 0.5, 0.9
 _OF_NORMAL = float(np.sqrt(0.67448975 * 1.64485363))
 #: Columns most of whose rows have the usual value count as many rows of their kind's size as this beside their own.
 _KIND_ROWS = 5.0
+#: A value that this share of the rows have is usual.
+_FREQUENT = 0.25
 #: Columns that are sorted at a time.
 _COLUMNS = 64
 
@@ -33,7 +36,7 @@ class ColumnScales(NamedTuple):
     Attributes
     ----------
     usual : array
-        Lower median.
+        The most frequent value, or the lower median where none is frequent.
     size : array
         Power of two near the size of the deviations from it.
     """
@@ -90,12 +93,23 @@ def _of_dense(X: np.ndarray, weight: NDArray[np.float64]) -> _Deviations:
 def _of_columns(X: np.ndarray, weight: NDArray[np.float64]) -> _Deviations:
     """`_Deviations` of a few dense columns."""
     values = X.astype(np.float64)
-    usual = _quantiles(*_sorted(values, weight), np.zeros(X.shape[1]), 0.5)
+    usual = _usual(values, *_sorted(values, weight), weight)
     deviations, mass = _sorted(np.abs(values - usual), weight)
     none = (mass * (deviations == 0)).sum(0)
     low, high = (_quantiles(deviations, mass, none, share) for share in (_BULK, _TAIL))
     others = np.where(deviations[-1] > 0, weight.sum() - none, 0.0)
     return _Deviations(usual, others, np.sqrt(low) * np.sqrt(high) / _factor(low, high))
+
+
+def _usual(values: np.ndarray, ordered: np.ndarray, mass: np.ndarray, weight: NDArray[np.float64]) -> np.ndarray:
+    """The most frequent value of each column, or the lower median where none is frequent."""
+    # A value of a quarter of the rows or more lies at one of the quartiles.
+    quartiles = [_quantiles(ordered, mass, np.zeros(values.shape[1]), share) for share in (0.5, 0.25, 0.75)]
+    shares = np.array([weight @ (values == each) for each in quartiles]) / weight.sum()
+    best = shares.argmax(0)
+    columns = np.arange(len(best))
+    most = shares[best, columns]
+    return np.where(most >= _FREQUENT, np.array(quartiles)[best, columns], quartiles[0])
 
 
 def _sorted(values: np.ndarray, weight: NDArray[np.float64]) -> tuple[np.ndarray, np.ndarray]:
