@@ -82,6 +82,17 @@ def test_rows_at_zero_are_no_deviations(share, form):
     assert set(sizes(form(X))) <= {0.5, 1.0}
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_rates_have_the_unit_one(form):
+    """A neuron that hardly fired in these rows fires like all others in rows where its feature has other values."""
+    feature = np.concatenate([np.linspace(0, 1, 60), np.linspace(4, 5, 60)])[:, None]
+    rates = np.exp(-0.5 * ((feature - np.linspace(0, 5, 21)) / 0.5) ** 2)
+    assert rates[:, 10].max() < 0.02
+    np.testing.assert_array_equal(sizes(form(rates), np.ones(120)), 1)
+    for other in (2 * rates, rates - 0.5, 0.4 * rates):
+        assert sizes(form(other), np.ones(120))[10] < 0.1
+
+
 def test_columns_that_do_not_vary():
     rng = np.random.default_rng(5)
     X = np.column_stack([np.full(N, 5e5), np.zeros(N), 16 * rng.standard_normal(N)])

@@ -4,6 +4,9 @@ The usual value is one that a quarter of the rows have or more, such as the 0 of
 median. The size of a column is that of the deviations from it of the rows that differ at all: so a column of 0 and 1
 has the size 1 however rare the ones are, columns of normal numbers that of their standard deviation, and a single wild
 cell changes nothing. Sizes are powers of two, by which dividing is exact.
+
+Rates, spikes and pixels have a unit already: where all values lie in [0, 1], and most columns reach beyond a half, the
+size of every column is 1. A neuron that hardly fired so far may well fire at its full rate in other rows.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sk_epsnn._arrays import Array, to_numpy
+from sk_epsnn._arrays import Array, is_any, to_numpy
 
 #: Rows that are looked at, evenly spaced; more would not move a power of two.
 MOST_ROWS = 2_000
@@ -26,6 +29,8 @@ _OF_NORMAL = float(np.sqrt(0.67448975 * 1.64485363))
 _KIND_ROWS = 5.0
 #: A value that this share of the rows have is usual.
 _FREQUENT = 0.25
+#: Most columns of rates reach this.
+_LEAST_TOP = 0.5
 #: Columns that are sorted at a time.
 _COLUMNS = 64
 
@@ -58,17 +63,26 @@ def column_scales(X: Array | sparse.csr_array, sample_weight: NDArray[np.floatin
 
     Where most rows have the usual value, such as pixels at the border or words, the few others say little: their size
     is pulled towards that of all columns of this kind. Columns of zeros have that size, other constant columns that of
-    their value, unless nothing varies at all.
+    their value, unless nothing varies at all. Columns of rates have the size 1.
     """
-    n_samples = X.shape[0]
+    n_samples, some = X.shape[0], X
     if n_samples > MOST_ROWS:
         rows = np.linspace(0, n_samples - 1, MOST_ROWS).astype(int)
-        X, sample_weight = X[rows, :], sample_weight[rows]
+        some, sample_weight = X[rows, :], sample_weight[rows]
     weight = np.asarray(sample_weight, np.float64)
-    found = _of_sparse(X, weight) if sparse.issparse(X) else _of_dense(to_numpy(X), weight)
-    log_size = _pooled(found, weight.sum())
+    found = _of_sparse(some, weight) if sparse.issparse(X) else _of_dense(to_numpy(some), weight)
+    log_size = np.zeros(X.shape[1]) if _have_unit(X, some) else _pooled(found, weight.sum())
     most = 0.8 * np.finfo(str(X.dtype).split(".")[-1]).maxexp
     return ColumnScales(found.usual, 2.0 ** np.clip(np.round(log_size), -most, most))
+
+
+def _have_unit(X: Array | sparse.csr_array, rows: Array | sparse.csr_array) -> bool:
+    """Whether all values are in [0, 1], and those of most columns of these rows come near 1."""
+    values = X.data if sparse.issparse(X) else X
+    if is_any(values < 0) or is_any(values > 1):
+        return False
+    top = rows.max(axis=0).toarray() if sparse.issparse(rows) else to_numpy(rows).max(0)
+    return bool(np.median(top) >= _LEAST_TOP)
 
 
 def _pooled(found: _Deviations, total: float) -> NDArray[np.float64]:

@@ -45,8 +45,13 @@ class EvidenceTrainer(SweepTrainer):
         n_jobs: int | None,
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_pass`."""
-        if state.layers[-1].learned is None:  # by a stream, or sparse rows
+        learned = state.layers[-1].learned
+        if learned is None:  # by a stream, or sparse rows
             return super().absorb_pass(state, shards, batches, total_mass, rng, n_jobs)
+        if learned.each and learned.is_new:
+            # An input is not given up before it is known how large the noise and the weights are at all.
+            state, report = self.absorb_pass(_with_each(state, False), shards, batches, total_mass, rng, n_jobs)
+            return _with_each(state, True), report
         noise = state.noise
         state, report = super().absorb_pass(replace(state, noise=None), shards, batches, total_mass, rng, n_jobs)
         if noise is None:
@@ -85,7 +90,12 @@ def _with_learned_noise(state: State, noise: NoiseEvidence, squares: Array, mass
         curved = moved * (_product(data.precision, moved) - 2 * gradient)
         left = clip(squares + old * sum_over(curved, axis=1), min=0.0)
         n_known = sum_over(before.known(layer.posterior), axis=1)
-        variance = prior.known(left / clip(mass - n_known, min=1e-3 * mass), mass).variance
+        if before.each:
+            # A step of EM, which is slower but never goes too far: many factors may explain all that there is.
+            mean_square = (left + variance * n_known) / mass
+        else:
+            mean_square = left / clip(mass - n_known, min=1e-3 * mass)
+        variance = prior.known(mean_square, mass).variance
         variance = clip(variance, min=least)
         after = before.improved(layer.posterior)
         layer = layer.with_variance(after)
@@ -93,6 +103,10 @@ def _with_learned_noise(state: State, noise: NoiseEvidence, squares: Array, mass
         if before.is_near(after) and float(largest(absolute(log(variance / last)))) < SETTLED:
             break
     return replace(state.with_layers([layer]).with_noise_variance(variance), noise=noise.known(variance, mass))
+
+
+def _with_each(state: State, each: bool) -> State:
+    return state.with_layers([*state.layers[:-1], state.layers[-1].with_each_variance(each)])
 
 
 def _product(precision: Array, vectors: Array) -> Array:

@@ -10,20 +10,29 @@ with ``m`` and ``s`` the posterior means and variances and an inverse-gamma hype
 ``c = 1``. The sum on the left is how many weights the data determine [1]_. A noise variance ``v`` is likewise the
 squared residuals divided by the number of rows less that of the weights they determine. Both are iterated.
 
+With a factor for each input (automatic relevance determination) there are as many factors as there are inputs, and the
+evidence alone keeps each that is larger than one standard error. The hyperprior of such a factor is that of a standard
+deviation ``sqrt(c)`` which is half-normal with the variance 1 [2]_, of density ``c^(-1/2) exp(-c / 2)``, so that
+
+    c^2 + c (1 + sum (1 - s / (c u))) = sum m^2 / u.
+
+A factor then falls to 0 unless its weight is beyond 2.4 standard errors.
+
 References
 ----------
 .. [1] D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
+.. [2] A. Gelman, "Prior distributions for variance parameters in hierarchical models", Bayesian Analysis 1, 2006.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sk_epsnn._arrays import Array, absolute, clip, largest, log, ones_like, sum_over, total_of
+from sk_epsnn._arrays import Array, absolute, clip, largest, log, ones_like, sqrt, sum_over, total_of
 from sk_epsnn.weights import Weights
 
-#: Pseudo-weights of the hyperprior, of a factor of many weights and of one of a single input.
-LAYER_MASS, INPUT_MASS = 0.01, 1.0
+#: Pseudo-weights of the hyperprior of a factor that all weights share.
+LAYER_MASS = 0.01
 #: Iterations with the data's Gaussian held, at most, and the change of a logarithm at which they end.
 MOST_STEPS, SETTLED = 20, 1e-2
 #: Longest change of a factor in one iteration, and the factors that there may be.
@@ -60,14 +69,21 @@ class LearnedVariance:
         n = self.unit.shape[1] - self.constant
         known, size = self.known(posterior)[:, :n], (posterior.mean * posterior.mean / self.unit)[:, :n]
         if self.each:
-            mass, known, size = INPUT_MASS, *(sum_over(part, axis=0, keepdims=True) for part in (known, size))
+            known, size = (sum_over(part, axis=0, keepdims=True) for part in (known, size))
+            # The positive root, in a form without cancellation.
+            best = 2 * size / (1 + known + sqrt((1 + known) ** 2 + 4 * size))
         else:
-            mass, known, size = LAYER_MASS, *(ones_like(part[:1, :]) * total_of(part) for part in (known, size))
+            known, size = (ones_like(part[:1, :]) * total_of(part) for part in (known, size))
+            best = (LAYER_MASS + size) / (LAYER_MASS + known)
         factor = self.factor + 0.0
         old = factor[:, :n]
-        new = old * clip((mass + size) / (mass + known) / old, 1 / _LONGEST, _LONGEST)
-        factor[:, :n] = clip(new, _LEAST, _MOST)
+        factor[:, :n] = clip(old * clip(best / old, 1 / _LONGEST, _LONGEST), _LEAST, _MOST)
         return replace(self, factor=factor)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been learned yet."""
+        return bool(float(largest(absolute(log(self.factor)))) == 0)
 
     def change(self, other: LearnedVariance) -> Array:
         """Precisions to add to a prior of these variances for one of those of another, shape (1, n_in)."""

@@ -31,9 +31,9 @@ class ARDPrior(GaussianPrior):
     >>> from sk_epsnn import EPSNNRegressor
     >>> X = np.random.default_rng(0).standard_normal((60, 20))
     >>> y = X[:, 0] + 0.1 * np.random.default_rng(1).standard_normal(60)
-    >>> ard = EPSNNRegressor(prior="ard").fit(X, y)
-    >>> bool(abs(ard.coef_[1:]).max() < 0.02)
-    True
+    >>> plain, ard = (EPSNNRegressor(prior=prior).fit(X, y) for prior in ("gaussian", "ard"))
+    >>> bool(abs(plain.coef_[1:]).max() > 0.04), bool(abs(ard.coef_[1:]).max() < 0.001)
+    (True, True)
     """
 
     name = "ard"
