@@ -18,8 +18,9 @@ _GAUSSIAN_PER_COSINE = 0.5 / np.sqrt(2.0 * np.log(2.0))
 _GAUSSIAN_CUTOFF = 40.0
 # Values a little beyond the range, by less than this share of it, are as ordinary as those at its ends.
 _FAR = 0.1
-# How far an extended population goes on beyond the range, in widths: at its end no neuron fires that fired in fit.
-_EXTENSION = 2.0
+# How far an extended population goes on beyond the range, in widths. Values are clipped one width before its end: no
+# neuron fires there that fired in fit, and as many fire as anywhere.
+_EXTENSION = 3.0
 _LARGEST = float(np.finfo(np.float64).max)
 # Rows and features that a message names.
 _NAMED = 5
@@ -66,8 +67,9 @@ class PopulationEncoder(RowEncoder):
         "clip" says nothing, "error" raises a ValueError. Far is beyond both the range and the values in fit by more
         than a tenth of the range, and by more than the outermost tenth of the rows in fit, and ten more, spread over:
         rows of the kind that was seen in fit hardly ever are. "extend" lays the `n_neurons` centres over the range and
-        two widths more on either side instead. The weights of neurons that no row in fit excited stay as uncertain as
-        their prior, so uncertainty grows outside the data, as it does in their gaps.
+        three widths more on either side instead, and clips values one width before the end. The weights of neurons
+        that no row in fit excited stay as uncertain as their prior, so uncertainty grows outside the data, as it does
+        in their gaps, to about the spread of the targets.
     output : {"spikes", "rates"}, default="spikes"
         Whether `transform` gives spikes or the rates themselves.
     random_state : int, RandomState instance or None, default=None
@@ -182,8 +184,11 @@ class PopulationEncoder(RowEncoder):
                 self.tolerated_min_[feature] = min(low[feature], values[0]) - below
                 self.tolerated_max_[feature] = max(high[feature], values[-1]) + above
         self.tolerated_min_[extended], self.tolerated_max_[extended] = -np.inf, np.inf
-        self.feature_min_ = np.where(extended, self.centers_[:, 0], low)
-        self.feature_max_ = np.where(extended, self.centers_[:, -1], high)
+        with np.errstate(over="ignore"):
+            reach = self.widths_.reshape(len(low), -1) / self._per_cosine()
+            first, last = self.centers_[:, 0] + reach[:, 0], self.centers_[:, -1] - reach[:, -1]
+        self.feature_min_ = np.where(extended, np.minimum(low, first), low)
+        self.feature_max_ = np.where(extended, np.maximum(high, last), high)
 
     def _fit_centers(self, feature: int, values: Float64s, counts: Counts) -> None:
         """Move the centres of a feature to quantiles of its distinct values where that is asked for, or better."""
