@@ -207,7 +207,7 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
 
 
 def _log_densities(states: list[State], judges: Batch) -> np.ndarray:
-    """Log density of every held-out row in nats, shape (n_states, n_rows), for states that differ in widths or noise."""
+    """Log densities of held-out rows in nats, shape (n_states, n_rows), of states that differ in widths or noise."""
     found = [predict(state, judges.inputs, state.moments(judges.target.dtype)) for state in states]
     output = states[0].network.output
     if isinstance(output, GaussianOutput):
