@@ -272,11 +272,8 @@ class SoftmaxOutput(SpikingOutput):
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
-        p = tilted(mean, variance)
-        wins = astype(target > 0, mean.dtype)
-        kappa = without_subnormal(p * (1 - p))
-        log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
-        return log_z, Derivatives(without_subnormal(wins - p), kappa, kappa)
+        log_z, gradient, kappa = in_chunks(_won, mean, variance, target)
+        return log_z, Derivatives(gradient, kappa, kappa)
 
     def potential_of(self, share: Array) -> Array:
         """Logarithms, less their average, see `Output.potential_of`."""
@@ -290,6 +287,14 @@ class SoftmaxOutput(SpikingOutput):
     def log_probability(self, mean: Array, variance: Array) -> Array:
         """Log probabilities of the classes, shape (n_samples, n_classes)."""
         return log_expected_softmax(mean, variance)
+
+
+def _won(mean: Array, variance: Array, target: Array) -> tuple[Array, Array, Array]:
+    """`SoftmaxOutput.evidence` of a few rows."""
+    p = tilted(mean, variance)
+    wins = astype(target > 0, mean.dtype)
+    log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
+    return log_z, without_subnormal(wins - p), without_subnormal(p * (1 - p))
 
 
 def _softplus(x: Array) -> Array:

@@ -77,7 +77,8 @@ def tilted(mean: Array, variance: Array) -> Array:
     for _ in range(_FAST_STEPS):
         gap = softmax(mean + (0.5 - p) * variance) - p
         # Gaps are seen through S: one of r moves the potentials by S r.
-        off = largest(absolute(gap) * (1 + variance), axis=1, keepdims=True) > tolerance * widest
+        seen = largest(absolute(gap) * (1 + variance), axis=1, keepdims=True)
+        off = seen > tolerance * widest
         if not is_any(off):
             return p
         here = p + gap
@@ -88,6 +89,9 @@ def tilted(mean: Array, variance: Array) -> Array:
             + gap
             + share * (sum_over(variance * here * gap, axis=1, keepdims=True) / sum_over(share, axis=1, keepdims=True))
         )
+        # What a step leaves is of the order of its square.
+        if not is_any(off & (seen * seen > tolerance)):
+            return p
     rows = np.flatnonzero(to_numpy(off)[:, 0])
     safe = _tilted_safely(take(mean, rows), take(variance, rows))
     result = to_numpy(p).copy()
