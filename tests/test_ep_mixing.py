@@ -454,3 +454,13 @@ def test_messages_to_discrete_weights_by_enumeration():
             sizes.append(np.mean(exact**2))
         assert np.sqrt(np.mean(errors)) <= error + 5e-5  # four decimals are known
         assert np.sqrt(np.mean(sizes)) == pytest.approx(size, abs=5e-5)
+
+
+def test_precisions_of_joint_weights_are_exact_for_rows_in_single_precision():
+    """Neighbours in a population code are all but equal; with precise targets rounding would outweigh the prior."""
+    x = np.random.default_rng(0).uniform(size=(1000, 1))
+    rates = np.exp(-0.5 * ((x - np.linspace(0, 1, 30)) / 0.3) ** 2).astype(np.float32)
+    gamma = np.full((1000, 1), 1e4, np.float32)
+    precision = mixing.joint_site_precision(gamma, observed(rates), 0.0)
+    assert precision.dtype == np.float64
+    assert np.linalg.eigvalsh(precision)[0].min() > -1e-5

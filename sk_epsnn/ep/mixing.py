@@ -127,11 +127,14 @@ def shared_second_moment(weight: Array, inputs: Inputs) -> Array:
 
 
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
-    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in); no ``gamma`` may be negative."""
+    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in); no ``gamma`` may be negative.
+
+    In float64 whatever the inputs: rounding must stay below the prior's precision, or the sum has no inverse.
+    """
     # A matrix times its own transpose costs half of any other product.
-    root = sqrt(gamma)
-    halves = (inputs.mean * root[:, i : i + 1] for i in range(root.shape[1]))
-    precision = astype(stack([half.T @ half for half in halves]), "float64")
+    mean, root = astype(inputs.mean, "float64"), sqrt(astype(gamma, "float64"))
+    halves = (mean * root[:, i : i + 1] for i in range(root.shape[1]))
+    precision = stack([half.T @ half for half in halves])
     return precision if isinstance(noise, float) else plus_diagonal(precision, astype(noise, "float64"))
 
 
