@@ -50,7 +50,7 @@ from sk_epsnn._arrays import (
     zeros_like,
 )
 from sk_epsnn._sklearn import Interval, Option, StrOptions
-from sk_epsnn.messages import Derivatives
+from sk_epsnn.messages import Derivatives, Spread
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -79,6 +79,20 @@ class Output(HoldsArrays):
     name: str
     #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
     has_ties = False
+    #: Units for each target; the first ones have targets of their own.
+    units_per_target = 1
+
+    def targeted(self, units: Array) -> Array:
+        """Columns of the units that have a target of their own."""
+        return units
+
+    def predicted(self, spread: Spread) -> Spread:
+        """Spread of these units in a prediction."""
+        return spread
+
+    def step_curvature(self, message: Derivatives) -> Array:
+        """Curvature in each potential that a Newton step may use."""
+        return clip(message.gamma, min=0.0)
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats."""
@@ -104,9 +118,19 @@ class GaussianOutput(Output):
     """
 
     name = "gaussian"
+    #: Whether the noise depends on the inputs.
+    varies = False
 
     def __init__(self, noise_variance: Array):
         self.noise_variance = noise_variance
+
+    def with_noise_variance(self, noise_variance: Array) -> GaussianOutput:
+        """The same with another noise."""
+        return GaussianOutput(noise_variance)
+
+    def noise(self, spread: Spread) -> Array:
+        """Variance of the observation noise, for rows whose potentials have this spread."""
+        return self.noise_variance
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""

@@ -19,7 +19,7 @@ from sk_epsnn._arrays import is_singular
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
-from sk_epsnn.ep.noise import choose_on_held_out
+from sk_epsnn.ep.noise import with_varying_noise
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, Diverged, arrived, begin, mean_of, natural_step, went_on
 from sk_epsnn.ep.trainer import EPTrainer
@@ -66,7 +66,7 @@ class StochasticTrainer(EPTrainer):
         if self.held_out is None:
             return progress
         trainer = replace(self, n_passes=self.held_out.passes_per_step)
-        progress = choose_on_held_out(trainer, progress, rows, self.held_out, course, rng, tell)
+        progress = super(StochasticTrainer, trainer).prepare(progress, rows, course, rng, tell)
         return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk)))
 
     def resume(self, state: State, n_samples: int) -> State:
@@ -102,6 +102,8 @@ class StochasticTrainer(EPTrainer):
         with Parallel(n_jobs=n_jobs if len(shards) > 1 else 1, prefer="threads") as run, np.errstate(all="ignore"):
             n_checked = max(1, CHECKED_ROWS // len(shards))
             judges = [self.entered(state, shard.take(_spread(shard.n_samples, n_checked))) for shard in shards]
+            if self._begins_to_vary(state):
+                state = with_varying_noise(state, judges[0])
             return _Pass(self, run, shards, batches, judges, total_mass).checked(state)
 
 

@@ -26,7 +26,7 @@ from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
 from sk_epsnn.ep.newton import newton
-from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise
+from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict_spread
 from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
@@ -86,18 +86,21 @@ class EPTrainer(Trainer):
         learned noise is learned in training.
     single : bool
         Whether to work in single precision, whose rounding hidden layers do not notice.
+    varies : bool
+        Whether the noise is to depend on the inputs, once what a constant noise explains is known.
     """
 
     design: Design
     learns_noise: bool
     held_out: HeldOut | None = None
     single: bool = False
+    varies: bool = False
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
-        noise = NoiseEvidence.none_yet(np.zeros(network.readout.n_units)) if self.learns_noise else None
+        noise = NoiseEvidence.none_yet(np.zeros(network.n_targets)) if self.learns_noise else None
         if noise is not None:
-            network = replace(network, output=GaussianOutput(noise.variance))
+            network = replace(network, output=network.output.with_noise_variance(noise.variance))
         state = replace(set_up(network, self.design, rows, rng), noise=noise)
         if array_namespace(rows.X) is np:
             return state
@@ -109,7 +112,8 @@ class EPTrainer(Trainer):
         """See `Trainer.prepare`: held-out rows choose the noise and the hidden temperature."""
         if self.held_out is None:
             return progress
-        return choose_on_held_out(self, progress, rows, self.held_out, course, rng, tell)
+        constant, varying = replace(self, varies=False), self if self.varies else None
+        return choose_on_held_out(constant, progress, rows, self.held_out, course, rng, tell, varying)
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: a noise that held-out rows have judged stays as it is."""
@@ -118,7 +122,7 @@ class EPTrainer(Trainer):
     def finish(self, state: State, mass: float) -> State:
         """See `Trainer.finish`: a noise that held-out rows have judged is known now, but for what a stream adds."""
         output = state.network.output
-        if self.held_out is None or not isinstance(output, GaussianOutput):
+        if self.held_out is None or not isinstance(output, GaussianOutput) or output.varies:
             return state
         noise = NoiseEvidence.none_yet(zeros_like(output.noise_variance))
         return replace(state, noise=noise.known(output.noise_variance, mass))
@@ -139,6 +143,10 @@ class EPTrainer(Trainer):
         """Rows in the coordinates of the network and in the precision to work in."""
         batch = rows if isinstance(rows, Batch) else state.network.batch(*rows)
         return batch.in_dtype("float32") if self.single else batch
+
+    def _begins_to_vary(self, state: State) -> bool:
+        """Whether the noise is constant still, and is not to stay so."""
+        return self.varies and not state.network.output.varies
 
     @staticmethod
     def _seeing(state: State, rows: Rows | Batch) -> State:
@@ -203,8 +211,20 @@ class SweepTrainer(EPTrainer):
         """
         state = self._seeing(state, batch)
         with _refuse_too_precise():
-            state, result = self._absorb(state, self.entered(state, batch), total_mass)
+            batch = self.entered(state, batch)
+            if self._begins_to_vary(state):
+                state = self._varying_from(state, batch, total_mass)
+            state, result = self._absorb(state, batch, total_mass)
         return state, Report(result.energy, [result.step])
+
+    def _varying_from(self, state: State, batch: Batch, total_mass: float) -> State:
+        """The state about to learn how its noise varies.
+
+        Where nothing is known yet, what a constant noise explains of the batch is where it starts, and no evidence.
+        """
+        if state.mass == 0:
+            state = replace(self._absorb(state, batch, total_mass)[0], mass=0.0)
+        return with_varying_noise(state, batch)
 
     def _absorb(self, state: State, batch: Batch, total_mass: float) -> tuple[State, BatchResult]:
         mass = batch.mass
@@ -238,6 +258,10 @@ class SweepTrainer(EPTrainer):
         for rows in shards:
             state = self._seeing(state, rows)
         with _refuse_too_precise():
+            if self._begins_to_vary(state):
+                constant = replace(self, varies=False)
+                state, _ = absorb_apart(constant, self.entered, state, shards, batches, total_mass, n_jobs)
+                state = state.with_varying_noise()
             return absorb_apart(self, self.entered, state, shards, batches, total_mass, n_jobs)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 BIAS_SHARE = 0.1
 #: Prior variance of a hidden potential, averaged over the data.
 HIDDEN_VARIANCE = 50.0
+#: ... of the logarithm of a noise variance that depends on the inputs.
+LOG_NOISE_VARIANCE = 4.0
 #: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
 JOINT_FAN_IN = 256
 #: ... unless the covariance matrices of all units together would exceed this many numbers.
@@ -97,6 +99,8 @@ class Case:
         Whether the outputs are those of a softmax.
     inference : str
         Name of the way in which a batch is worked on.
+    varying_noise : bool
+        Whether the noise of a regressor depends on its inputs.
     """
 
     task: str
@@ -107,6 +111,7 @@ class Case:
     sparse: bool
     winner: bool
     inference: str
+    varying_noise: bool = False
 
     @property
     def row(self) -> str:
@@ -323,6 +328,11 @@ OVERRIDES = (
         "a softmax needs potentials that are wide",
         lambda case: case.winner and case.n_layers > 1 and not case.discrete,
         {"output_variance": 400.0},
+    ),
+    Override(
+        "how a noise varies is best seen with all rows at once",
+        lambda case: case.varying_noise and case.n_layers == 1,
+        {"batch_size": 10_000, "n_sweeps": 10},
     ),
     Override(
         "plain EP, and enough sweeps for a damped iteration",

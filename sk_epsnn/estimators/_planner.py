@@ -15,6 +15,7 @@ from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
+from sk_epsnn.heteroscedastic import HeteroscedasticOutput
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Neuron
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, SpikingOutput
@@ -69,6 +70,11 @@ class Planner:
         network = self._network()
         grid, gain = self._levels()
         inference = self._inference(len(network.hidden), grid is not None)
+        if network.output.units_per_target > 1 and inference.name not in ("newton", "stochastic"):
+            raise ValueError(
+                f"noise_variance={network.output.name!r} needs steps that are checked, and inference={inference.name!r} "
+                "checks none; set inference='newton' or 'stochastic', or a constant noise_variance."
+            )
         return Parts(network, inference, self._prior(grid), grid, gain)
 
     def _case(self) -> Case:
@@ -81,6 +87,7 @@ class Planner:
             conjugate=prior.conjugate,
             sparse=prior.sparse,
             winner=network.output.name == "softmax",
+            varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
         )
 
@@ -89,9 +96,10 @@ class Planner:
     def _network(self) -> Network:
         connections = self._connections()
         hidden = tuple(Layer(*pair) for pair in zip(connections, self._neurons(len(connections)), strict=True))
-        output = self._output() if self.problem.task == "classifier" else GaussianOutput(np.ones(1))
+        output = self._output() if self.problem.task == "classifier" else self._real_output()
         constant = self.answers.given("fit_intercept", bool(self.estimator.fit_intercept))
-        return Network(hidden, Dense(self.problem.n_outputs), output, constant, self.problem.n_features)
+        readout = Dense(self.problem.n_outputs * output.units_per_target)
+        return Network(hidden, readout, output, constant, self.problem.n_features)
 
     def _connections(self) -> tuple[Connection, ...]:
         sizes = self.estimator.hidden_layer_sizes
@@ -136,13 +144,19 @@ class Planner:
         self.answers.answer("output_activation", given if is_auto(given) else shown, shown, reason)
         return output
 
+    def _real_output(self) -> GaussianOutput:
+        """The outputs of a regressor; their noise follows the targets' scale."""
+        given = self.estimator.noise_variance
+        varies = isinstance(given, str) and given == HeteroscedasticOutput.name
+        return HeteroscedasticOutput(np.ones(1)) if varies else GaussianOutput(np.ones(1))
+
     def _noise_variance(self) -> float | None:
         """Noise of a regressor, None where it is learned; of a classifier there is none."""
         if self.problem.task == "classifier":
             return None
         given = self.estimator.noise_variance
         self.answers.answer("noise_variance", given, "learned", "one for each output")
-        return None if is_auto(given) else float(given)
+        return None if isinstance(given, str) else float(given)
 
     def _levels(self) -> tuple[Grid | None, float | None]:
         """Grid of discrete weights and their gain in the last layer, None where it is automatic."""

@@ -23,6 +23,7 @@ from sk_epsnn.estimators._defaults import (
     LAST_PASSES,
     LAST_SHARE,
     LEAST_PASSES,
+    LOG_NOISE_VARIANCE,
     MOST_PASSES,
     N_STEPS,
     PASSES_PER_STEP,
@@ -35,6 +36,7 @@ from sk_epsnn.estimators._defaults import (
     temperature_of,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
+from sk_epsnn.heteroscedastic import HeteroscedasticOutput
 from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -52,7 +54,10 @@ class EPPlanner:
     def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], problem: Problem):
         self.answers, self.defaults, self.reasons = answers, defaults, reasons
         self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
+        self.is_regressor = problem.task == "regressor"
         self.network, self.inference, self.prior, self.grid, self.gain = parts
+        #: Whether the noise is to depend on the inputs.
+        self.varies = self.network.output.name == HeteroscedasticOutput.name
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
@@ -65,21 +70,23 @@ class EPPlanner:
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self._held_out(course, learns_noise)
-            trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
+            trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
             return (Stage(trainer, left),), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
         held_out, left = self._held_out(steps, learns_noise)
+        rate = self._learning_rate()
         start = StochasticTrainer(
-            design, learns_noise, held_out, single, n_passes=left.n_passes, learning_rate=self._learning_rate()
+            design, learns_noise, held_out, single, self.varies, n_passes=left.n_passes, learning_rate=rate
         )
-        stream = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
+        stream = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
+        ways = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
         n_sweeps = self._final_sweeps()
         if n_sweeps == 0 or course.n_passes <= n_passes:
-            return (Stage(start, left),), stream
+            return ways, stream
         end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
         last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
-        return (Stage(start, left), Stage(end, last)), stream
+        return (*ways, Stage(end, last)), stream
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
@@ -97,7 +104,7 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = FINAL_SWEEPS, "more would gain little"
-        if self.network.output.name == "gaussian":
+        if self.is_regressor:
             automatic, reason = REGRESSOR_SWEEPS, "what they take to predict as well as sweeps alone"
         elif self.grid is not None:
             automatic, reason = 0, "sweeps gain nothing on levels"
@@ -126,6 +133,7 @@ class EPPlanner:
             bias_share=BIAS_SHARE,
             hidden_variance=HIDDEN_VARIANCE,
             output_variance=defaults.output_variance,
+            log_noise_variance=LOG_NOISE_VARIANCE,
             joint=self._joint(),
             power=self._power(),
             grid=self.grid,
@@ -262,10 +270,10 @@ class EPPlanner:
         if not useful and not is_auto(given):
             raise ValueError(
                 f"validation_fraction={given!r} has no effect here: rows are held out by regressors with hidden "
-                "layers, noise_variance='auto' and shuffle=True. Leave it at 'auto'."
+                "layers, a noise_variance that is no number and shuffle=True. Leave it at 'auto'."
             )
         reason = "held-out rows say how large the noise of a regressor with hidden layers is"
-        reason = reason if useful else f"nothing is held out: {reason} where it is 'auto' and rows are shuffled"
+        reason = reason if useful else f"nothing is held out: {reason} where it is no number and rows are shuffled"
         fraction = self.answers.answer(name, given, VALIDATION_FRACTION if useful else 0.0, reason)
         n_rows = int(fraction * self.n_samples)
         if n_rows < LEAST_HELD_OUT:
@@ -273,8 +281,16 @@ class EPPlanner:
         heating = self.defaults.heating if is_auto(self.inference.temperature) else ()
         if self.inference.name == "stochastic":
             last = max(1, round(LAST_SHARE * course.n_passes))
-            return HeldOut(n_rows, (), course.n_passes), replace(course, n_passes=last)
+            passes = max(1, course.n_passes // 2) if self.varies else course.n_passes
+            return HeldOut(n_rows, (), passes), replace(course, n_passes=last)
         if not heating:
             return HeldOut(n_rows, (), course.n_passes), course
         last = replace(course, n_passes=min(course.n_passes, LAST_PASSES))
         return HeldOut(n_rows, heating, min(course.n_passes, PASSES_PER_STEP)), last
+
+
+def _apart(trainer: StochasticTrainer, course: Course) -> tuple[Stage, ...]:
+    """Steps with a constant noise, then as many with one that varies; a single pass has no time for both."""
+    first = course.n_passes // 2
+    parts = [(replace(trainer, varies=False), first), (trainer, course.n_passes - first)]
+    return tuple(Stage(replace(part, n_passes=n), replace(course, n_passes=n)) for part, n in parts if n > 0)
