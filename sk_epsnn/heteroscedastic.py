@@ -1,15 +1,15 @@
-"""A real output whose noise depends on the inputs: of two units for each target, the second says the log of its noise.
+"""A real output whose noise depends on the inputs: of two units for each target the second says the log of its noise.
 
-Messages go to both units of the tilted density ``N(u1; M1, S1) N(u2; M2, S2) N(y; u1, v exp(u2))**alpha``; what they are
-made of is in `sk_epsnn.outputs`. Given ``u2`` the first unit has a Gaussian output of known noise, so that all there is to
-do is an average over ``u2``: in closed form in the variational limit ``alpha = 0``, else by quadrature.
+With the tilted density ``N(u1; M1, S1) N(u2; M2, S2) N(y; u1, v exp(u2))**alpha`` messages go to both units; what they
+are made of is in `sk_epsnn.outputs`. Given ``u2`` the first unit has a Gaussian output of known noise. What is left, an
+average over ``u2``, has a closed form in the variational limit ``alpha = 0``, and else is a quadrature.
 """
 
 from __future__ import annotations
 
 import math
 from copy import copy
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from sk_epsnn._arrays import (
@@ -41,7 +41,7 @@ _MOST_SD = 10.0
 
 
 class HeteroscedasticOutput(GaussianOutput):
-    """Real output ``y ~ N(u1, noise_variance * exp(u2))`` of two units: first those of all means, then of all log noises.
+    """Real output ``y ~ N(u1, noise_variance * exp(u2))``; the units of all means come first, then all log noises.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ class HeteroscedasticOutput(GaussianOutput):
         return concat([clip(of_mean, min=0.0), clip(of_noise, min=FISHER if self.varies else 0.0)], axis=1)
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
-        """``(1/alpha) log E N(y; u1, v exp(u2))**alpha`` for each sample and target, in nats, without its derivatives."""
+        """``(1/alpha) log E N(y; u1, v exp(u2))**alpha`` of each sample and target in nats, without its derivatives."""
         if power == 0 or not self.varies:
             return self.evidence(mean, variance, target, power)[0]
         (m1, m2), (s1, s2) = _halves(mean), _halves(variance)
         log_noise = m2 + log(astype(self.noise_variance, mean.dtype))
-        return in_chunks(lambda *rows: _log_average(*rows, power), (target - m1) ** 2, s1, log_noise, s2)
+        return in_chunks(partial(_log_average, power=power), (target - m1) ** 2, s1, log_noise, s2)
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Closed form for ``power`` 0, the expected log likelihood; else quadrature over ``u2``."""
@@ -126,7 +126,7 @@ class HeteroscedasticOutput(GaussianOutput):
         if power == 0:
             return _expected(target - m1, s1, m2, s2, noise)
         log_noise = m2 + log(noise)
-        parts = in_chunks(lambda *rows: _averaged(*rows, power), target - m1, s1, log_noise, s2)
+        parts = in_chunks(partial(_averaged, power=power), target - m1, s1, log_noise, s2)
         log_z, g1, gamma1, kappa1, g2, gamma2, kappa2 = parts
         pairs = ([g1, g2], [gamma1, gamma2], [kappa1, kappa2])
         return log_z, Derivatives(*(concat(pair, axis=1) for pair in pairs))
@@ -143,7 +143,7 @@ def _exp(log_noise: Array) -> Array:
 
 
 def _expected(residual: Array, s1: Array, m2: Array, s2: Array, noise: Array) -> tuple[Array, Derivatives]:
-    """``E log N(y; u1, v exp(u2)) = -1/2 [log(2 pi v) + M2 + r e]`` with ``r = E (y - u1)^2``, ``e = E exp(-u2) / v``."""
+    """``E log N(y; u1, v exp(u2)) = -1/2 [log(2 pi v) + M2 + r e]``: ``r = E (y - u1)^2``, ``e = E exp(-u2) / v``."""
     precision = _exp(0.5 * s2 - m2) / noise
     ratio = (residual * residual + s1) * precision
     log_z = -0.5 * (log(2 * math.pi * noise) + m2 + ratio)
@@ -155,8 +155,8 @@ def _averaged(residual: Array, s1: Array, log_noise: Array, s2: Array, power: fl
     """``(1/alpha) log E N(y; u1, exp(u2))**alpha`` and its derivatives, for ``u2 ~ N(log_noise, s2)``.
 
     With ``v = exp(u2)`` and ``D = v + alpha S1``, ``l = (1/alpha) log E N(y; u1, v)**alpha`` over ``u1`` has the slopes
-    ``q = (y - M1) / D`` in ``M1`` and ``h = [(S1 + q^2 D v) / D - 1] / 2`` in ``u2``. Averages over the tilted ``u2`` are
-    ``g1 = E q``, ``kappa1 = E [1/D - alpha q^2]``, ``g2 = E h``, ``kappa2 = -E [h' + alpha h^2]``, and
+    ``q = (y - M1) / D`` in ``M1`` and ``h = [(S1 + q^2 D v) / D - 1] / 2`` in ``u2``. With averages over the tilted
+    ``u2``, ``g1 = E q``, ``kappa1 = E [1/D - alpha q^2]``, ``g2 = E h``, ``kappa2 = -E [h' + alpha h^2]``, and
     ``gamma = kappa + alpha g^2`` by the heat equation.
     """
     square = residual * residual

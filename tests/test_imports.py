@@ -30,6 +30,7 @@ ALLOWED = {
     "neurons": {"_arrays", "_sklearn", "numerics", "messages"},
     "softmax": {"_arrays"},
     "outputs": {"_arrays", "_sklearn", "numerics", "messages", "softmax"},
+    "heteroscedastic": {"_arrays", "numerics", "messages", "outputs"},
     "connections": {"_arrays", "_sklearn", "messages"},
     "priors": {"_arrays", "_sklearn", "numerics", "weights"},
     "network": {"_arrays", "messages", "basis", "neurons", "outputs", "connections"},
@@ -50,7 +51,7 @@ ALLOWED = {
     },
     "estimators": {
         *("_arrays", "_sklearn", "_rollback", "_version", "numerics", "messages", "basis", "weights", "neurons"),
-        *("softmax", "outputs", "connections", "priors", "network", "course", "training", "ep"),
+        *("softmax", "outputs", "heteroscedastic", "connections", "priors", "network", "course", "training", "ep"),
     },
     "plotting": {"_arrays", "encoders"},
     "export": {"_arrays", "numerics", "messages", "neurons", "network", "encoders", "ep", "estimators"},

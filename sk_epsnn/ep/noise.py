@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,7 +20,7 @@ from sk_epsnn.ep.passes import predict
 from sk_epsnn.ep.state import State
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Progress, Trainer, one_pass
+from sk_epsnn.training import Progress, Stage, Trainer, one_pass
 
 #: Prior of a noise that held-out rows judge, in pseudo-observations: where the potentials' own variance says it all,
 #: there may be next to none.
@@ -64,7 +65,7 @@ def judged_factors(state: State, held_out: Batch) -> tuple[Array, float]:
     last = predict(state, held_out.inputs, state.moments(held_out.target.dtype))
     parts = (last.mean, last.variance, held_out.target, held_out.sample_weight)
     mean, variance, target, weight = (to_numpy(part).astype(float) for part in parts)
-    output = state.network.output
+    output: Any = state.network.output
     noise, n_targets = to_numpy(output.noise_variance), target.shape[1]
 
     def with_factors(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,14 +85,15 @@ def judged_factors(state: State, held_out: Batch) -> tuple[Array, float]:
 
 
 def with_varying_noise(state: State, batch: Batch) -> State:
-    """The state about to learn how its noise varies, about all that rows are predicted to vary by.
+    """The state about to learn how its noise varies, starting from all that rows are predicted to vary by.
 
-    Noise that starts too large lets the means find out what they can explain; too small, every row would count too much.
+    With a noise that starts too large the means find out what they can explain; too small, every row counts too much.
     """
+    output: Any = state.network.output
     _, spread = _predicted(state, batch)
     weight = batch.sample_weight[:, None]
-    variance = state.network.output.noise_variance + sum_over(weight * spread, axis=0) / batch.mass
-    return replace(state.with_noise_variance(astype(variance, "float64")).with_varying_noise(), walk=None)
+    variance = output.noise_variance + astype(sum_over(weight * spread, axis=0), "float64") / batch.mass
+    return replace(state.with_noise_variance(variance).with_varying_noise(), walk=None)
 
 
 def _predicted(state: State, batch: Batch) -> tuple[Array, Array]:
@@ -111,12 +113,15 @@ class HeldOut:
     heating : tuple of tuples of float
         Paths of hidden temperatures to try, each step judged by the rows; empty leaves the temperature as it is.
     passes_per_step : int
-        Passes at each temperature, at most.
+        Passes at each temperature, at most, and of a noise that varies.
+    ending : Stage or None
+        A pass that ends a fit in which the noise varies: the rows judge where it leads.
     """
 
     n_rows: int
     heating: tuple[tuple[float, ...], ...]
     passes_per_step: int
+    ending: Stage | None = None
 
 
 def choose_on_held_out(
@@ -131,8 +136,8 @@ def choose_on_held_out(
 ) -> Progress:
     """Train on the other rows, and go on from where the held-out rows are predicted best.
 
-    Every path of temperatures starts from the untrained network. From the best one goes on a trainer whose noise varies,
-    if there is one: what rows that it has not seen say of the noise depends on where it leads.
+    Every path of temperatures starts from the untrained network. From the best one a trainer whose noise varies goes
+    on, if there is one; the rows then say how far its variances are from the truth.
     """
     order = rng.permutation(rows.n_samples)
     judges = progress.state.network.batch(*rows.take(order[: held_out.n_rows]))
@@ -154,6 +159,8 @@ def choose_on_held_out(
         return progress
     progress = replace(progress, state=with_varying_noise(best, judges))
     progress = _vary(varying, progress, shards, held_out.passes_per_step, course, rng)
+    if held_out.ending is not None:
+        progress, _ = one_pass(held_out.ending.trainer, progress, shards, held_out.ending.course, rng)
     factors, score = judged_factors(progress.state, judges)
     output = progress.state.network.output.with_factors(factors)
     return _noted(replace(progress, state=progress.state.with_output(output)), score, tell)

@@ -190,7 +190,8 @@ class State:
 
     def with_noise_variance(self, variance: Array) -> State:
         """The same with another noise of the outputs."""
-        return self.with_output(self.network.output.with_noise_variance(variance))
+        output: Any = self.network.output
+        return self.with_output(output.with_noise_variance(variance))
 
     def with_output(self, output: Any) -> State:
         """The same with other outputs."""
@@ -198,7 +199,8 @@ class State:
 
     def with_varying_noise(self) -> State:
         """The same with a noise that depends on the inputs; how it does is learned like everything else."""
-        return replace(self.with_output(self.network.output.varying()), noise=None)
+        output: Any = self.network.output
+        return replace(self.with_output(output.varying()), noise=None)
 
     def with_noise(self, noise: NoiseEvidence) -> State:
         """The same when so much is known of the noise of the outputs."""

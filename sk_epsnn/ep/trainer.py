@@ -98,9 +98,10 @@ class EPTrainer(Trainer):
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
+        output: Any = network.output
         noise = NoiseEvidence.none_yet(np.zeros(network.n_targets)) if self.learns_noise else None
         if noise is not None:
-            network = replace(network, output=network.output.with_noise_variance(noise.variance))
+            network = replace(network, output=output.with_noise_variance(noise.variance))
         state = replace(set_up(network, self.design, rows, rng), noise=noise)
         if array_namespace(rows.X) is np:
             return state
@@ -146,7 +147,8 @@ class EPTrainer(Trainer):
 
     def _begins_to_vary(self, state: State) -> bool:
         """Whether the noise is constant still, and is not to stay so."""
-        return self.varies and not state.network.output.varies
+        output: Any = state.network.output
+        return self.varies and not output.varies
 
     @staticmethod
     def _seeing(state: State, rows: Rows | Batch) -> State:

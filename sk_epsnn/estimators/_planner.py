@@ -69,11 +69,11 @@ class Planner:
     def _parts(self) -> Parts:
         network = self._network()
         grid, gain = self._levels()
-        inference = self._inference(len(network.hidden), grid is not None)
-        if network.output.units_per_target > 1 and inference.name not in ("newton", "stochastic"):
+        inference = self._inference(network, grid is not None)
+        if network.output.name == HeteroscedasticOutput.name and inference.name not in ("newton", "stochastic"):
             raise ValueError(
-                f"noise_variance={network.output.name!r} needs steps that are checked, and inference={inference.name!r} "
-                "checks none; set inference='newton' or 'stochastic', or a constant noise_variance."
+                f"noise_variance={network.output.name!r} needs checked steps, and inference={inference.name!r} "
+                "checks none; set inference='newton' or 'stochastic', or noise_variance='auto'."
             )
         return Parts(network, inference, self._prior(grid), grid, gain)
 
@@ -188,11 +188,11 @@ class Planner:
 
     # ------------------------------------------------------------------ inference
 
-    def _inference(self, n_hidden: int, discrete: bool) -> Inference:
+    def _inference(self, network: Network, discrete: bool) -> Inference:
         given = self.estimator.inference
         inference: Inference
         if is_auto(given):
-            inference, reason = self._automatic_inference(n_hidden, discrete)
+            inference, reason = self._automatic_inference(network, discrete)
             self.answers.answer("inference", given, inference.name, reason)
             return inference
         inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
@@ -200,14 +200,16 @@ class Planner:
         self.answers.given("inference", inference.name)
         return inference
 
-    def _automatic_inference(self, n_hidden: int, discrete: bool) -> tuple[Inference, str]:
+    def _automatic_inference(self, network: Network, discrete: bool) -> tuple[Inference, str]:
         """The way to train, and why."""
-        if n_hidden == 0:
+        if not network.hidden:
             return Newton(), "without hidden layers the fastest"
         if self.problem.is_stream or not self.estimator.shuffle:
             return Newton(), "a batch of a stream, or rows in their order, are learned from as they come"
-        if self.problem.task == "regressor" and not discrete and self.problem.n_samples < MANY_ROWS:
-            return Newton(), f"regressors of continuous weights with fewer than {MANY_ROWS} rows predict better so"
+        constant_noise = network.output.name == GaussianOutput.name
+        if constant_noise and not discrete and self.problem.n_samples < MANY_ROWS:
+            reason = f"regressors of continuous weights with fewer than {MANY_ROWS} rows predict better so"
+            return Newton(), f"{reason} where their noise is constant"
         return Stochastic(), "the fastest with hidden layers"
 
     # ------------------------------------------------------------------ course

@@ -76,17 +76,18 @@ class EPPlanner:
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
         held_out, left = self._held_out(steps, learns_noise)
         rate = self._learning_rate()
+        stream = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
+        n_sweeps, endings = self._final_sweeps(), []
+        if n_sweeps > 0 and course.n_passes > n_passes:
+            end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
+            endings = [Stage(end, replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1))]
+        if self.varies and held_out is not None and endings:
+            held_out = replace(held_out, ending=endings[0])
         start = StochasticTrainer(
             design, learns_noise, held_out, single, self.varies, n_passes=left.n_passes, learning_rate=rate
         )
-        stream = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
         ways = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
-        n_sweeps = self._final_sweeps()
-        if n_sweeps == 0 or course.n_passes <= n_passes:
-            return ways, stream
-        end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
-        last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
-        return (*ways, Stage(end, last)), stream
+        return (*ways, *endings), stream
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""

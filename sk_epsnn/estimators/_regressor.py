@@ -88,8 +88,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     noise_variance_ : float or ndarray of shape (n_outputs,)
         Variance of the observation noise, in squared units of y, where it is constant.
     log_noise_coefs_, log_noise_intercepts_ : ndarray of shape (fan_in, n_outputs) and (n_outputs,)
-        Posterior means of weights and biases of the logarithm of the noise variance, in squared units of y, from what the
-        last layer reads; for ``noise_variance="heteroscedastic"``.
+        Posterior means of the weights, on what the last layer reads, and of the biases of the logarithm of the noise
+        variance in squared units of y; for ``noise_variance="heteroscedastic"``.
     settings_ : dict
         What every parameter left at "auto" stood for in the fit, by its name: ``(value, reason)``.
     n_features_in_ : int
@@ -121,8 +121,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     history_ : dict of lists
         "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
         out: "temperature" and "held_out", the hidden temperatures that were tried and the log density of the held-out
-        rows at each, in nats per row (of targets in units of their standard deviation); the last pair is that of a noise
-        that varies.
+        rows at each, in nats per row (of targets in units of their standard deviation); last come those of a noise that
+        varies.
     temperature_ : ndarray of shape (`n_layers_` - 1,)
         Temperature of each layer of weights.
     update_counts_ : dict of int
