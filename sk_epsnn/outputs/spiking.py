@@ -1,19 +1,4 @@
-"""Observed outputs: the activation block with its value clamped (eq. 31 of [1]_).
-
-An output turns the Gaussian message ``u ~ N(M, S)`` and a target into ``log Z``, with ``Z`` the normaliser of the
-tilted distribution, and its derivatives
-
-    g = dlogZ/dM,    gamma = -d2logZ/dM2,    kappa = -2 dlogZ/dS.
-
-These are the EP messages in derivative form: a Gaussian site of precision tau and shift nu on ``u`` has
-``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``; the tilted mean is ``M + S g`` and the
-tilted variance ``S - S**2 gamma``.
-
-References
-----------
-.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
-   arXiv:2506.23757, 2025.
-"""
+"""Outputs that fire or are silent, each by itself: sigmoid units and thresholds."""
 
 from __future__ import annotations
 
@@ -23,14 +8,13 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.special import ndtri
 
 from sk_epsnn._arrays import (
     CACHED,
     Array,
-    HoldsArrays,
     absolute,
     array_namespace,
-    astype,
     clip,
     concat,
     copysign,
@@ -43,14 +27,14 @@ from sk_epsnn._arrays import (
     log1p,
     logaddexp,
     minimum,
-    ones_like,
     smallest_normal,
     sqrt,
     sum_over,
+    where,
     zeros_like,
 )
 from sk_epsnn._sklearn import Interval, Option, StrOptions
-from sk_epsnn.messages import Derivatives, Spread
+from sk_epsnn.messages import Derivatives
 from sk_epsnn.numerics import (
     NORMAL_RANGE,
     expected_sigmoid,
@@ -60,10 +44,11 @@ from sk_epsnn.numerics import (
     log_expected_sigmoid,
     log_expected_sigmoid_value,
     log_ndtr,
+    logit,
     normal_grid,
-    without_subnormal,
 )
-from sk_epsnn.softmax import log_expected_softmax, log_sum_exp, tilted, tilted_bound
+from sk_epsnn.outputs.base import Output
+from sk_epsnn.softmax import log_sum_exp
 
 #: Variance of the logistic distribution, which makes Heaviside outputs comparable to sigmoid ones.
 LOGISTIC_VARIANCE = float(np.pi**2 / 3)
@@ -71,78 +56,6 @@ LOGISTIC_VARIANCE = float(np.pi**2 / 3)
 MOST_SD = 100.0
 #: Nodes of a rule and their weights.
 _Rule: TypeAlias = tuple[tuple[float, float], ...]
-
-
-class Output(HoldsArrays):
-    """An observed output unit: the activation block with its value clamped."""
-
-    name: str
-    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
-    has_ties = False
-    #: Units for each target; the first ones have targets of their own.
-    units_per_target = 1
-
-    def targeted(self, units: Array) -> Array:
-        """Columns of the units that have a target of their own."""
-        return units
-
-    def predicted(self, spread: Spread) -> Spread:
-        """Spread of these units in a prediction."""
-        return spread
-
-    def step_curvature(self, message: Derivatives) -> Array:
-        """Curvature in each potential that a Newton step may use."""
-        return clip(message.gamma, min=0.0)
-
-    def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
-        """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats."""
-        return self.evidence(mean, variance, target, power)[0]
-
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Log partition function, as `log_partition` gives it, and its derivatives."""
-        raise NotImplementedError
-
-    def log_odds(self, mean: Array, variance: Array) -> Array:
-        """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
-        ones = ones_like(mean)
-        return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
-
-
-class GaussianOutput(Output):
-    """Real output ``y ~ N(u, noise_variance)`` (regression).
-
-    Parameters
-    ----------
-    noise_variance : array of shape (n_out,)
-        Variance of the observation noise.
-    """
-
-    name = "gaussian"
-    #: Whether the noise depends on the inputs.
-    varies = False
-
-    def __init__(self, noise_variance: Array):
-        self.noise_variance = noise_variance
-
-    def with_noise_variance(self, noise_variance: Array) -> GaussianOutput:
-        """The same with another noise."""
-        return GaussianOutput(noise_variance)
-
-    def noise(self, spread: Spread) -> Array:
-        """Variance of the observation noise, for rows whose potentials have this spread."""
-        return self.noise_variance
-
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
-        noise = astype(self.noise_variance, mean.dtype)
-        total = noise + power * variance
-        residual = target - mean
-        g = residual / total
-        gamma = 1 / total
-        ratio = variance / noise
-        spread = ratio if power == 0 else log1p(power * ratio) / power
-        log_z = -0.5 * (residual * g + spread + log(2 * np.pi * noise))
-        return log_z, Derivatives(g, gamma, gamma - power * g * g)
 
 
 class SpikingOutput(Option, Output):
@@ -161,6 +74,13 @@ class SpikingOutput(Option, Output):
             both = concat([log_odds, -log_odds], axis=1)
             return -logaddexp(both, zeros_like(both))
         return log_odds - log_sum_exp(log_odds)
+
+    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
+        """Log probability of the class of each row in nats, shape (n_samples,), given that exactly one unit fires."""
+        log_probability = self.log_probability(mean, variance)
+        if target.shape[1] == 1:
+            target = concat([-target, target], axis=1)
+        return sum_over(where(target > 0, log_probability, zeros_like(log_probability)), axis=1)
 
 
 class SigmoidOutput(SpikingOutput):
@@ -187,6 +107,10 @@ class SigmoidOutput(SpikingOutput):
         if power == 0:
             return -in_chunks(expected_softplus, -margin, variance)
         return _tilted(margin, sqrt(variance), power, 0)[0]
+
+    def potential_of(self, share: Array) -> Array:
+        """Log-odds, see `Output.potential_of`."""
+        return logit(share)
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the spike probability, from the smaller of the two, which loses no digits."""
@@ -253,37 +177,13 @@ class HeavisideOutput(SpikingOutput):
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
 
+    def potential_of(self, share: Array) -> Array:
+        """Quantiles of the threshold's noise, see `Output.potential_of`."""
+        return math.sqrt(self.variance) * ndtri(share)
+
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """Log partition function without its derivatives, which overflow where the potential is all but known."""
         return log_ndtr(target * mean / sqrt(variance + self.variance))
-
-
-class SoftmaxOutput(SpikingOutput):
-    """Winner-take-all output: of all units that of the largest ``u_k`` plus Gumbel noise fires, ``p = softmax(u)``.
-
-    One block over all classes, by the tilted bound on ``E log sum exp(u)``, see `sk_epsnn.softmax`; its power is 0. Its
-    derivatives in the variances are those of the bound, and ``gamma = kappa`` bounds its curvature.
-    """
-
-    name = "softmax"
-    only_power = 0.0
-
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
-        p = tilted(mean, variance)
-        wins = astype(target > 0, mean.dtype)
-        kappa = without_subnormal(p * (1 - p))
-        log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
-        return log_z, Derivatives(without_subnormal(wins - p), kappa, kappa)
-
-    def log_odds(self, mean: Array, variance: Array) -> Array:
-        """``log p / (1 - p)`` of the probability of each class."""
-        log_p = self.log_probability(mean, variance)
-        return log_p - log(clip(-expm1(log_p), min=smallest_normal(log_p)))
-
-    def log_probability(self, mean: Array, variance: Array) -> Array:
-        """Log probabilities of the classes, shape (n_samples, n_classes)."""
-        return log_expected_softmax(mean, variance)
 
 
 def _softplus(x: Array) -> Array:
@@ -383,6 +283,3 @@ def _nodes(sd: Array) -> _Rule:
     """Rule fine enough for the widest Gaussian: the sigmoid has poles at +- i pi, hence steps of 1.5 in u."""
     widest = min(_largest(sd), MOST_SD)
     return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
-
-
-SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput, SoftmaxOutput)}
