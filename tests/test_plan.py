@@ -428,17 +428,20 @@ def test_heating_shortens_the_course():
         (EPSNNClassifier(30), 1500, 300, 1, 2),
         (EPSNNClassifier(30), 4999, 500, 1, 2),
         (EPSNNClassifier(30), 20_000, 500, 1, 1),
-        (EPSNNClassifier(30, weights="binary"), 300, 60, 1, 1),
-        (EPSNNClassifier(30, prior="laplace"), 300, 60, 1, 1),
-        (EPSNNClassifier(30, inference=Stochastic(temperature=0.5)), 300, 60, 1, 1),
+        (EPSNNClassifier(30, weights="binary"), 300, 150, 2, 1),
+        (EPSNNClassifier(30, prior="laplace"), 300, 150, 2, 1),
+        (EPSNNClassifier(30, inference=Stochastic(temperature=0.5)), 300, 150, 2, 1),
         (EPSNNClassifier(30, inference=Stochastic(validation_fraction=0.3)), 300, 90, 1, 2),
     ],
 )
 def test_what_held_out_rows_of_classifiers_judge(model, n_samples, n_rows, n_folds, n_stops):
-    """The last stop is at temperature 1, where the prior's variance is learned; every stop at all widths."""
+    """The last stop is at temperature 1, where the prior's variance is learned; every stop at all widths.
+
+    Few rows are all learned from in the end, from the untrained network.
+    """
     held_out = plan_of(model, n_samples=n_samples).trainer.held_out
     (path,) = held_out.paths
-    assert (held_out.n_rows, held_out.n_folds, len(path), held_out.anew) == (n_rows, n_folds, n_stops, n_stops == 2)
+    assert (held_out.n_rows, held_out.n_folds, len(path), held_out.anew) == (n_rows, n_folds, n_stops, n_samples < 5000)
     assert path[0].temperatures is None and not path[0].learns
     if n_stops == 2:
         assert (path[1].temperatures, path[1].learns) == ((1.0, 1.0), True)

@@ -48,7 +48,7 @@ class HeldOutPlanner:
                 "shuffle=True, by regressors with noise_variance='auto', and by classifiers with "
                 "inference='stochastic'. Leave it at 'auto'."
             )
-        anew, caution = classifies and useful and self.heats, CAUTION if classifies else 0.0
+        anew, caution = classifies and useful and self.n_samples < HEATED_ROWS, CAUTION if classifies else 0.0
         folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
         automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
         if classifies and useful:
