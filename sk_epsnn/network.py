@@ -87,6 +87,11 @@ class Network:
         return (*(layer.connection for layer in self.hidden), self.readout)
 
     @property
+    def n_targets(self) -> int:
+        """Columns of the targets."""
+        return self.readout.n_units // self.output.units_per_target
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Inputs per sample of every layer of weights."""
         sizes = [self.n_inputs]

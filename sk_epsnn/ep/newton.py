@@ -114,8 +114,8 @@ class _Ascent:
         _, messages, _ = backward(self.state, self.here.up, self.batch.target, self.here.weights, counts)
         rows = row_weights(self.state, self.batch.sample_weight)
         curvatures = [
-            weight[:, None] * step_curvature(m, hidden=m is not messages[-1])
-            for weight, m in zip(rows, messages, strict=True)
+            weight[:, None] * curvature
+            for weight, curvature in zip(rows, step_curvatures(self.state, messages), strict=True)
         ]
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
         excess = [message.gamma - message.kappa for message in messages]
@@ -228,9 +228,11 @@ class _Solution:
     site: Array
 
 
-def step_curvature(message: Derivatives, hidden: bool) -> Array:
+def step_curvatures(state: State, messages: list[Derivatives]) -> list[Array]:
     """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
-    return maximum(message.gamma, message.g * message.g) if hidden else clip(message.gamma, min=0.0)
+    *hidden, last = messages
+    curvatures = [maximum(message.gamma, message.g * message.g) for message in hidden]
+    return [*curvatures, state.network.output.step_curvature(last)]
 
 
 class _Message(NamedTuple):

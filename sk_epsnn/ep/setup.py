@@ -37,8 +37,9 @@ class Design:
     temperatures : tuple of float
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
-    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance : float
-        See `InputBasis.prior_variances`; the last two are prior variances of potentials.
+    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance, log_noise_variance : float
+        See `InputBasis.prior_variances`; the last three are prior variances of potentials. The logarithm of a noise has
+        no unit, so that its weights always get a prior scaled to the data.
     joint : tuple of bool
         Whether a layer's weights get a joint Gaussian per unit.
     power : float
@@ -68,6 +69,7 @@ class Design:
     bias_share: float
     hidden_variance: float
     output_variance: float
+    log_noise_variance: float
     joint: tuple[bool, ...]
     power: float
     grid: Grid | None
@@ -162,10 +164,10 @@ def _continuous_layer(
 ) -> LayerState:
     """Gaussian posterior, starting from the prior or from the Gaussian of the same moments."""
     prior, last = design.prior, index == len(network.hidden)
-    variance = np.tile(_axis_variances(network, design, index), (network.connections[index].n_units, 1))
+    variance = _axis_variances(network, design, index)
     mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
     if last and bias is not None:
-        variance[:, -1], mean[:, -1] = design.bias_variance, bias
+        variance[: network.n_targets, -1], mean[: network.n_targets, -1] = design.bias_variance, bias
     anchored = mean if design.anchor > 0 or last else np.zeros_like(mean)
     learned = None
     if last and design.learns is not None:
@@ -186,7 +188,7 @@ def _has_bias(network: Network, index: int) -> bool:
 
 
 def _output_biases(network: Network, design: Design, rows: Rows) -> Array | None:
-    """Biases of the outputs at which they fire as often as in the rows, shape (n_units,)."""
+    """Biases of the outputs at which they fire as often as in the rows, shape (n_targets,)."""
     if design.bias_variance is None or not _has_bias(network, len(network.hidden)):
         return None
     share = rows.sample_weight @ (rows.target > 0)
@@ -236,15 +238,25 @@ def _potential_variance(network: Network, grid: Grid, index: int) -> float:
 
 
 def _axis_variances(network: Network, design: Design, index: int) -> Array:
-    """Prior variance of each weight of a unit, shape (fan_in,)."""
-    value, fan_in = design.prior_variances[index], network.fan_ins[index]
-    potential = design.output_variance if index == len(network.hidden) else design.hidden_variance
-    potential = potential / design.prior.active_share
+    """Prior variance of each weight of a layer, shape (n_units, fan_in)."""
+    value, n_units = design.prior_variances[index], network.connections[index].n_units
+    if index < len(network.hidden):
+        return np.tile(_unit_variances(network, design, index, value, design.hidden_variance), (n_units, 1))
+    means = np.tile(_unit_variances(network, design, index, value, design.output_variance), (network.n_targets, 1))
+    noises = _unit_variances(network, design, index, None, design.log_noise_variance)
+    return np.vstack([means, np.tile(noises, (n_units - network.n_targets, 1))])
+
+
+def _unit_variances(
+    network: Network, design: Design, index: int, value: float | None, potential_variance: float
+) -> Array:
+    """Prior variance of each weight of a unit, shape (fan_in,), given that of a weight or of the potential."""
+    fan_in, potential_variance = network.fan_ins[index], potential_variance / design.prior.active_share
     if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
-        return _basis(network).prior_variances(value, exponent, potential, design.bias_share, floor)
+        return _basis(network).prior_variances(value, exponent, potential_variance, design.bias_share, floor)
     # Spikes of probability about 1/2: half of the inputs contribute.
-    return np.full(fan_in, 2 * potential / fan_in if value is None else value)
+    return np.full(fan_in, 2 * potential_variance / fan_in if value is None else value)
 
 
 def _random_means(network: Network, design: Design, variance: Array, index: int, rng: np.random.RandomState) -> Array:

@@ -18,7 +18,6 @@ from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.steps import recentred
 from sk_epsnn.messages import WeightMoments
 from sk_epsnn.network import Network
-from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import GaussianWeights, KnownWeights, Lattice, Weights
 
@@ -236,7 +235,17 @@ class State:
 
     def with_noise_variance(self, variance: Array) -> State:
         """The same with another noise of the outputs."""
-        return replace(self, network=replace(self.network, output=GaussianOutput(variance)))
+        output: Any = self.network.output
+        return self.with_output(output.with_noise_variance(variance))
+
+    def with_output(self, output: Any) -> State:
+        """The same with other outputs."""
+        return replace(self, network=replace(self.network, output=output))
+
+    def with_varying_noise(self) -> State:
+        """The same with a noise that depends on the inputs; how it does is learned like everything else."""
+        output: Any = self.network.output
+        return replace(self.with_output(output.varying()), noise=None)
 
     def with_noise(self, noise: NoiseEvidence) -> State:
         """The same when so much is known of the noise of the outputs."""

@@ -28,7 +28,7 @@ from sk_epsnn.ep.natural import (
     mean_change,
     measured,
 )
-from sk_epsnn.ep.newton import step_curvature
+from sk_epsnn.ep.newton import step_curvatures
 from sk_epsnn.ep.passes import backward, forward, row_weights
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.state import LayerState, State
@@ -176,12 +176,12 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
         raise Diverged
     scale = total_mass / batch.mass
     share = _share(walk.n_steps, done)
-    layers, ways = [], []
+    layers, ways, curvatures = [], [], step_curvatures(state, messages)
     for index, weight in enumerate(row_weights(state, batch.sample_weight)):
         layer, way, inputs = state.layers[index], walk.layers[index], up.inputs[index]
         message = messages[index].times(weight)
         if share is not None:
-            curvature = weight[:, None] * step_curvature(messages[index], hidden=index < len(messages) - 1)
+            curvature = weight[:, None] * curvatures[index]
             new = measured(layer.posterior, message, curvature, inputs, scale, _shares(state, index, inputs))
             layer, way = _with_averages(layer, way, new, share, walk.n_steps)
             if layer.rule is not None and done >= GAUSSIAN_SHARE:
@@ -284,7 +284,8 @@ def _with_learned_noise(state: State, batch: Batch, last: Potentials) -> State:
     exponent = kept_share(state.noise.mass, state.mass, batch.mass)
     # In the first pass batches are new, and truly predicted: the evidence of a prediction is the plain one.
     power = 1.0 if exponent == 1 else state.power
-    noise = state.noise.cavity(exponent).absorb(batch.target - last.mean, last.variance, batch.sample_weight, power)
+    mean, variance = (state.network.output.targeted(part) for part in last[:2])
+    noise = state.noise.cavity(exponent).absorb(batch.target - mean, variance, batch.sample_weight, power)
     return state.with_noise(noise)
 
 

@@ -20,6 +20,7 @@ from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.held_out import Stop
+from sk_epsnn.ep.noise import with_varying_noise
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, LAST_RATE, Diverged, arrived, begin, mean_of, natural_step, went_on
 from sk_epsnn.ep.trainer import EPTrainer
@@ -73,7 +74,7 @@ class StochasticTrainer(EPTrainer):
 
     def for_passes(self, n_passes: int) -> StochasticTrainer:
         """See `Traveller.for_passes`."""
-        return replace(self, n_passes=n_passes)
+        return replace(self, n_passes=n_passes, varies=False)
 
     def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
         """See `Traveller.towards`: steps begin anew at the first rate."""
@@ -114,6 +115,8 @@ class StochasticTrainer(EPTrainer):
         with Parallel(n_jobs=n_jobs if len(shards) > 1 else 1, prefer="threads") as run, np.errstate(all="ignore"):
             n_checked = max(1, CHECKED_ROWS // len(shards))
             judges = [self.entered(state, shard.take(_spread(shard.n_samples, n_checked))) for shard in shards]
+            if self._begins_to_vary(state):
+                state = with_varying_noise(state, judges[0])
             return _Pass(self, run, shards, batches, judges, total_mass).checked(state)
 
 

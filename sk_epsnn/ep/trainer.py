@@ -27,7 +27,7 @@ from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
 from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
 from sk_epsnn.ep.newton import newton
-from sk_epsnn.ep.noise import learned_noise
+from sk_epsnn.ep.noise import learned_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict_spread
 from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
@@ -87,12 +87,15 @@ class EPTrainer(Trainer):
         learned noise is learned in training.
     single : bool
         Whether to work in single precision, whose rounding hidden layers do not notice.
+    varies : bool
+        Whether the noise is to depend on the inputs, once what a constant noise explains is known.
     """
 
     design: Design
     learns_noise: bool
     held_out: HeldOut | None = None
     single: bool = False
+    varies: bool = False
     #: Whether variances of the prior are learned after every pass.
     learns_variance = False
 
@@ -103,9 +106,10 @@ class EPTrainer(Trainer):
                 "The variances of prior='ard' are learned by fit, not from a stream; call fit with the first rows, and "
                 "partial_fit then."
             )
-        noise = NoiseEvidence.none_yet(np.zeros(network.readout.n_units)) if self.learns_noise else None
+        output: Any = network.output
+        noise = NoiseEvidence.none_yet(np.zeros(network.n_targets)) if self.learns_noise else None
         if noise is not None:
-            network = replace(network, output=GaussianOutput(noise.variance))
+            network = replace(network, output=output.with_noise_variance(noise.variance))
         state = replace(set_up(network, self.design, rows, rng), noise=noise)
         if array_namespace(rows.X) is np:
             return state
@@ -121,7 +125,7 @@ class EPTrainer(Trainer):
 
     def for_passes(self, n_passes: int) -> EPTrainer:
         """See `Traveller.for_passes`."""
-        return self
+        return replace(self, varies=False)
 
     def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
         """See `Traveller.towards`."""
@@ -136,7 +140,7 @@ class EPTrainer(Trainer):
     def finish(self, state: State, mass: float) -> State:
         """See `Trainer.finish`: a noise that held-out rows have judged is known now, but for what a stream adds."""
         output = state.network.output
-        if self.held_out is None or not isinstance(output, GaussianOutput):
+        if self.held_out is None or not isinstance(output, GaussianOutput) or output.varies:
             return state
         noise = NoiseEvidence.none_yet(zeros_like(output.noise_variance))
         return replace(state, noise=noise.known(output.noise_variance, mass))
@@ -157,6 +161,11 @@ class EPTrainer(Trainer):
         """Rows in the coordinates of the network and in the precision to work in."""
         batch = rows if isinstance(rows, Batch) else state.network.batch(*rows)
         return batch.in_dtype("float32") if self.single else batch
+
+    def _begins_to_vary(self, state: State) -> bool:
+        """Whether the noise is constant still, and is not to stay so."""
+        output: Any = state.network.output
+        return self.varies and not output.varies
 
     @staticmethod
     def _seeing(state: State, rows: Rows | Batch) -> State:
@@ -221,8 +230,20 @@ class SweepTrainer(EPTrainer):
         """
         state = self._seeing(state, batch)
         with _refuse_too_precise():
-            state, result = self._absorb(state, self.entered(state, batch), total_mass)
+            batch = self.entered(state, batch)
+            if self._begins_to_vary(state):
+                state = self._varying_from(state, batch, total_mass)
+            state, result = self._absorb(state, batch, total_mass)
         return state, Report(result.energy, [result.step])
+
+    def _varying_from(self, state: State, batch: Batch, total_mass: float) -> State:
+        """The state about to learn how its noise varies.
+
+        Where nothing is known yet, what a constant noise explains of the batch is where it starts, and no evidence.
+        """
+        if state.mass == 0:
+            state = replace(self._absorb(state, batch, total_mass)[0], mass=0.0)
+        return with_varying_noise(state, batch)
 
     def _absorb(self, state: State, batch: Batch, total_mass: float) -> tuple[State, BatchResult]:
         mass = batch.mass
@@ -256,6 +277,10 @@ class SweepTrainer(EPTrainer):
         for rows in shards:
             state = self._seeing(state, rows)
         with _refuse_too_precise():
+            if self._begins_to_vary(state):
+                constant = replace(self, varies=False)
+                state, _ = absorb_apart(constant, self.entered, state, shards, batches, total_mass, n_jobs)
+                state = state.with_varying_noise()
             return absorb_apart(self, self.entered, state, shards, batches, total_mass, n_jobs)
 
 

@@ -236,6 +236,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             output neurons compare potentials with 0; for a regressor, of the standardised targets.
         """
         spread = self._spread(X, "predict_potentials")
+        spread = self._progress.state.network.output.predicted(spread)
         return PotentialMoments(spread.mean, spread.epistemic + spread.aleatoric)
 
     def freeze(self, weights="mode", random_state=None):

@@ -22,6 +22,8 @@ BATCH_NUMBERS = 2**20
 MANY_POTENTIALS, BATCH_POTENTIALS, MANY_SWEEPS = 2**15, 2**17, 3
 #: Prior variance of a hidden potential, averaged over the data.
 HIDDEN_VARIANCE = 50.0
+#: ... of the logarithm of a noise variance that depends on the inputs.
+LOG_NOISE_VARIANCE = 4.0
 #: Layers of at most this many inputs get a joint Gaussian per unit when they are the last one.
 JOINT_FAN_IN = 256
 #: ... unless the covariance matrices of all units together would exceed this many numbers.
@@ -121,6 +123,8 @@ class Case:
         Whether exactly one output fires: those of a softmax, or the sigmoid unit of two classes.
     inference : str
         Name of the way in which a batch is worked on.
+    varying_noise : bool
+        Whether the noise of a regressor depends on its inputs.
     """
 
     task: str
@@ -131,6 +135,7 @@ class Case:
     sparse: bool
     winner: bool
     inference: str
+    varying_noise: bool = False
 
     @property
     def row(self) -> str:
@@ -360,6 +365,11 @@ OVERRIDES = (
         "outputs of which exactly one fires need potentials that are wide",
         lambda case: case.winner and case.n_layers > 1 and not case.discrete,
         {"output_variance": 400.0},
+    ),
+    Override(
+        "how a noise varies is best seen with all rows at once",
+        lambda case: case.varying_noise and case.n_layers == 1,
+        {"batch_size": 10_000, "n_sweeps": 10},
     ),
     Override(
         "plain EP, and enough sweeps for a damped iteration",

@@ -17,7 +17,7 @@ from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Neuron
-from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, SpikingOutput
+from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, HeteroscedasticOutput, SpikingOutput
 from sk_epsnn.priors import PRIORS, WeightPrior
 from sk_epsnn.training import Inference, Stage, Trainer
 from sk_epsnn.weights import NAMED_LEVELS, Grid
@@ -68,7 +68,12 @@ class Planner:
     def _parts(self) -> Parts:
         network = self._network()
         grid, gain = self._levels()
-        inference = self._inference(len(network.hidden), grid is not None)
+        inference = self._inference(network, grid is not None)
+        if network.output.name == HeteroscedasticOutput.name and inference.name not in ("newton", "stochastic"):
+            raise ValueError(
+                f"noise_variance={network.output.name!r} needs checked steps, and inference={inference.name!r} "
+                "checks none; set inference='newton' or 'stochastic', or noise_variance='auto'."
+            )
         return Parts(network, inference, self._prior(grid), grid, gain)
 
     def _case(self) -> Case:
@@ -82,6 +87,7 @@ class Planner:
             sparse=prior.sparse,
             winner=network.output.name == "softmax"
             or (network.output.name == "sigmoid" and network.readout.n_units == 1),
+            varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
         )
 
@@ -90,9 +96,10 @@ class Planner:
     def _network(self) -> Network:
         connections = self._connections()
         hidden = tuple(Layer(*pair) for pair in zip(connections, self._neurons(len(connections)), strict=True))
-        output = self._output() if self.problem.task == "classifier" else GaussianOutput(np.ones(1))
+        output = self._output() if self.problem.task == "classifier" else self._real_output()
         constant = self.answers.given("fit_intercept", bool(self.estimator.fit_intercept))
-        return Network(hidden, Dense(self.problem.n_outputs), output, constant, self.problem.n_features)
+        readout = Dense(self.problem.n_outputs * output.units_per_target)
+        return Network(hidden, readout, output, constant, self.problem.n_features)
 
     def _connections(self) -> tuple[Connection, ...]:
         sizes = self.estimator.hidden_layer_sizes
@@ -137,13 +144,19 @@ class Planner:
         self.answers.answer("output_activation", given if is_auto(given) else shown, shown, reason)
         return output
 
+    def _real_output(self) -> GaussianOutput:
+        """The outputs of a regressor; their noise follows the targets' scale."""
+        given = self.estimator.noise_variance
+        varies = isinstance(given, str) and given == HeteroscedasticOutput.name
+        return HeteroscedasticOutput(np.ones(1)) if varies else GaussianOutput(np.ones(1))
+
     def _noise_variance(self) -> float | None:
         """Noise of a regressor, None where it is learned; of a classifier there is none."""
         if self.problem.task == "classifier":
             return None
         given = self.estimator.noise_variance
         self.answers.answer("noise_variance", given, "learned", "one for each output")
-        return None if is_auto(given) else float(given)
+        return None if isinstance(given, str) else float(given)
 
     def _levels(self) -> tuple[Grid | None, float | None]:
         """Grid of discrete weights and their gain in the last layer, None where it is automatic."""
@@ -175,11 +188,11 @@ class Planner:
 
     # ------------------------------------------------------------------ inference
 
-    def _inference(self, n_hidden: int, discrete: bool) -> Inference:
+    def _inference(self, network: Network, discrete: bool) -> Inference:
         given = self.estimator.inference
         inference: Inference
         if is_auto(given):
-            inference, reason = self._automatic_inference(n_hidden, discrete)
+            inference, reason = self._automatic_inference(network, discrete)
             self.answers.answer("inference", given, inference.name, reason)
             return inference
         inference = INFERENCES[given]() if isinstance(given, str) else clone(given)
@@ -187,14 +200,16 @@ class Planner:
         self.answers.given("inference", inference.name)
         return inference
 
-    def _automatic_inference(self, n_hidden: int, discrete: bool) -> tuple[Inference, str]:
+    def _automatic_inference(self, network: Network, discrete: bool) -> tuple[Inference, str]:
         """The way to train, and why."""
-        if n_hidden == 0:
+        if not network.hidden:
             return Newton(), "without hidden layers the fastest"
         if self.problem.is_stream or not self.estimator.shuffle:
             return Newton(), "a batch of a stream, or rows in their order, are learned from as they come"
-        if self.problem.task == "regressor" and not discrete and self.problem.n_samples < MANY_ROWS:
-            return Newton(), f"regressors of continuous weights with fewer than {MANY_ROWS} rows predict better so"
+        constant_noise = network.output.name == GaussianOutput.name
+        if constant_noise and not discrete and self.problem.n_samples < MANY_ROWS:
+            reason = f"regressors of continuous weights with fewer than {MANY_ROWS} rows predict better so"
+            return Newton(), f"{reason} where their noise is constant"
         return Stochastic(), "the fastest with hidden layers"
 
     # ------------------------------------------------------------------ course

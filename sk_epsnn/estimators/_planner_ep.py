@@ -24,6 +24,7 @@ from sk_epsnn.estimators._defaults import (
     LEARNING_TOL,
     LEAST_MINI_BATCH,
     LEAST_PASSES,
+    LOG_NOISE_VARIANCE,
     MANY_POTENTIALS,
     MANY_SWEEPS,
     MOST_PASSES,
@@ -38,6 +39,7 @@ from sk_epsnn.estimators._defaults import (
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
 from sk_epsnn.estimators._planner_held_out import HeldOutPlanner
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -56,6 +58,8 @@ class EPPlanner:
         self.answers, self.defaults, self.reasons = answers, defaults, reasons
         self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
         self.network, self.inference, self.prior, self.grid, self.gain = parts
+        #: Whether the noise is to depend on the inputs.
+        self.varies = self.network.output.units_per_target > 1
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
@@ -75,27 +79,29 @@ class EPPlanner:
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self.judges.held_out(course, learns_noise)
-            trainer = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
+            trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
             of_fit = EvidenceTrainer(**vars(trainer)) if learns else trainer
             return (Stage(of_fit, left),), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
         held_out, left = self.judges.held_out(steps, learns_noise)
+        rate = self._learning_rate()
         start = StochasticTrainer(
-            design, learns_noise, held_out, single, n_passes=left.n_passes, learning_rate=self._learning_rate()
+            design, learns_noise, held_out, single, self.varies, n_passes=left.n_passes, learning_rate=rate
         )
-        stream = SweepTrainer(design, learns_noise, held_out, single, schedule=schedule)
+        ways = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
+        stream = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
         n_sweeps = self._final_sweeps()
         if n_sweeps == 0 or course.n_passes <= n_passes:
-            return (Stage(start, left),), stream
+            return ways, stream
         end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
         last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
-        return (Stage(start, left), Stage(end, last)), stream
+        return (*ways, Stage(end, last)), stream
 
     def _is_much(self) -> bool:
         """Whether a single layer has so many potentials that it cannot settle as closely as others."""
-        winner = self.network.output.name != "gaussian"
-        return self.n_layers == 1 and winner and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
+        classifies = not isinstance(self.network.output, GaussianOutput)
+        return self.n_layers == 1 and classifies and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
 
     def _learning_course(self, course: Course, joint: bool) -> Course:
         """Passes of a fit that learns the prior's variance."""
@@ -127,7 +133,7 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = 0, "sweeps gain next to nothing"
-        if self.network.output.name == "gaussian" and self.prior.conjugate:
+        if isinstance(self.network.output, GaussianOutput) and self.prior.conjugate:
             automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
@@ -154,6 +160,7 @@ class EPPlanner:
             bias_share=BIAS_SHARE,
             hidden_variance=HIDDEN_VARIANCE,
             output_variance=defaults.output_variance,
+            log_noise_variance=LOG_NOISE_VARIANCE,
             joint=joint,
             power=self._power(),
             grid=self.grid,
@@ -247,7 +254,7 @@ class EPPlanner:
         if self.n_layers > 1:
             return "layer" if self.judges.heats and self.defaults.learns_output else None
         # Independent weights underestimate their spread, from which their evidence is read; so do cold ones.
-        if not exact or temperatures != (1.0,) or self.inference.name != "newton":
+        if self.varies or not exact or temperatures != (1.0,) or self.inference.name != "newton":
             return None
         if not self.rotatable or not is_auto(self.prior.variance):
             return None
@@ -273,6 +280,8 @@ class EPPlanner:
             reason = "is learned from shuffled rows, so leave shuffle=True"
         elif temperatures != (1.0,):
             reason = "is learned at temperature 1 only"
+        elif self.varies:
+            reason = "is learned with a constant noise only"
         if reason is not None:
             raise ValueError(f"The variance that prior='ard' learns {reason}; use prior='gaussian', or change that.")
 
@@ -348,3 +357,10 @@ class EPPlanner:
         if not all(isinstance(v, Real) and np.isfinite(v) and v > 0 for v in values):
             raise ValueError(f"{name} must be positive and finite in every layer, got {value!r}.")
         return tuple(float(v) for v in values)
+
+
+def _apart(trainer: StochasticTrainer, course: Course) -> tuple[Stage, ...]:
+    """Steps with a constant noise, then as many with one that varies; a single pass has no time for both."""
+    first = course.n_passes // 2
+    parts = [(replace(trainer, varies=False), first), (trainer, course.n_passes - first)]
+    return tuple(Stage(replace(part, n_passes=n), replace(course, n_passes=n)) for part, n in parts if n > 0)

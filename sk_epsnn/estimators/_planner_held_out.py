@@ -22,6 +22,7 @@ from sk_epsnn.estimators._defaults import (
     Defaults,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, is_auto
+from sk_epsnn.outputs import GaussianOutput
 
 
 class HeldOutPlanner:
@@ -31,12 +32,15 @@ class HeldOutPlanner:
         self.answers, self.defaults, self.n_samples = answers, defaults, n_samples
         self.network, self.inference = parts.network, parts.inference
         self.n_layers = len(self.network.connections)
+        self.regresses = isinstance(self.network.output, GaussianOutput)
+        #: Whether the noise is to depend on the inputs.
+        self.varies = self.network.output.units_per_target > 1
 
     def held_out(self, course: Course, learns_noise: bool) -> tuple[HeldOut | None, Course]:
         """Rows that are held out at first, and the course that is left when they have chosen."""
         given, name = self.inference.validation_fraction, "inference__validation_fraction"
         by_steps = self.inference.name == "stochastic"
-        classifies = self.network.output.name != "gaussian" and by_steps
+        classifies = not self.regresses and by_steps
         useful = (learns_noise or classifies) and self.n_layers > 1 and course.shuffle
         if not useful and not is_auto(given):
             raise ValueError(
@@ -67,11 +71,14 @@ class HeldOutPlanner:
     @property
     def heats(self) -> bool:
         """Whether held-out rows choose the temperature."""
-        few = self.n_samples < HEATED_ROWS or self.network.output.name == "gaussian"
-        return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few
+        few = self.n_samples < HEATED_ROWS or self.regresses
+        return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few and not self.varies
 
     def _paths(self, n_passes: int) -> tuple[tuple[Stop, ...], ...]:
         """Ways that are tried, of hidden temperatures or, by classifiers, of all temperatures."""
+        if self.varies:
+            first = max(1, n_passes // 2)
+            return ((Stop(None, first), Stop(None, first, varies=True)),)
         if not self.heats:
             return ((Stop(None, n_passes),),)
         last = self.defaults.output_temperature
@@ -83,7 +90,7 @@ class HeldOutPlanner:
             stops = []
             for index, temperature in enumerate(path):
                 hidden = None if temperature is None else (temperature,) * (self.n_layers - 1)
-                output = last if self.network.output.name == "gaussian" else temperature
+                output = last if self.regresses else temperature
                 stops.append(Stop(hidden and (*hidden, output), n_passes if index == 0 else later))
             if self.defaults.learns_output:
                 stops[-1] = stops[-1]._replace(learns=True)

@@ -42,6 +42,20 @@ class WeightReadout:
 
     def _input_space(self, moments: list[WeightMoments]) -> list[InputSpace]:
         """Weights, biases and their variances per layer, in the space of the inputs and targets."""
+        *hidden, last = self._unit_space(moments)
+        last = InputSpace(*(self._with_targets(part) for part in last))
+        location, scale = self._target_location_and_scale()
+        squared = scale * scale
+        last = InputSpace(
+            last.coef * scale[:, None],
+            last.intercept * scale + location,
+            last.coef_variance * squared[:, None],
+            last.intercept_variance * squared,
+        )
+        return [*hidden, last]
+
+    def _unit_space(self, moments: list[WeightMoments]) -> list[InputSpace]:
+        """Weights, biases and their variances per layer, in the space of the inputs and of the network's outputs."""
         state, result = self._progress.state, []
         for index, (mean, variance, covariance) in enumerate(moments):
             if index == 0:
@@ -52,15 +66,11 @@ class WeightReadout:
                 none = zeros_like(mean[:, 0])
                 parts = mean, none, variance, none
             result.append(InputSpace(*parts))
-        location, scale = self._target_location_and_scale()
-        last, squared = result[-1], scale * scale
-        result[-1] = InputSpace(
-            last.coef * scale[:, None],
-            last.intercept * scale + location,
-            last.coef_variance * squared[:, None],
-            last.intercept_variance * squared,
-        )
         return result
+
+    def _with_targets(self, rows: Array) -> Array:
+        """Of what there is for every unit of the last layer, one row each, that for the units that have targets."""
+        return rows[: self._progress.state.network.n_targets, ...]
 
     def _posterior_space(self, attribute: str) -> list[InputSpace]:
         """Posterior means and variances, see `_input_space`."""
@@ -90,7 +100,7 @@ class WeightReadout:
     @property
     def n_outputs_(self) -> int:
         """Number of output units."""
-        return self._fitted_state("n_outputs_").network.readout.n_units
+        return self._fitted_state("n_outputs_").network.n_targets
 
     @property
     def n_iter_(self) -> int:
@@ -192,8 +202,8 @@ class WeightReadout:
     @property
     def coefs_probabilities_(self) -> list[np.ndarray]:
         """Posterior probabilities of the levels of discrete weights, arrays of shape (fan_in, n_units, n_levels)."""
-        posteriors = self._level_posteriors("coefs_probabilities_")
-        return [permute_dims(q.probabilities(), (1, 0, 2)) for q in posteriors]
+        *hidden, last = [q.probabilities() for q in self._level_posteriors("coefs_probabilities_")]
+        return [permute_dims(layer, (1, 0, 2)) for layer in (*hidden, self._with_targets(last))]
 
     @property
     def activation_probabilities_(self) -> list[np.ndarray]:
@@ -205,7 +215,8 @@ class WeightReadout:
                 "activation_probabilities_ exists with a spike-and-slab prior only; set prior='bernoulli_gaussian'."
             )
         first, *others = [layer.activation_probability() for layer in layers]
-        return [layer.T for layer in (state.network.basis.by_column(first), *others)]
+        *hidden, last = state.network.basis.by_column(first), *others
+        return [layer.T for layer in (*hidden, self._with_targets(last))]
 
     def _level_posteriors(self, attribute: str) -> list[LevelWeights]:
         posteriors = [layer.posterior for layer in self._fitted_state(attribute).layers]

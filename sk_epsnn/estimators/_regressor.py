@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
-from sk_epsnn._arrays import Array, astype, sqrt, to_numpy
+from sk_epsnn._arrays import Array, astype, log, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN, refuse_huge
+from sk_epsnn.estimators._readout import InputSpace
 from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
 from sk_epsnn.estimators._words import knows_old_words
+from sk_epsnn.outputs import HeteroscedasticOutput
 
 
 class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
@@ -35,9 +37,11 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     prior : {"gaussian", "ard", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
-    noise_variance : "auto" or float, default="auto"
+    noise_variance : "auto", "heteroscedastic" or float, default="auto"
         Variance of the observation noise in squared units of y. "auto" learns it, one per output: with hidden
-        layers from held-out rows (see `Newton`), else in training.
+        layers from held-out rows (see `Newton`), else in training. "heteroscedastic" learns how it depends on the
+        inputs: every output gets a second unit for the logarithm of its noise variance, which reads what the first one
+        reads. For "newton" and "stochastic" inference.
     inference : {"auto", "stochastic", "newton", "average_ep"} or Stochastic, Newton or AverageEP, default="auto"
         How the posterior is found; an object such as `Stochastic` sets its options, which a grid search reaches as
         ``inference__temperature`` and so on. "auto" is "stochastic" with hidden layers, shuffled rows and 4,000 of
@@ -81,7 +85,10 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     Attributes
     ----------
     noise_variance_ : float or ndarray of shape (n_outputs,)
-        Variance of the observation noise, in squared units of y.
+        Variance of the observation noise, in squared units of y, where it is constant.
+    log_noise_coefs_, log_noise_intercepts_ : ndarray of shape (fan_in, n_outputs) and (n_outputs,)
+        Posterior means of the weights, on what the last layer reads, and of the biases of the logarithm of the noise
+        variance in squared units of y; for ``noise_variance="heteroscedastic"``.
     settings_ : dict
         What every parameter left at "auto" stood for in the fit, by its name: ``(value, reason)``.
     n_features_in_ : int
@@ -113,7 +120,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     history_ : dict of lists
         "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
         out: "temperature" and "held_out", the hidden temperatures that were tried and the log density of the held-out
-        rows at each, in nats per row (of targets in units of their standard deviation).
+        rows at each, in nats per row (of targets in units of their standard deviation); last come those of a noise that
+        varies.
     temperature_ : ndarray of shape (`n_layers_` - 1,)
         Temperature of each layer of weights in training.
     predictive_temperature_ : ndarray of shape (`n_layers_` - 1,)
@@ -153,7 +161,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     _task = "regressor"
     _parameter_constraints = {
         **BaseEPSNN._parameter_constraints,
-        "noise_variance": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "noise_variance": [StrOptions({"auto", HeteroscedasticOutput.name}), Interval(Real, 0, None, closed="neither")],
     }
 
     @knows_old_words
@@ -276,7 +284,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         -------
         uncertainty : Uncertainty
             Named tuple ``(total, aleatoric, epistemic)`` of variances in squared units of y, each of shape
-            (n_samples,) or (n_samples, n_outputs). Aleatoric is observation noise plus the noise of the spikes.
+            (n_samples,) or (n_samples, n_outputs). Aleatoric is observation noise, its expectation where it is not
+            known, plus the noise of the spikes.
         """
         _, epistemic, aleatoric = self._moments(X, "predict_uncertainty")
         return Uncertainty(epistemic + aleatoric, aleatoric, epistemic)
@@ -284,8 +293,37 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     @property
     def noise_variance_(self):
         """Variance of the observation noise in squared units of y: float, or array of shape (n_outputs,)."""
-        variance = self._fitted_state("noise_variance_").network.output.noise_variance * self._targets.scale**2
+        output = self._fitted_state("noise_variance_").network.output
+        if output.units_per_target > 1:
+            raise AttributeError(
+                "noise_variance_ exists where the noise is constant only; it depends on the inputs here: see "
+                "predict_uncertainty(X).aleatoric, or log_noise_coefs_."
+            )
+        variance = output.noise_variance * self._targets.scale**2
         return float(variance[0]) if self._targets.single else to_numpy(variance)
+
+    @property
+    def log_noise_coefs_(self):
+        """Posterior means of the weights from the last layer's inputs to the log noise variance, as `coefs_`."""
+        return self._log_noise("log_noise_coefs_").coef.T
+
+    @property
+    def log_noise_intercepts_(self):
+        """Posterior means of the biases of the log noise variance, in squared units of y, shape (n_outputs,)."""
+        intercept = self._log_noise("log_noise_intercepts_").intercept
+        output, scale = self._progress.state.network.output, self._targets.scale
+        known = output.noise_variance if output.factors is None else output.noise_variance * output.factors[1, :]
+        return intercept + log(known * scale * scale)
+
+    def _log_noise(self, attribute: str) -> InputSpace:
+        """Weights of the units that say the noise, in the space of the inputs."""
+        state = self._fitted_state(attribute)
+        if state.network.output.units_per_target == 1:
+            raise AttributeError(
+                f"{attribute} exists for a noise that depends on the inputs only; set noise_variance='heteroscedastic'."
+            )
+        last = self._unit_space(state.moments("float64"))[-1]
+        return InputSpace(*(part[state.network.n_targets :, ...] for part in last))
 
     # ------------------------------------------------------------------ targets
 
@@ -294,7 +332,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         spread = self._spread(X, method)
         dtype = spread.mean.dtype
         location, scale = self._targets.location, self._targets.scale
-        noise = self._progress.state.network.output.noise_variance
+        output = self._progress.state.network.output
+        noise, spread = output.noise(spread), output.predicted(spread)
         parts = (
             spread.mean * scale + location,
             spread.epistemic * scale**2,

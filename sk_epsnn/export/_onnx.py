@@ -131,6 +131,8 @@ def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
     add = _Nodes(scope, container)
     mean, _ = _potentials(add, model, operator.inputs[0].full_name)
+    if (n_targets := model._progress.state.network.n_targets) < model._progress.state.network.readout.n_units:
+        mean = add("Slice", mean, [0], [n_targets], [1])
     location, scale = (to_numpy(part) for part in model._target_location_and_scale())
     _give(add, add("Add", add("Mul", mean, scale), location), operator.outputs[0])
 

@@ -1,19 +1,4 @@
-"""Observed outputs: the activation block with its value clamped (eq. 31 of [1]_).
-
-An output turns the Gaussian message ``u ~ N(M, S)`` and a target into ``log Z``, with ``Z`` the normaliser of the
-tilted distribution, and its derivatives
-
-    g = dlogZ/dM,    gamma = -d2logZ/dM2,    kappa = -2 dlogZ/dS.
-
-These are the EP messages in derivative form: a Gaussian site of precision tau and shift nu on ``u`` has
-``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``; the tilted mean is ``M + S g`` and the
-tilted variance ``S - S**2 gamma``.
-
-References
-----------
-.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
-   arXiv:2506.23757, 2025.
-"""
+"""Outputs that fire or are silent, each by itself: sigmoid units and thresholds."""
 
 from __future__ import annotations
 
@@ -28,10 +13,8 @@ from scipy.special import ndtri
 from sk_epsnn._arrays import (
     CACHED,
     Array,
-    HoldsArrays,
     absolute,
     array_namespace,
-    astype,
     clip,
     concat,
     copysign,
@@ -44,7 +27,6 @@ from sk_epsnn._arrays import (
     log1p,
     logaddexp,
     minimum,
-    ones_like,
     smallest_normal,
     sqrt,
     sum_over,
@@ -64,9 +46,9 @@ from sk_epsnn.numerics import (
     log_ndtr,
     logit,
     normal_grid,
-    without_subnormal,
 )
-from sk_epsnn.softmax import log_expected_softmax, log_sum_exp, tilted, tilted_bound
+from sk_epsnn.outputs.base import Output
+from sk_epsnn.softmax import log_sum_exp
 
 #: Variance of the logistic distribution, which makes Heaviside outputs comparable to sigmoid ones.
 LOGISTIC_VARIANCE = float(np.pi**2 / 3)
@@ -74,62 +56,6 @@ LOGISTIC_VARIANCE = float(np.pi**2 / 3)
 MOST_SD = 100.0
 #: Nodes of a rule and their weights.
 _Rule: TypeAlias = tuple[tuple[float, float], ...]
-
-
-class Output(HoldsArrays):
-    """An observed output unit: the activation block with its value clamped."""
-
-    name: str
-    #: Whether a potential of exactly 0 is decided by convention: a threshold without noise.
-    has_ties = False
-
-    def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
-        """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats."""
-        return self.evidence(mean, variance, target, power)[0]
-
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Log partition function, as `log_partition` gives it, and its derivatives."""
-        raise NotImplementedError
-
-    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
-        """Log density of the targets of each row as they are predicted, in nats, shape (n_samples,)."""
-        return sum_over(self.log_partition(mean, variance, target, 1.0), axis=1)
-
-    def log_odds(self, mean: Array, variance: Array) -> Array:
-        """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
-        ones = ones_like(mean)
-        return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
-
-    def potential_of(self, share: Array) -> Array:
-        """Potentials at which the units fire with these probabilities, shape (n_out,); of NumPy, for a start."""
-        return 0 * share
-
-
-class GaussianOutput(Output):
-    """Real output ``y ~ N(u, noise_variance)`` (regression).
-
-    Parameters
-    ----------
-    noise_variance : array of shape (n_out,)
-        Variance of the observation noise.
-    """
-
-    name = "gaussian"
-
-    def __init__(self, noise_variance: Array):
-        self.noise_variance = noise_variance
-
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
-        noise = astype(self.noise_variance, mean.dtype)
-        total = noise + power * variance
-        residual = target - mean
-        g = residual / total
-        gamma = 1 / total
-        ratio = variance / noise
-        spread = ratio if power == 0 else log1p(power * ratio) / power
-        log_z = -0.5 * (residual * g + spread + log(2 * np.pi * noise))
-        return log_z, Derivatives(g, gamma, gamma - power * g * g)
 
 
 class SpikingOutput(Option, Output):
@@ -260,43 +186,6 @@ class HeavisideOutput(SpikingOutput):
         return log_ndtr(target * mean / sqrt(variance + self.variance))
 
 
-class SoftmaxOutput(SpikingOutput):
-    """Winner-take-all output: of all units that of the largest ``u_k`` plus Gumbel noise fires, ``p = softmax(u)``.
-
-    One block over all classes, by the tilted bound on ``E log sum exp(u)``, see `sk_epsnn.softmax`; its power is 0. Its
-    derivatives in the variances are those of the bound, and ``gamma = kappa`` bounds its curvature.
-    """
-
-    name = "softmax"
-    only_power = 0.0
-
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
-        log_z, gradient, kappa = in_chunks(_won, mean, variance, target)
-        return log_z, Derivatives(gradient, kappa, kappa)
-
-    def potential_of(self, share: Array) -> Array:
-        """Logarithms, less their average, see `Output.potential_of`."""
-        return log(share) - log(share).mean()
-
-    def log_odds(self, mean: Array, variance: Array) -> Array:
-        """``log p / (1 - p)`` of the probability of each class."""
-        log_p = self.log_probability(mean, variance)
-        return log_p - log(clip(-expm1(log_p), min=smallest_normal(log_p)))
-
-    def log_probability(self, mean: Array, variance: Array) -> Array:
-        """Log probabilities of the classes, shape (n_samples, n_classes)."""
-        return log_expected_softmax(mean, variance)
-
-
-def _won(mean: Array, variance: Array, target: Array) -> tuple[Array, Array, Array]:
-    """`SoftmaxOutput.evidence` of a few rows."""
-    p = tilted(mean, variance)
-    wins = astype(target > 0, mean.dtype)
-    log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
-    return log_z, without_subnormal(wins - p), without_subnormal(p * (1 - p))
-
-
 def _softplus(x: Array) -> Array:
     """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
     size = absolute(x)
@@ -394,6 +283,3 @@ def _nodes(sd: Array) -> _Rule:
     """Rule fine enough for the widest Gaussian: the sigmoid has poles at +- i pi, hence steps of 1.5 in u."""
     widest = min(_largest(sd), MOST_SD)
     return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
-
-
-SPIKING_OUTPUTS = {c.name: c for c in (SigmoidOutput, HeavisideOutput, SoftmaxOutput)}
