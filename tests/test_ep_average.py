@@ -4,15 +4,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from states import Steps, linear_batch, one_layer, output_of, priors_of, random_state, two_layers, uncentred_rows
+from states import (
+    Steps,
+    linear_batch,
+    one_layer,
+    output_of,
+    priors_of,
+    random_state,
+    two_layers,
+    uncentred_rows,
+    with_levels,
+)
 
 from sk_epsnn.connections import Dense
-from sk_epsnn.ep.average import _messages_per_spike, average_ep
+from sk_epsnn.ep import average
+from sk_epsnn.ep.average import _messages_per_spike, _uphill, average_ep
 from sk_epsnn.ep.energy import energy
 from sk_epsnn.ep.newton import newton
+from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
-from sk_epsnn.outputs import SigmoidOutput
+from sk_epsnn.outputs import SigmoidOutput, SoftmaxOutput
 
 KIND = pytest.mark.parametrize("kind", ["gaussian", "sigmoid"])
 
@@ -51,6 +63,92 @@ def test_average_ep_refuses_to_diverge():
     # The same problem is no trouble for a smaller step.
     calm = average_ep(state, batch, priors_of(state), damping=0.02, n_sweeps=500, tol=1e-6)
     assert calm.accepted
+
+
+# ---------------------------------------------------------------------- automatic damping
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "sigmoid", "softmax"])
+def test_automatic_damping_finds_the_fixed_point_of_newton(kind):
+    """Of a softmax too, whose bound leaves no share of its own out of any cavity."""
+    n_out = 3 if kind == "softmax" else 2
+    output = SoftmaxOutput() if kind == "softmax" else output_of(kind, n_out)
+    state, batch = one_layer(5, n_out, output), linear_batch(200, 5, n_out, kind)
+    if kind == "softmax":
+        state = replace(state, power=0.0)
+        winner = batch.target.argmax(1)[:, None] == np.arange(n_out)
+        batch = replace(batch, target=np.where(winner, 1.0, -1.0))
+    for leave_one_out in (False, True) if kind == "softmax" else (False,):
+        slow = average_ep(
+            state, batch, priors_of(state), damping=None, n_sweeps=2000, tol=1e-12, leave_one_out=leave_one_out
+        )
+        fast = newton(state, batch, priors_of(state), step=1.0, n_sweeps=200, tol=0.0)
+        rtol = 0.05 if leave_one_out else 1e-3  # the mass of the local posteriors differs by one row in 200
+        assert slow.accepted
+        np.testing.assert_allclose(fast.posteriors[0].mean, slow.posteriors[0].mean, rtol=rtol, atol=1e-3)
+        np.testing.assert_allclose(fast.posteriors[0].precision, slow.posteriors[0].precision, rtol=rtol)
+
+
+@pytest.mark.parametrize("mass", [0.0, 300.0])
+def test_automatic_damping_does_not_diverge(mass):
+    """Where 0.7 does: it is found from above in a first batch, and remembered from batch to batch."""
+    x, target = uncentred_rows(2)
+    state = replace(one_layer(41, 2, SigmoidOutput()), mass=mass, step=1.0 if mass == 0 else 0.02)
+    batch = Batch(observed(x), target, np.ones(300))
+    result = average_ep(state, batch, priors_of(state), damping=None, n_sweeps=300, tol=1e-6)
+    assert result.accepted and result.counts.rejected_batches == 0
+    assert 0.005 < result.step < 0.3
+    calm = average_ep(state, batch, priors_of(state), damping=0.02, n_sweeps=2000, tol=1e-9)
+    assert result.energy > calm.energy - 0.01 * 300
+
+
+def test_automatic_damping_keeps_the_paper_s_where_it_converges():
+    state, batch = one_layer(5, 2, SigmoidOutput()), linear_batch(200, 5, 2, "sigmoid")
+    result = average_ep(state, batch, priors_of(state), damping=None, n_sweeps=5, tol=0.0)
+    fixed = average_ep(state, batch, priors_of(state), damping=0.7, n_sweeps=5, tol=0.0)
+    assert result.step == 0.7
+    np.testing.assert_allclose(result.posteriors[0].mean, fixed.posteriors[0].mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_a_first_batch_begins_with_the_last_layer(levels, monkeypatch):
+    """As long as the weights above know nothing, their messages would silence the spikes."""
+    batch = linear_batch(150, 6, 2, "sigmoid")
+    state = random_state([6, 12, 2])
+    state = with_levels(state, constant=True) if levels else state
+
+    def moves(mass, share):
+        monkeypatch.setattr(average, "LAST_LAYER_SHARE", share)
+        result = average_ep(replace(state, mass=mass), batch, priors_of(state), damping=None, n_sweeps=6, tol=1e-12)
+        return [np.abs(q.mean - p.mean).max() for q, p in zip(result.posteriors, priors_of(state), strict=True)]
+
+    first, last = moves(0.0, 1.0)
+    assert first == 0 and last > 0.1
+    first, _ = moves(0.0, 0.5)
+    assert 0 < first < moves(0.0, 0.0)[0]
+    assert moves(10.0, 1.0) == moves(10.0, 0.0)
+
+
+def test_messages_of_no_precision_keep_their_pull():
+    """At the mean that they were sent from, natural parameters of any site have the same gradient."""
+    rng = np.random.default_rng(0)
+    precision, shift, mean = rng.standard_normal((3, 40))
+    counts = UpdateCounts()
+    bounded, moved = _uphill((precision, shift), mean, counts)
+    np.testing.assert_allclose(moved - bounded * mean, shift - precision * mean, rtol=1e-12)
+    np.testing.assert_array_equal(bounded, np.maximum(precision, 0))
+    assert counts.bounded_precisions == (precision < 0).sum()
+
+
+def test_where_no_damping_helps_the_batch_is_refused(monkeypatch):
+    monkeypatch.setattr(average, "LEAST_DAMPING", 2.0)
+    state, batch = one_layer(5, 2, SigmoidOutput()), linear_batch(20, 5, 2, "sigmoid")
+    result = average_ep(state, batch, priors_of(state), damping=None, n_sweeps=3, tol=0.0)
+    assert not result.accepted and result.counts.rejected_batches == 1
+    assert result.posteriors[0] is state.layers[0].posterior
+
+
+# ---------------------------------------------------------------------- results
 
 
 @pytest.mark.parametrize("hidden", [False, True])

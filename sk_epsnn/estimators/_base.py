@@ -169,7 +169,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             warnings.warn(
                 f"{refused} updates of inference={self._plan.settings['inference'].value!r} diverged and were "
                 "refused; the posterior stayed as it was before each. Use inference='newton', which needs no step "
-                "size, AverageEP with a smaller damping, or Stochastic with a smaller learning_rate.",
+                "size, AverageEP with a smaller damping or 'auto', or Stochastic with a smaller learning_rate.",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
             )

@@ -211,8 +211,9 @@ class EPPlanner:
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
         n_sweeps = self._default("inference__n_sweeps", self.inference.n_sweeps)
-        damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
-        return Schedule(self.inference.name, n_sweeps, damping, tol)
+        given, reason = getattr(self.inference, "damping", 1.0), "halved where a sweep would lower the energy"
+        self.answers.answer("inference__damping", given, "found in each sweep", reason)
+        return Schedule(self.inference.name, n_sweeps, None if is_auto(given) else float(given), tol)
 
     def _power(self) -> float:
         given = self.inference.power
