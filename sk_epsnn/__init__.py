@@ -22,10 +22,18 @@ from sk_epsnn.plotting import (
     SpikeRasterDisplay,
     WeightPosteriorDisplay,
 )
-from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
+from sk_epsnn.priors import (
+    ARDPrior,
+    BernoulliGaussianPrior,
+    GaussianMixturePrior,
+    GaussianPrior,
+    LaplacePrior,
+    WeightPrior,
+)
 from sk_epsnn.weights import Levels
 
 __all__ = [
+    "ARDPrior",
     "AverageEP",
     "BernoulliGaussianPrior",
     "ConvergenceDisplay",

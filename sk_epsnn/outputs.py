@@ -23,6 +23,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.special import ndtri
 
 from sk_epsnn._arrays import (
     CACHED,
@@ -47,6 +48,7 @@ from sk_epsnn._arrays import (
     smallest_normal,
     sqrt,
     sum_over,
+    where,
     zeros_like,
 )
 from sk_epsnn._sklearn import Interval, Option, StrOptions
@@ -60,6 +62,7 @@ from sk_epsnn.numerics import (
     log_expected_sigmoid,
     log_expected_sigmoid_value,
     log_ndtr,
+    logit,
     normal_grid,
     without_subnormal,
 )
@@ -88,10 +91,18 @@ class Output(HoldsArrays):
         """Log partition function, as `log_partition` gives it, and its derivatives."""
         raise NotImplementedError
 
+    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
+        """Log density of the targets of each row as they are predicted, in nats, shape (n_samples,)."""
+        return sum_over(self.log_partition(mean, variance, target, 1.0), axis=1)
+
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the probability ``p`` that a spiking output fires."""
         ones = ones_like(mean)
         return self.log_partition(mean, variance, ones, 1.0) - self.log_partition(mean, variance, -ones, 1.0)
+
+    def potential_of(self, share: Array) -> Array:
+        """Potentials at which the units fire with these probabilities, shape (n_out,); of NumPy, for a start."""
+        return 0 * share
 
 
 class GaussianOutput(Output):
@@ -138,6 +149,13 @@ class SpikingOutput(Option, Output):
             return -logaddexp(both, zeros_like(both))
         return log_odds - log_sum_exp(log_odds)
 
+    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
+        """Log probability of the class of each row in nats, shape (n_samples,), given that exactly one unit fires."""
+        log_probability = self.log_probability(mean, variance)
+        if target.shape[1] == 1:
+            target = concat([-target, target], axis=1)
+        return sum_over(where(target > 0, log_probability, zeros_like(log_probability)), axis=1)
+
 
 class SigmoidOutput(SpikingOutput):
     """Spiking output that fires with probability ``sigma(u)``; targets are -1 (silent) and +1 (spike)."""
@@ -163,6 +181,10 @@ class SigmoidOutput(SpikingOutput):
         if power == 0:
             return -in_chunks(expected_softplus, -margin, variance)
         return _tilted(margin, sqrt(variance), power, 0)[0]
+
+    def potential_of(self, share: Array) -> Array:
+        """Log-odds, see `Output.potential_of`."""
+        return logit(share)
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the spike probability, from the smaller of the two, which loses no digits."""
@@ -229,6 +251,10 @@ class HeavisideOutput(SpikingOutput):
         ratio, curvature = hazard(z)
         return log_ndtr(z), Derivatives(target * ratio / sd, curvature / total, ratio * z / total)
 
+    def potential_of(self, share: Array) -> Array:
+        """Quantiles of the threshold's noise, see `Output.potential_of`."""
+        return math.sqrt(self.variance) * ndtri(share)
+
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """Log partition function without its derivatives, which overflow where the potential is all but known."""
         return log_ndtr(target * mean / sqrt(variance + self.variance))
@@ -251,6 +277,10 @@ class SoftmaxOutput(SpikingOutput):
         kappa = without_subnormal(p * (1 - p))
         log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
         return log_z, Derivatives(without_subnormal(wins - p), kappa, kappa)
+
+    def potential_of(self, share: Array) -> Array:
+        """Logarithms, less their average, see `Output.potential_of`."""
+        return log(share) - log(share).mean()
 
     def log_odds(self, mean: Array, variance: Array) -> Array:
         """``log p / (1 - p)`` of the probability of each class."""

@@ -102,7 +102,7 @@ def test_the_average_over_draws():
     """What the graph gives is the mean of the probabilities of networks drawn from the posterior."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 4)).astype(np.float32), np.arange(30) % 3
-    model = EPSNNClassifier(random_state=0).fit(X, y)
+    model = EPSNNClassifier(prior=GaussianPrior(variance=20.0), random_state=0).fit(X, y)
     mean, variance = model.predict_potentials(X)
     assert variance.max() > 3
     draws = mean[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((30, 40_000, 3))
@@ -185,6 +185,7 @@ def test_population_code(tuning, dtype):
     X = np.ascontiguousarray(X[:, :4], dtype=dtype)
     X[:, 3] = 7  # a constant feature
     encoder = PopulationEncoder(12, tuning=tuning, width=[0.05, 0.1, 0.2, 1.0], output="rates").fit(X[:300])
+    encoder.set_params(out_of_range="clip")
     X[300:] *= 2  # beyond the range seen
     (rates,) = run(encoder, X)
     assert rates.dtype == dtype
@@ -192,6 +193,15 @@ def test_population_code(tuning, dtype):
     model = make_pipeline(encoder, EPSNNRegressor(8, max_iter=2, random_state=0)).fit(X[:300], y[:300])
     (predicted,) = run(model, X)
     np.testing.assert_allclose(predicted[:, 0], model.predict(X), rtol=1e-3)
+
+
+@pytest.mark.parametrize("out_of_range", ["clip", "extend"])
+def test_population_code_of_a_long_tail(out_of_range):
+    X = np.random.default_rng(0).lognormal(0, 2, (300, 2))
+    X[:, 1] = np.arange(300)
+    encoder = PopulationEncoder(12, out_of_range=out_of_range, output="rates").fit(X)
+    (rates,) = run(encoder, X)
+    np.testing.assert_allclose(rates, encoder.transform(X), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", [PopulationEncoder(3), RateSpikeEncoder()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from scipy.stats import qmc
 from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, is_all
-from sk_epsnn.basis import InputBasis
+from sk_epsnn.basis import InputBasis, stays_sparse
 from sk_epsnn.course import Rows
-from sk_epsnn.ep.state import LayerState, PriorRule, State
+from sk_epsnn.ep.learned_prior import LearnedVariance
+from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR, LayerState, PriorRule, State
 from sk_epsnn.network import Network
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import Grid, LevelWeights, find_lattice
@@ -49,7 +50,13 @@ class Design:
     rotate : bool
         Whether inputs are turned to their principal axes.
     center : bool or None
+    scaling : str
         See `fit_basis`.
+    learns : {"layer", "each"} or None
+        Whether the variance of the last layer's weights is learned: one for all, or one for each input.
+    bias_variance : float or None
+        Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
+        that of a weight, or a share of the potential's.
     """
 
     prior: WeightPrior
@@ -67,6 +74,9 @@ class Design:
     gain: float | None
     rotate: bool
     center: bool | None
+    scaling: str = "all"
+    learns: str | None = None
+    bias_variance: float | None = None
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
@@ -80,12 +90,17 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         If moments of the prior would overflow, or be lost, when they are squared.
     """
     spikes = network.connections[0].selects and holds_spikes(rows.X)
+    # Without hidden layers axes are a matter of speed, and turned rows of words would be dense.
+    if design.rotate and len(network.connections) == 1 and stays_sparse(rows.X):
+        # Axes of sparse rows would be dense; independent weights of columns say too little of their spread to learn it.
+        design = replace(design, rotate=False, learns=None)
     network = network.with_basis(
         rows.X,
         rows.sample_weight,
         rotate=design.rotate,
         center=design.center,
-        rescale=design.grid is None,
+        scaling=design.scaling,
+        span=len(network.connections) == 1,
         spikes=spikes,
         # Levels may have a mean other than 0, joint weights take products that sparse rows do not have.
         keep_sparse=design.grid is None and not design.joint[0],
@@ -93,8 +108,13 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     # What overflows here is refused below.
     with np.errstate(all="ignore"):
         gain = _output_gain(network, design)
-        layers = tuple(_layer(network, design, index, gain, spikes, rng) for index in range(len(network.connections)))
-    state = State(network, layers, design.power, gain)
+        bias = _output_biases(network, design, rows)
+        indices = range(len(network.connections))
+        layers = tuple(_layer(network, design, index, gain, bias, spikes, rng) for index in indices)
+    # A real output is fine without any variance of its potential.
+    bare = len(layers) == 1 and network.output.name == "gaussian"
+    floor = KNOWN_VARIANCE_FLOOR if bare else VARIANCE_FLOOR
+    state = State(network, layers, design.power, gain, floor)
     _refuse_extreme(state, rows.X.dtype)
     return state
 
@@ -117,11 +137,17 @@ def _output_gain(network: Network, design: Design) -> float:
 
 
 def _layer(
-    network: Network, design: Design, index: int, gain: float, spikes: bool, rng: np.random.RandomState
+    network: Network,
+    design: Design,
+    index: int,
+    gain: float,
+    bias: Array | None,
+    spikes: bool,
+    rng: np.random.RandomState,
 ) -> LayerState:
     """A layer with its prior and its start."""
     if design.grid is None:
-        return _continuous_layer(network, design, index, rng)
+        return _continuous_layer(network, design, index, bias, rng)
     last = index == len(network.hidden)
     grid = design.grid.times(gain) if last else design.grid
     neuron = network.output if last else network.hidden[index].neuron
@@ -131,18 +157,41 @@ def _layer(
     return _discrete_layer(network, design, grid, index, on_lattice, rng)
 
 
-def _continuous_layer(network: Network, design: Design, index: int, rng: np.random.RandomState) -> LayerState:
+def _continuous_layer(
+    network: Network, design: Design, index: int, bias: Array | None, rng: np.random.RandomState
+) -> LayerState:
     """Gaussian posterior, starting from the prior or from the Gaussian of the same moments."""
     prior, last = design.prior, index == len(network.hidden)
     variance = np.tile(_axis_variances(network, design, index), (network.connections[index].n_units, 1))
     mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
-    anchored = mean if design.anchor > 0 else np.zeros_like(mean)
+    if last and bias is not None:
+        variance[:, -1], mean[:, -1] = design.bias_variance, bias
+    anchored = mean if design.anchor > 0 or last else np.zeros_like(mean)
+    learned = None
+    if last and design.learns is not None:
+        unit = variance[:1]
+        learned = LearnedVariance(unit, np.ones_like(unit), _has_bias(network, index), design.learns == "each")
     return LayerState(
         prior=prior.density(anchored, variance, design.joint[index]),
         posterior=prior.density(mean, variance, design.joint[index]),
         temperature=design.temperatures[index],
         rule=None if prior.conjugate else PriorRule(prior, np.sqrt(variance), network.constant),
+        learned=learned,
     )
+
+
+def _has_bias(network: Network, index: int) -> bool:
+    """Whether the last weight of a unit is its bias: inputs that are turned together with the constant have none."""
+    return network.constant if index > 0 else _basis(network).constant
+
+
+def _output_biases(network: Network, design: Design, rows: Rows) -> Array | None:
+    """Biases of the outputs at which they fire as often as in the rows, shape (n_units,)."""
+    if design.bias_variance is None or not _has_bias(network, len(network.hidden)):
+        return None
+    share = rows.sample_weight @ (rows.target > 0)
+    # A row that is half of each class, so that there is some of each.
+    return network.output.potential_of((share + 0.5) / (rows.mass + 1))
 
 
 def _discrete_layer(
@@ -190,6 +239,7 @@ def _axis_variances(network: Network, design: Design, index: int) -> Array:
     """Prior variance of each weight of a unit, shape (fan_in,)."""
     value, fan_in = design.prior_variances[index], network.fan_ins[index]
     potential = design.output_variance if index == len(network.hidden) else design.hidden_variance
+    potential = potential / design.prior.active_share
     if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
         return _basis(network).prior_variances(value, exponent, potential, design.bias_share, floor)
@@ -243,7 +293,7 @@ def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
     limit = largest_to_square(float(np.finfo(dtype).max))
-    for mean, variance, _ in state.moments(dtype):
+    for mean, variance, _ in state.training_moments(dtype):
         if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
             raise ValueError(
                 f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring variance, "

@@ -25,8 +25,9 @@ from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
+from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
 from sk_epsnn.ep.newton import newton
-from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise
+from sk_epsnn.ep.noise import learned_noise
 from sk_epsnn.ep.passes import predict_spread
 from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
@@ -92,9 +93,16 @@ class EPTrainer(Trainer):
     learns_noise: bool
     held_out: HeldOut | None = None
     single: bool = False
+    #: Whether variances of the prior are learned after every pass.
+    learns_variance = False
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
+        if self.design.learns == "each" and not self.learns_variance:
+            raise ValueError(
+                "The variances of prior='ard' are learned by fit, not from a stream; call fit with the first rows, and "
+                "partial_fit then."
+            )
         noise = NoiseEvidence.none_yet(np.zeros(network.readout.n_units)) if self.learns_noise else None
         if noise is not None:
             network = replace(network, output=GaussianOutput(noise.variance))
@@ -106,10 +114,20 @@ class EPTrainer(Trainer):
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
-        """See `Trainer.prepare`: held-out rows choose the noise and the hidden temperature."""
+        """See `Trainer.prepare`: held-out rows choose the noise, temperatures, and how wide predictions are."""
         if self.held_out is None:
             return progress
         return choose_on_held_out(self, progress, rows, self.held_out, course, rng, tell)
+
+    def for_passes(self, n_passes: int) -> EPTrainer:
+        """See `Traveller.for_passes`."""
+        return self
+
+    def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
+        """See `Traveller.towards`."""
+        if stop.temperatures is not None:
+            state = state.at_temperatures(stop.temperatures)
+        return state
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: a noise that held-out rows have judged stays as it is."""
@@ -147,7 +165,7 @@ class EPTrainer(Trainer):
 
     def check(self, state: State) -> None:
         """See `Trainer.check`: every weight must have some variance left."""
-        if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
+        if not all(is_all(weights.variance > 0) for weights in state.training_moments("float64")):
             raise ValueError(_TOO_PRECISE)
 
     def n_refused(self, state: State) -> int:
@@ -175,8 +193,8 @@ class EPTrainer(Trainer):
             return state.known([posterior.mean for posterior in state.posteriors])
         if weights == "sample":
             assert rng is not None
-            state = state.with_every_column()
-            return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
+            state = state.with_every_axis()
+            return state.known([layer.posterior.sample(layer.predictive_temperature, rng) for layer in state.layers])
         return state.known()
 
 

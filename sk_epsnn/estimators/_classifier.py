@@ -40,7 +40,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.
-    prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
+    prior : {"gaussian", "ard", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
     inference : {"auto", "stochastic", "newton", "average_ep"} or Stochastic, Newton or AverageEP, default="auto"
@@ -55,7 +55,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         more; otherwise as few equal batches as it takes for none to be larger than 10,000 with hidden layers or
         discrete weights, 1000 without.
     max_iter : int or None, default=None
-        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say.
+        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say. Where rows are held
+        out, as many at most go before for each fold and temperature.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it, or than 1e-4.
@@ -116,9 +117,14 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Whether the energy had settled within ``tol`` when training stopped. False is no reason to worry in itself:
         one pass already gives a posterior.
     history_ : dict of lists
-        "energy": energy per sample after each pass, in nats; "step": step length of each batch.
+        "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
+        out: "temperature" and "held_out", the temperatures that were tried and the log probability of the held-out
+        labels at each, in nats per row.
     temperature_ : ndarray of shape (`n_layers_` - 1,)
-        Temperature of each layer of weights.
+        Temperature of each layer of weights in training.
+    predictive_temperature_ : ndarray of shape (`n_layers_` - 1,)
+        Factor on the covariance of each layer in predictions: another than that in training where held-out rows said
+        so. ``coefs_variance_`` and draws of `freeze` are at this one.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
@@ -274,10 +280,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         return entries(self.classes_, best)
 
     def predict_proba(self, X):
-        """Class probabilities, given that exactly one output neuron fires.
+        """Class probabilities, given that exactly one output neuron fires; one forward pass, no sampling.
 
-        The outputs are independent Bernoulli units with predictive probabilities ``p_k``; given that exactly one
-        of them fires, class k has probability proportional to ``p_k / (1 - p_k)``. One forward pass, no sampling.
+        Neurons that fire by themselves do so with probability ``p_k``: that of class k is as ``p_k / (1 - p_k)``.
 
         Parameters
         ----------
@@ -288,8 +293,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         probability : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        log_probability = self._log_proba(X, "predict_proba")
-        return exp(log_probability)
+        return exp(self._log_proba(X, "predict_proba"))
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, in nats.

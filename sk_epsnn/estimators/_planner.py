@@ -80,7 +80,8 @@ class Planner:
             discrete=grid is not None,
             conjugate=prior.conjugate,
             sparse=prior.sparse,
-            winner=network.output.name == "softmax",
+            winner=network.output.name == "softmax"
+            or (network.output.name == "sigmoid" and network.readout.n_units == 1),
             inference=inference.name,
         )
 

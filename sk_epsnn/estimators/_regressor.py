@@ -32,7 +32,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.
-    prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
+    prior : {"gaussian", "ard", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
     noise_variance : "auto" or float, default="auto"
@@ -115,7 +115,10 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         out: "temperature" and "held_out", the hidden temperatures that were tried and the log density of the held-out
         rows at each, in nats per row (of targets in units of their standard deviation).
     temperature_ : ndarray of shape (`n_layers_` - 1,)
-        Temperature of each layer of weights.
+        Temperature of each layer of weights in training.
+    predictive_temperature_ : ndarray of shape (`n_layers_` - 1,)
+        Factor on the covariance of each layer in predictions: another than that in training where held-out rows said
+        so. ``coefs_variance_`` and draws of `freeze` are at this one.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int

@@ -148,7 +148,7 @@ def _convert_population(scope: Any, operator: Any, container: Any) -> None:
     X = add("Cast", operator.inputs[0].full_name, to=_FLOAT)
     X = add("Min", add("Max", X, encoder.feature_min_), encoder.feature_max_)
     distance = add("Abs", add("Sub", add("Unsqueeze", X, [2]), encoder.centers_))
-    distance = add("Div", distance, encoder.widths_[:, np.newaxis])
+    distance = add("Div", distance, encoder.widths_.reshape(len(encoder.centers_), -1))
     if encoder.tuning == "raised_cosine":
         rates = add("Mul", add("Add", add("Cos", add("Mul", add("Min", distance, 1.0), np.pi)), 1.0), 0.5)
     else:
@@ -173,7 +173,7 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
     state: State = model._progress.state
     _refuse_unknown(state)
-    state = state.with_every_column()
+    state = state.with_every_axis()
     network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
     values, spikes = _transform(add, state, inputs), None
@@ -205,8 +205,12 @@ def _transform(add: _Nodes, state: State, inputs: str) -> str:
     """Inputs in the coordinates of the first layer, see `InputBasis.transform`."""
     basis, X = state.network.basis, add("Cast", inputs, to=_FLOAT)
     assert basis is not None
-    turned = add("Div", X, basis.scale) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
-    if basis.columns is not None:  # no column is left for the last axis
+    if basis.rotation is None:
+        scale = to_numpy(basis.scale)
+        turned = add("Div", X, scale[:-1] if basis.shares_an_axis else scale)
+    else:
+        turned = add("MatMul", X, to_numpy(basis.rotation))
+    if basis.shares_an_axis:  # nothing is left for the last axis
         turned = add("Concat", turned, add("Mul", add("Slice", turned, [0], [1], [1]), 0.0), axis=1)
     moved = add("Add", turned, to_numpy(basis.offset))
     return _with_one(add, moved) if basis.constant else moved
