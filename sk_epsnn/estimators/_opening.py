@@ -11,7 +11,7 @@ from sk_epsnn._arrays import Array, array_namespace, concat, like
 from sk_epsnn.course import LEAST_SET_UP, Rows
 
 #: Rows for each weight of a unit from which on scales and the noise are known well enough, and numbers to keep at most.
-_ROWS_PER_WEIGHT, _MOST_KEPT = 4, 2**20
+_ROWS_PER_WEIGHT, _MOST_KEPT, _LEAST = 4, 2**20, 128
 
 
 class Opening:
@@ -72,7 +72,7 @@ class Opening:
             *others, last = self.rows
             return Opening(self.rng, (*others, _copy(last)), self.n_set_up)
         n_features = self.rows[0].X.shape[1]
-        enough = max(min(_ROWS_PER_WEIGHT * (n_features + 1), _MOST_KEPT // n_features), LEAST_SET_UP)
+        enough = max(min(_ROWS_PER_WEIGHT * (n_features + 1), _MOST_KEPT // n_features), _LEAST)
         if self.is_at_once or self.n_rows >= enough:
             return None
         return Opening(self.rng, (_copy(self.joined()),), self.n_rows)
