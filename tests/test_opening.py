@@ -13,6 +13,7 @@ from sk_epsnn.estimators import _base
 
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
 HIDDEN = pytest.mark.parametrize("hidden", [(), (4,)], ids=["one layer", "hidden layer"])
+SORTED = pytest.mark.filterwarnings("ignore:The last .* rows are all")
 
 
 def rows_of(kind, n=64, n_features=3, seed=0):
@@ -77,6 +78,40 @@ def test_single_rows_are_learned_as_well_as_all_at_once(hidden):
         model = stream(EPSNNClassifier(hidden, random_state=0), X[:150], y[:150], size)
         scores.append(model.score(X[150:], y[150:]))
     assert min(scores) > max(scores) - 0.05
+
+
+def test_hidden_layers_of_regressors_find_more_than_a_plane():
+    """Many rows at once, at a random start, would leave them there."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (400, 2))
+    y = 1e4 + 300 * np.abs(X[:, 0]) + 10 * rng.standard_normal(400)
+    for first in (1, 20):
+        model = stream(EPSNNRegressor(20, random_state=0), X[:first], y[:first], first)
+        model = stream(model, X[:200], y[:200], 60, start=first)
+        assert model.score(X[200:], y[200:]) > 0.8
+
+
+@KIND
+@HIDDEN
+@SORTED
+@pytest.mark.parametrize("size", [3, 20])
+def test_equal_rows_at_the_start(kind, hidden, size):
+    """They have no spread, but for rounding."""
+    X, y = rows_of(kind, 300)
+    X += 0.1
+    X, y, X_test, y_test = X[:150], y[:150], X[150:], y[150:]
+    X, y = np.vstack([np.repeat(X[:1], 40, 0), X]), np.append(np.repeat(y[:1], 40), y)
+    model = stream(kind(hidden, random_state=0), X, y, size)
+    assert model.score(X_test, y_test) > 0.85
+
+
+@HIDDEN
+@SORTED
+def test_sorted_rows_at_the_start(hidden):
+    X, y = rows_of(EPSNNClassifier, 300)
+    order = np.append(np.flatnonzero(y)[:40], np.setdiff1d(np.arange(150), np.flatnonzero(y)[:40]))
+    model = stream(EPSNNClassifier(hidden, random_state=0), X[order], y[order], 5)
+    assert model.score(X[150:], y[150:]) > 0.85
 
 
 # ---------------------------------------------------------------------- what is done with the rows
@@ -178,16 +213,16 @@ def n_kept(model):
 
 
 @KIND
-@pytest.mark.parametrize(("n_features", "most"), [(3, 31), (20, 127)])
-def test_only_few_rows_are_kept(kind, n_features, most):
-    """Until there are four for every weight of a unit, or 32."""
-    X, y = rows_of(kind, 2 * most, n_features)
+@pytest.mark.parametrize(("n_features", "enough"), [(3, 128), (40, 256)])
+def test_only_few_rows_are_kept(kind, n_features, enough):
+    """Until there are 128, and four for every weight of a unit."""
+    X, y = rows_of(kind, enough + 8, n_features)
     X = (X - 100) / 10.0 ** np.arange(n_features)
     model, kept = kind(random_state=0), []
-    for row in range(len(X)):
-        stream(model, X[row : row + 1], y[row : row + 1], 1)
+    for row in range(0, len(X), 4):
+        stream(model, X[row : row + 4], y[row : row + 4], 4)
         kept.append(n_kept(model))
-    assert kept[:most] == list(range(1, most + 1)) and not any(kept[most:])
+    assert kept == [*range(4, enough, 4), 0, 0, 0]
 
 
 @KIND

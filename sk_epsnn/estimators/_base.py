@@ -125,7 +125,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             )
         rows, y = self._weighted(X, y, sample_weight)
         self._follow(make_plan(self, self._problem(rows, y, is_stream=True)), not first)
-        opening, rng, n_passes = getattr(self, "_opening", None), None, 1
+        opening, rng, passes = getattr(self, "_opening", None), None, [[slice(None)]]
         if first:
             rng = check_random_state(self.random_state)
             opening = Opening(deepcopy(rng))
@@ -135,12 +135,12 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             rows, rng = opening.joined(), rng or deepcopy(opening.rng)
             self._set_targets(rows.target, rows.sample_weight, rows.X)
             start = self._plan.network_for(self._target_scale())
-            n_passes = 1 if self._plan.network.hidden else opening.n_passes(self._plan.stages[0].course.n_passes)
+            passes = opening.passes(bool(self._plan.network.hidden))
         rows = rows._replace(target=self._encode(rows.target))
         refused = self._n_refused(not anew)
         with self._blas_threads(rows.X, rows.n_samples)():
             self._progress = learn_from_stream(
-                self._plan.trainer, start, rows, self.forgetting, self.tol, rng, self._tell, before, n_passes
+                self._plan.trainer, start, rows, self.forgetting, self.tol, rng, self._tell, before, passes
             )
         self._opening = opening and opening.kept()
         self._warn_if_refused(refused, stacklevel=5)  # past this, partial_fit and its decorator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,12 @@ from scipy import sparse
 from sk_epsnn._arrays import Array, array_namespace, concat, like
 from sk_epsnn.course import LEAST_SET_UP, Rows
 
-#: Rows for each weight of a unit from which on scales and the noise are known well enough, and numbers to keep at most.
-_ROWS_PER_WEIGHT, _MOST_KEPT, _LEAST = 4, 2**20, 128
+#: Rows are kept until there are so many, and so many for each weight of a unit ...
+_ENOUGH, _ROWS_PER_WEIGHT = 128, 4
+#: ... or so many numbers, in `LEAST_SET_UP` rows at least.
+_MOST_NUMBERS = 2**20
+#: Passes over them at most; of hidden layers, which else would fit few rows too closely.
+_PASSES, _PASSES_OF_HIDDEN = 20, 2
 
 
 class Opening:
@@ -49,10 +54,19 @@ class Opening:
         """Whether the first call was enough."""
         return self.n_set_up == 0 and self.n_rows >= LEAST_SET_UP
 
-    def n_passes(self, most: int) -> int:
-        """How often to go over the rows, at most: more than once where they say more than the prior."""
-        n_weights = self.rows[0].X.shape[1] + 1
-        return 1 if self.is_at_once or 2 * self.n_rows < _ROWS_PER_WEIGHT * n_weights else most
+    def passes(self, hidden: bool) -> list[list[Any]]:
+        """Batches of each pass over all rows so far: more than one pass where they say more than the prior.
+
+        Hidden layers begin with small batches: many rows at once would find all weights at their start.
+        """
+        n_rows, n_weights, whole = self.n_rows, self.rows[0].X.shape[1] + 1, [slice(None)]
+        if self.is_at_once or 2 * n_rows < _ROWS_PER_WEIGHT * n_weights:
+            return [whole]
+        if not hidden:
+            return _PASSES * [whole]
+        order = deepcopy(self.rng).permutation(n_rows)
+        parts = np.array_split(order, n_rows // LEAST_SET_UP) if n_rows >= 2 * LEAST_SET_UP else whole
+        return [parts, *(_PASSES_OF_HIDDEN - 1) * [whole]]
 
     def with_rows(self, rows: Rows, forgetting: float) -> Opening:
         """The same with the rows of another call, before which the others count only to a power."""
@@ -72,7 +86,8 @@ class Opening:
             *others, last = self.rows
             return Opening(self.rng, (*others, _copy(last)), self.n_set_up)
         n_features = self.rows[0].X.shape[1]
-        enough = max(min(_ROWS_PER_WEIGHT * (n_features + 1), _MOST_KEPT // n_features), _LEAST)
+        enough = max(_ENOUGH, _ROWS_PER_WEIGHT * (n_features + 1))
+        enough = min(enough, max(_MOST_NUMBERS // n_features, LEAST_SET_UP))
         if self.is_at_once or self.n_rows >= enough:
             return None
         return Opening(self.rng, (_copy(self.joined()),), self.n_rows)
