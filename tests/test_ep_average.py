@@ -78,15 +78,15 @@ def test_automatic_damping_finds_the_fixed_point_of_newton(kind):
         state = replace(state, power=0.0)
         winner = batch.target.argmax(1)[:, None] == np.arange(n_out)
         batch = replace(batch, target=np.where(winner, 1.0, -1.0))
-    for leave_one_out in (False, True) if kind == "softmax" else (False,):
-        slow = average_ep(
-            state, batch, priors_of(state), damping=None, n_sweeps=2000, tol=1e-12, leave_one_out=leave_one_out
-        )
-        fast = newton(state, batch, priors_of(state), step=1.0, n_sweeps=200, tol=0.0)
-        rtol = 0.05 if leave_one_out else 1e-3  # the mass of the local posteriors differs by one row in 200
-        assert slow.accepted
-        np.testing.assert_allclose(fast.posteriors[0].mean, slow.posteriors[0].mean, rtol=rtol, atol=1e-3)
-        np.testing.assert_allclose(fast.posteriors[0].precision, slow.posteriors[0].precision, rtol=rtol)
+    slow = average_ep(
+        state, batch, priors_of(state), damping=None, n_sweeps=300, tol=1e-9, leave_one_out=kind == "softmax"
+    )
+    fast = newton(state, batch, priors_of(state), step=1.0, n_sweeps=200, tol=0.0)
+    # The mass of the local posteriors differs by one row in 200.
+    rtol, atol = (0.05, 0.01) if kind == "softmax" else (1e-3, 1e-3)
+    assert slow.accepted
+    np.testing.assert_allclose(fast.posteriors[0].mean, slow.posteriors[0].mean, rtol=rtol, atol=atol)
+    np.testing.assert_allclose(fast.posteriors[0].precision, slow.posteriors[0].precision, rtol=rtol)
 
 
 @pytest.mark.parametrize("mass", [0.0, 300.0])
@@ -98,7 +98,7 @@ def test_automatic_damping_does_not_diverge(mass):
     result = average_ep(state, batch, priors_of(state), damping=None, n_sweeps=300, tol=1e-6)
     assert result.accepted and result.counts.rejected_batches == 0
     assert 0.005 < result.step < 0.3
-    calm = average_ep(state, batch, priors_of(state), damping=0.02, n_sweeps=2000, tol=1e-9)
+    calm = average_ep(state, batch, priors_of(state), damping=0.02, n_sweeps=500, tol=1e-6)
     assert result.energy > calm.energy - 0.01 * 300
 
 

@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -91,137 +92,110 @@ def average_ep(
         With ``accepted=False`` and the starting posteriors when the iteration diverged.
     """
     counts = UpdateCounts()
-    start = state.posteriors
-    ratios = [new_zeros(batch.target, (batch.target.shape[0], size)) for size in state.network.sizes[1:]]
+    iteration = _Iteration(state, batch, cavities, leave_one_out, counts)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if damping is None:
-            posteriors, step = _carefully(state, batch, cavities, ratios, n_sweeps, tol, leave_one_out, counts)
+            posteriors, step = iteration.carefully(n_sweeps, tol)
             accepted = step > 0
         else:
-            step = damping
-            posteriors, move = _boldly(state, batch, cavities, ratios, damping, n_sweeps, tol, leave_one_out, counts)
-            accepted = math.isfinite(move) and _worth_taking(state, batch, cavities, start, posteriors)
+            posteriors, step = iteration.boldly(damping, n_sweeps, tol), damping
+            accepted = iteration.has_led_to(posteriors)
     if not accepted:
         counts.rejected_batches += 1
-        posteriors = start
+        posteriors = state.posteriors
     return BatchResult(posteriors, step, energy(state, batch, posteriors, cavities), accepted, counts)
 
 
-def _boldly(
-    state: State,
-    batch: Batch,
-    cavities: list[Weights],
-    ratios: list[Array],
-    damping: float,
-    n_sweeps: int,
-    tol: float,
-    leave_one_out: bool,
-    counts: UpdateCounts,
-) -> tuple[list[Weights], float]:
-    """Sweeps of one damping, as in the paper; posteriors, and how far the last sweep moved a mean."""
-    posteriors, move = state.posteriors, math.inf
-    for _ in range(n_sweeps):
-        old = posteriors
-        said = _messages(state, batch, cavities, old, ratios, leave_one_out, counts)
-        sites = [
-            site if q.variance_follows_mean else _closest(site, cavity, counts)
-            for site, q, cavity in zip(said.sites, old, cavities, strict=True)
-        ]
-        posteriors = _damped(old, cavities, sites, damping)
-        ratios = [damp(a, b, damping) for a, b in zip(ratios, said.ratios, strict=True)]
-        move = _largest_move(old, posteriors)
-        if not math.isfinite(move) or move < tol:
-            break
-    return posteriors, move
+@dataclass(frozen=True)
+class _Iteration:
+    """The sweeps over one batch; parameters as for `average_ep`."""
 
+    state: State
+    batch: Batch
+    cavities: list[Weights]
+    leave_one_out: bool
+    counts: UpdateCounts
 
-def _carefully(
-    state: State,
-    batch: Batch,
-    cavities: list[Weights],
-    ratios: list[Array],
-    n_sweeps: int,
-    tol: float,
-    leave_one_out: bool,
-    counts: UpdateCounts,
-) -> tuple[list[Weights], float]:
-    """Sweeps of a damping that each of them finds; posteriors, and the last damping, 0 if none was small enough."""
-    posteriors, damping, taken = state.posteriors, min(MOST_DAMPING, 2 * state.step), 0.0
-    n_held = int(LAST_LAYER_SHARE * n_sweeps) if state.network.hidden and state.mass == 0 else 0
-    for sweep in range(n_sweeps):
-        said = _messages(state, batch, cavities, posteriors, ratios, leave_one_out, counts)
-        sites = [
-            site if q.variance_follows_mean else _uphill(site, mean, counts)
-            for site, mean, q in zip(said.sites, said.means, posteriors, strict=True)
-        ]
-        here = _ep_energy(state, batch, posteriors, cavities, said.excess)
-        while damping >= LEAST_DAMPING:
-            ahead = _damped(posteriors, cavities, sites, damping)
-            if sweep < n_held:
-                ahead = [*posteriors[:-1], ahead[-1]]
-            if _ep_energy(state, batch, ahead, cavities, said.excess) >= here - SWEEP_SLACK * batch.mass:
+    def boldly(self, damping: float, n_sweeps: int, tol: float) -> list[Weights]:
+        """Posteriors after sweeps of one damping, as in the paper."""
+        posteriors, ratios = self.state.posteriors, self._no_ratios()
+        for _ in range(n_sweeps):
+            old, said = posteriors, self._messages(posteriors, ratios)
+            sites = [
+                site if q.variance_follows_mean else _closest(site, cavity, self.counts)
+                for site, q, cavity in zip(said.sites, old, self.cavities, strict=True)
+            ]
+            posteriors = _damped(old, self.cavities, sites, damping)
+            ratios = [damp(a, b, damping) for a, b in zip(ratios, said.ratios, strict=True)]
+            move = _largest_move(old, posteriors)
+            if not tol <= move < math.inf:
                 break
-            damping *= 0.5
-        else:
-            break
-        move = _largest_move(posteriors, ahead)
-        ratios = [damp(a, b, damping) for a, b in zip(ratios, said.ratios, strict=True)]
-        posteriors, taken = ahead, damping
-        if move < tol * damping and sweep >= n_held:
-            break
-        damping = min(MOST_DAMPING, GROWTH * damping)
-    return posteriors, taken
+        return posteriors
 
+    def has_led_to(self, end: list[Weights]) -> bool:
+        """Whether the means at the end are no worse than those at the start, both with the covariances of the end.
 
-def _ep_energy(
-    state: State, batch: Batch, posteriors: list[Weights], cavities: list[Weights], excess: list[Array]
-) -> float:
-    """The energy without the weights' own sites, whose stationary points are EP's."""
-    up = forward(state, batch.inputs, moments_of(state, posteriors, batch.target.dtype))
-    evidence = data_energy(state, batch, up.potentials[-1]) - own_sites(up, excess)
-    return evidence - divergence(state, posteriors, cavities)
+        With own shares left out of the cavities the fixed point is not quite the maximum of this energy, hence a slack.
+        """
+        back = [recentred(q, first) for q, first in zip(end, self.state.posteriors, strict=True)]
+        after, before = (energy(self.state, self.batch, weights, self.cavities) for weights in (end, back))
+        return bool(after - before >= -ENERGY_SLACK * self.batch.mass)
 
+    def carefully(self, n_sweeps: int, tol: float) -> tuple[list[Weights], float]:
+        """Posteriors after sweeps of a damping that each of them finds, and the last damping: 0 if none was found."""
+        state, posteriors, ratios = self.state, self.state.posteriors, self._no_ratios()
+        damping, taken = min(MOST_DAMPING, 2 * state.step), 0.0
+        n_held = int(LAST_LAYER_SHARE * n_sweeps) if state.network.hidden and state.mass == 0 else 0
+        for sweep in range(n_sweeps):
+            old, said = posteriors, self._messages(posteriors, ratios)
+            sites = [
+                site if q.variance_follows_mean else _uphill(site, mean, self.counts)
+                for site, mean, q in zip(said.sites, said.means, old, strict=True)
+            ]
+            least = self._energy(old, said.excess) - SWEEP_SLACK * self.batch.mass
+            while damping >= LEAST_DAMPING:
+                ahead = _damped(old, self.cavities, sites, damping)
+                ahead = [*old[:-1], ahead[-1]] if sweep < n_held else ahead
+                if self._energy(ahead, said.excess) >= least:
+                    break
+                damping *= 0.5
+            else:
+                break
+            posteriors, taken = ahead, damping
+            ratios = [damp(a, b, damping) for a, b in zip(ratios, said.ratios, strict=True)]
+            if sweep >= n_held and _largest_move(old, posteriors) < tol * damping:
+                break
+            damping = min(MOST_DAMPING, GROWTH * damping)
+        return posteriors, taken
 
-def _worth_taking(
-    state: State,
-    batch: Batch,
-    cavities: list[Weights],
-    start: list[Weights],
-    end: list[Weights],
-) -> bool:
-    """Whether the means at the end are no worse than those at the start, both with the covariances of the end.
+    def _messages(self, posteriors: list[Weights], ratios: list[Array]) -> _Messages:
+        """One forward and one backward pass of Algorithm 1."""
+        state, batch, local, alone = self.state, self.batch, posteriors, float(self.leave_one_out)
+        if self.leave_one_out and batch.mass > 1:
+            masses = [batch.mass * n_rows for n_rows in state.network.n_rows]
+            local = [q.power_blend(c, 1 - 1 / m) for q, c, m in zip(posteriors, self.cavities, masses, strict=True)]
+        weights = moments_of(state, local, batch.target.dtype)
+        shared = [(n - 1) / n * ratio for n, ratio in zip(_messages_per_spike(state), ratios, strict=True)]
+        up = forward(state, batch.inputs, weights, log_ratios=shared)
+        _, down, new_ratios = backward(state, up, batch.target, weights, self.counts)
+        rows = row_weights(state, batch.sample_weight)
+        # The power of power EP is that of the outputs, whose own share leaves the cavity to this power.
+        own = [alone] * len(state.network.hidden) + [alone * state.power]
+        sites = [mixing.average_messages(*layer) for layer in zip(down, rows, up.inputs, weights, own, strict=True)]
+        excess = [weight[:, None] * (message.gamma - message.kappa) for weight, message in zip(rows, down, strict=True)]
+        return _Messages(sites, [part.mean for part in weights], new_ratios, excess)
 
-    With own shares left out of the cavities the fixed point is not quite the maximum of this energy, hence a slack.
-    """
-    back = [recentred(q, first) for q, first in zip(end, start, strict=True)]
-    gain = energy(state, batch, end, cavities) - energy(state, batch, back, cavities)
-    return bool(gain >= -ENERGY_SLACK * batch.mass)
+    def _no_ratios(self) -> list[Array]:
+        """Messages to hidden spikes that say nothing."""
+        target = self.batch.target
+        return [new_zeros(target, (target.shape[0], size)) for size in self.state.network.sizes[1:]]
 
-
-def _messages(
-    state: State,
-    batch: Batch,
-    cavities: list[Weights],
-    posteriors: list[Weights],
-    ratios: list[Array],
-    leave_one_out: bool,
-    counts: UpdateCounts,
-) -> _Messages:
-    """One forward and one backward pass of Algorithm 1."""
-    local = posteriors
-    if leave_one_out and batch.mass > 1:
-        masses = [batch.mass * n_rows for n_rows in state.network.n_rows]
-        local = [q.power_blend(c, 1 - 1 / m) for q, c, m in zip(posteriors, cavities, masses, strict=True)]
-    weights = moments_of(state, local, batch.target.dtype)
-    shared = [(n - 1) / n * ratio for n, ratio in zip(_messages_per_spike(state), ratios, strict=True)]
-    up = forward(state, batch.inputs, weights, log_ratios=shared)
-    _, down, new_ratios = backward(state, up, batch.target, weights, counts)
-    rows = row_weights(state, batch.sample_weight)
-    # The power of power EP is that of the outputs, whose own share leaves the cavity to this power.
-    own = [float(leave_one_out)] * len(state.network.hidden) + [state.power if leave_one_out else 0.0]
-    sites = [mixing.average_messages(*layer) for layer in zip(down, rows, up.inputs, weights, own, strict=True)]
-    excess = [weight[:, None] * (message.gamma - message.kappa) for weight, message in zip(rows, down, strict=True)]
-    return _Messages(sites, [part.mean for part in weights], new_ratios, excess)
+    def _energy(self, posteriors: list[Weights], excess: list[Array]) -> float:
+        """The energy without the weights' own sites, whose stationary points are EP's."""
+        state, batch = self.state, self.batch
+        up = forward(state, batch.inputs, moments_of(state, posteriors, batch.target.dtype))
+        evidence = data_energy(state, batch, up.potentials[-1]) - own_sites(up, excess)
+        return evidence - divergence(state, posteriors, self.cavities)
 
 
 def _closest(site: tuple[Array, Array], cavity: Weights, counts: UpdateCounts) -> tuple[Array, Array]:
