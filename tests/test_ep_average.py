@@ -16,6 +16,7 @@ from states import (
     with_levels,
 )
 
+from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.connections import Dense
 from sk_epsnn.ep import average
 from sk_epsnn.ep.average import _messages_per_spike, _uphill, average_ep
@@ -110,6 +111,16 @@ def test_automatic_damping_keeps_the_paper_s_where_it_converges():
     np.testing.assert_allclose(result.posteriors[0].mean, fixed.posteriors[0].mean, rtol=1e-12)
 
 
+def test_automatic_damping_is_remembered_and_raised_again():
+    state, batch = one_layer(5, 2, SigmoidOutput()), linear_batch(200, 5, 2, "sigmoid")
+    state = replace(state, step=0.01)
+    steps = [
+        average_ep(state, batch, priors_of(state), damping=None, n_sweeps=n_sweeps, tol=0.0).step
+        for n_sweeps in (1, 2, 20)
+    ]
+    assert steps == [0.02, 0.03, 0.7]
+
+
 @pytest.mark.parametrize("levels", [False, True])
 def test_a_first_batch_begins_with_the_last_layer(levels, monkeypatch):
     """As long as the weights above know nothing, their messages would silence the spikes."""
@@ -189,3 +200,72 @@ def test_spikes_are_counted_by_those_who_read_them(readout):
     read = readout.gather(np.arange(10.0)[None])
     counts = [readout.n_units * (read == spike).sum() for spike in range(10)]
     assert _messages_per_spike(state) == [np.mean(counts)]
+
+
+# ---------------------------------------------------------------------- estimators
+
+
+def far_from_zero(n_classes, n=300, seed=0):
+    """Rows in units of their own, labels of classes that overlap."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 5))
+    y = np.argmax(X[:, :n_classes] + 0.3 * rng.standard_normal((n, n_classes)), axis=1)
+    return (X[:150] + 10) * 1e3, y[:150], (X[150:] + 10) * 1e3, y[150:]
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "heaviside"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_single_layers_are_as_good_as_by_newton(output, n_classes):
+    X, y, X_test, y_test = far_from_zero(n_classes)
+    slow, fast = (
+        EPSNNClassifier(output_activation=output, inference=inference, random_state=0).fit(X, y)
+        for inference in ("average_ep", "newton")
+    )
+    assert slow.score(X_test, y_test) > fast.score(X_test, y_test) - 0.03
+    assert slow.update_counts_["rejected_batches"] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"output_activation": "heaviside"},
+        {"weights": "ternary"},
+        {"prior": "laplace"},
+        {"batch_size": 50},
+        {"n_shards": 2},
+        {"activation": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_hidden_layers_learn(options):
+    X, y, X_test, y_test = far_from_zero(3)
+    model = EPSNNClassifier(15, inference="average_ep", max_iter=5, random_state=0, **options).fit(X, y)
+    assert model.score(X_test, y_test) > 0.7
+    assert model.update_counts_["rejected_batches"] == 0
+
+
+@pytest.mark.parametrize("hidden", [(), (15,)], ids=["one layer", "hidden layer"])
+def test_regressors(hidden):
+    rng = np.random.default_rng(0)
+    X = 10 + rng.standard_normal((300, 4))
+    y = 500 + 20 * X[:, 0] - 30 * X[:, 1] + 10 * rng.standard_normal(300)
+    model = EPSNNRegressor(hidden, inference="average_ep", max_iter=5, random_state=0).fit(X[:150], y[:150])
+    mean, std = model.predict(X[150:], return_std=True)
+    assert model.score(X[150:], y[150:]) > 0.85
+    assert 0.7 < std.mean() / np.sqrt(np.mean((mean - y[150:]) ** 2)) < 1.5
+    assert model.update_counts_["rejected_batches"] == 0
+
+
+def test_a_stream():
+    X, y, X_test, y_test = far_from_zero(3)
+    model = EPSNNClassifier(inference="average_ep", random_state=0)
+    for start in range(0, 150, 30):
+        model.partial_fit(X[start : start + 30], y[start : start + 30], classes=range(3))
+    assert model.score(X_test, y_test) > 0.8 and model.update_counts_["rejected_batches"] == 0
+
+
+def test_a_number_is_taken_as_it_is():
+    X, y, _, _ = far_from_zero(3)
+    model = EPSNNClassifier(inference=AverageEP(damping=0.05), max_iter=2, random_state=0).fit(X, y)
+    assert set(model.history_["step"]) == {0.05} and "inference__damping" not in model.settings_
