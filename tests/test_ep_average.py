@@ -151,6 +151,15 @@ def test_messages_of_no_precision_keep_their_pull():
     assert counts.bounded_precisions == (precision < 0).sum()
 
 
+def test_rows_never_make_a_posterior_wider():
+    """Not even where messages to hidden layers are bimodal: shares of batches and shards add up to a density."""
+    state, batch = random_state([6, 12, 2]), linear_batch(150, 6, 2, "sigmoid")
+    result = average_ep(replace(state, mass=10.0), batch, priors_of(state), damping=None, n_sweeps=30, tol=1e-6)
+    assert result.accepted and result.counts.bounded_precisions > 0
+    for posterior, prior in zip(result.posteriors, priors_of(state), strict=True):
+        assert np.all(posterior.precision >= prior.precision * (1 - 1e-12))
+
+
 def test_where_no_damping_helps_the_batch_is_refused(monkeypatch):
     monkeypatch.setattr(average, "LEAST_DAMPING", 2.0)
     state, batch = one_layer(5, 2, SigmoidOutput()), linear_batch(20, 5, 2, "sigmoid")
@@ -240,7 +249,7 @@ def test_single_layers_are_as_good_as_by_newton(output, n_classes):
 )
 def test_hidden_layers_learn(options):
     X, y, X_test, y_test = far_from_zero(3)
-    model = EPSNNClassifier(15, inference="average_ep", max_iter=5, random_state=0, **options).fit(X, y)
+    model = EPSNNClassifier(15, inference="average_ep", max_iter=2, random_state=0, **options).fit(X, y)
     assert model.score(X_test, y_test) > 0.7
     assert model.update_counts_["rejected_batches"] == 0
 
@@ -250,9 +259,9 @@ def test_regressors(hidden):
     rng = np.random.default_rng(0)
     X = 10 + rng.standard_normal((300, 4))
     y = 500 + 20 * X[:, 0] - 30 * X[:, 1] + 10 * rng.standard_normal(300)
-    model = EPSNNRegressor(hidden, inference="average_ep", max_iter=5, random_state=0).fit(X[:150], y[:150])
+    model = EPSNNRegressor(hidden, inference="average_ep", max_iter=3, random_state=0).fit(X[:150], y[:150])
     mean, std = model.predict(X[150:], return_std=True)
-    assert model.score(X[150:], y[150:]) > 0.85
+    assert model.score(X[150:], y[150:]) > 0.8
     assert 0.7 < std.mean() / np.sqrt(np.mean((mean - y[150:]) ** 2)) < 1.5
     assert model.update_counts_["rejected_batches"] == 0
 
@@ -267,5 +276,5 @@ def test_a_stream():
 
 def test_a_number_is_taken_as_it_is():
     X, y, _, _ = far_from_zero(3)
-    model = EPSNNClassifier(inference=AverageEP(damping=0.05), max_iter=2, random_state=0).fit(X, y)
+    model = EPSNNClassifier(inference=AverageEP(damping=0.05), max_iter=1, random_state=0).fit(X, y)
     assert set(model.history_["step"]) == {0.05} and "inference__damping" not in model.settings_
