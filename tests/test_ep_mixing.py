@@ -336,6 +336,18 @@ def test_average_messages_leave_one_out():
     assert (small / large > 40).all()  # 256 in the limit; without the expansion it would be 16
 
 
+@pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
+def test_average_messages_of_power_ep(power):
+    """Only a share of its own message leaves the cavity of a weight: eqs. 26-29 of N(u; mu, t) to a power."""
+    x, weights, site_variance, site_mean, _, sample_weight = averaged_problem(6, 4)
+    width = site_variance + power * x**2 @ weights.variance.T
+    g = (site_mean - x @ weights.mean.T) / width
+    found = mixing.average_messages(Derivatives(g, 1 / width, 0 * g), sample_weight, observed(x), weights, power)
+    narrow = weights._replace(variance=power * weights.variance)
+    for ours, exact in zip(found, exact_messages(x, narrow, site_variance, site_mean, sample_weight), strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=1e-11)
+
+
 def test_average_messages_with_the_posterior_as_cavity():
     x, weights, _, _, down, sample_weight = averaged_problem(8, 1)
     precision, shift = mixing.average_messages(down, sample_weight, observed(x), weights, False)

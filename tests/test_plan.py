@@ -403,7 +403,12 @@ def test_names_stand_for_objects():
     binary = plan_of(EPSNNClassifier(weights="binary"))
     assert binary.trainer.design.grid.levels == (-1.0, 1.0) and binary.trainer.design.gain is None
     assert plan_of(EPSNNClassifier(weights=Levels((1, -1), gain=2))).trainer.design.gain == 2.0
-    assert plan_of(EPSNNClassifier(inference="average_ep")).trainer.schedule.damping == 0.7
+    average = plan_of(EPSNNClassifier(inference="average_ep"))
+    assert average.trainer.schedule.damping is None
+    assert average.settings["inference__damping"] == Setting(
+        "found in each sweep", "halved where a sweep would lower the energy"
+    )
+    assert plan_of(EPSNNClassifier(inference=AverageEP(damping=0.7))).trainer.schedule.damping == 0.7
 
 
 @pytest.mark.parametrize(("n_samples", "held_out"), [(49, None), (50, 10), (54, 10), (55, 11)])

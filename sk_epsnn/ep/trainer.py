@@ -55,15 +55,15 @@ class Schedule:
     ----------
     name : {"newton", "average_ep"}
     n_sweeps : int
-    damping : float
-        For "average_ep".
+    damping : float or None
+        For "average_ep"; None finds one for every sweep.
     tol : float
         Nats per sample below which a sweep counts as settled.
     """
 
     name: str
     n_sweeps: int
-    damping: float
+    damping: float | None
     tol: float
 
     def work(self, state: State, batch: Batch, cavities: list[Weights]) -> BatchResult:

@@ -309,8 +309,9 @@ class EPPlanner:
         if learns and self._is_much() and self._joint()[-1]:
             automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
         n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
-        damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
-        return Schedule(self.inference.name, n_sweeps, damping, tol)
+        given, reason = getattr(self.inference, "damping", 1.0), "halved where a sweep would lower the energy"
+        self.answers.answer("inference__damping", given, "found in each sweep", reason)
+        return Schedule(self.inference.name, n_sweeps, None if is_auto(given) else float(given), tol)
 
     def _power(self) -> float:
         given = self.inference.power
