@@ -179,6 +179,13 @@ MODELS: dict[str, Model] = {
         regress=_regressor(make_pipeline(PopulationEncoder(output="rates"), EPSNNRegressor())),
         is_ours=True,
     ),
+    "epsnn-varying": Model(
+        "EPSNN on the same, heteroscedastic",
+        regress=_regressor(
+            make_pipeline(PopulationEncoder(output="rates"), EPSNNRegressor(noise_variance="heteroscedastic"))
+        ),
+        is_ours=True,
+    ),
     "linear-rates": Model(
         "BayesianRidge on PopulationEncoder rates",
         regress=_regressor(make_pipeline(PopulationEncoder(output="rates"), BayesianRidge())),
