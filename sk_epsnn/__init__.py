@@ -3,7 +3,15 @@
 from sk_epsnn._version import __version__
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, PotentialMoments, Uncertainty, merge
+from sk_epsnn.estimators import (
+    EPSNNClassifier,
+    EPSNNRegressor,
+    PotentialMoments,
+    Uncertainty,
+    merge,
+    predict_uncertainty,
+    predict_with_std,
+)
 from sk_epsnn.export import register_onnx_converters, to_nir
 from sk_epsnn.neurons import Heaviside, Sigmoid
 from sk_epsnn.outputs import HeavisideOutput
@@ -14,10 +22,18 @@ from sk_epsnn.plotting import (
     SpikeRasterDisplay,
     WeightPosteriorDisplay,
 )
-from sk_epsnn.priors import BernoulliGaussianPrior, GaussianMixturePrior, GaussianPrior, LaplacePrior, WeightPrior
+from sk_epsnn.priors import (
+    ARDPrior,
+    BernoulliGaussianPrior,
+    GaussianMixturePrior,
+    GaussianPrior,
+    LaplacePrior,
+    WeightPrior,
+)
 from sk_epsnn.weights import Levels
 
 __all__ = [
+    "ARDPrior",
     "AverageEP",
     "BernoulliGaussianPrior",
     "ConvergenceDisplay",
@@ -43,6 +59,8 @@ __all__ = [
     "WeightPrior",
     "__version__",
     "merge",
+    "predict_uncertainty",
+    "predict_with_std",
     "register_onnx_converters",
     "to_nir",
 ]

@@ -43,11 +43,11 @@ from sk_epsnn._arrays import (
 _FAST_STEPS, _SAFE_STEPS, _OMEGA_STEPS = 6, 60, 6
 #: Potentials whose expectations are computed at a time: few enough to stay in a processor's cache.
 _CHUNK = 40_960
-#: The table of `_table` over ``q = (1 + S)^(-1/2)`` and over ``tau = q t``.
-_N_SPREADS, _FIRST, _LAST, _PER_UNIT = 65, -8.0, 14.0, 32
+#: The table of `distribution_table` over ``q = (1 + S)^(-1/2)`` and over ``tau = q t``.
+N_SPREADS, FIRST, LAST, PER_UNIT = 65, -8.0, 14.0, 32
 #: The integral over the largest perturbed potential: distance of its nodes unless there would be too many, the numbers
 #: of them, and where they end, in standard deviations and units of the Gumbel law beyond the largest mean.
-_STEP, _N_NODES, _SDS, _BELOW, _ABOVE = 0.75, (18, 24, 32, 48), 5.5, 3.0, 10.0
+STEP, N_NODES, SDS, BELOW, ABOVE = 0.75, (18, 24, 32, 48), 5.5, 3.0, 10.0
 
 
 def softmax(x: Array) -> Array:
@@ -77,7 +77,8 @@ def tilted(mean: Array, variance: Array) -> Array:
     for _ in range(_FAST_STEPS):
         gap = softmax(mean + (0.5 - p) * variance) - p
         # Gaps are seen through S: one of r moves the potentials by S r.
-        off = largest(absolute(gap) * (1 + variance), axis=1, keepdims=True) > tolerance * widest
+        seen = largest(absolute(gap) * (1 + variance), axis=1, keepdims=True)
+        off = seen > tolerance * widest
         if not is_any(off):
             return p
         here = p + gap
@@ -88,6 +89,9 @@ def tilted(mean: Array, variance: Array) -> Array:
             + gap
             + share * (sum_over(variance * here * gap, axis=1, keepdims=True) / sum_over(share, axis=1, keepdims=True))
         )
+        # What a step leaves is of the order of its square.
+        if not is_any(off & (seen * seen > tolerance)):
+            return p
     rows = np.flatnonzero(to_numpy(off)[:, 0])
     safe = _tilted_safely(take(mean, rows), take(variance, rows))
     result = to_numpy(p).copy()
@@ -151,14 +155,14 @@ def log_expected_softmax(mean: Array, variance: Array) -> Array:
     if not is_any(variance > smallest_normal(variance)):
         return mean - log_sum_exp(mean)
     sd = sqrt(variance)
-    low = largest(mean - _SDS * sd, axis=1, keepdims=True) - _BELOW
-    high = largest(mean + _SDS * sd, axis=1, keepdims=True) + _ABOVE
+    low = largest(mean - SDS * sd, axis=1, keepdims=True) - BELOW
+    high = largest(mean + SDS * sd, axis=1, keepdims=True) + ABOVE
     # Of the row alone: no prediction may depend on the rows beside it.
-    needed = to_numpy(high - low)[:, 0] / _STEP
-    group = np.searchsorted(_N_NODES[:-1], needed)
+    needed = to_numpy(high - low)[:, 0] / STEP
+    group = np.searchsorted(N_NODES[:-1], needed)
     n_rows = max(1, _CHUNK // mean.shape[1])
     result = np.empty(mean.shape, to_numpy(mean).dtype)
-    for index, n_nodes in enumerate(_N_NODES):
+    for index, n_nodes in enumerate(N_NODES):
         chosen = np.flatnonzero(group == index)
         for begin in range(0, len(chosen), n_rows):
             rows = chosen[begin : begin + n_rows]
@@ -171,16 +175,16 @@ def _by_nodes(mean: Array, variance: Array, ends: tuple[Array, Array], n_nodes: 
     """`log_expected_softmax` by so many nodes between two ends of every row."""
     low, high = ends
     step = (high - low) / (n_nodes - 1)
-    tables = [astype(like(part, mean), mean.dtype) for part in _table()]
+    tables = [astype(like(part, mean), mean.dtype) for part in distribution_table()]
     q = 1 / sqrt(1 + variance)
-    spread = q * (_N_SPREADS - 1)
-    row = clip(_floor(spread), max=float(_N_SPREADS - 2))
-    between, scale = spread - row, q * _PER_UNIT
+    spread = q * (N_SPREADS - 1)
+    row = clip(_floor(spread), max=float(N_SPREADS - 2))
+    between, scale = spread - row, q * PER_UNIT
     n_columns = tables[0].shape[1]
     start, total = row * n_columns, zeros_like(mean)
     flat = [reshape(part, (-1,)) for part in tables]
     for k in range(n_nodes):
-        place = (low + k * step - mean) * scale - _FIRST * _PER_UNIT
+        place = (low + k * step - mean) * scale - FIRST * PER_UNIT
         column = clip(_floor(place), min=0.0, max=float(n_columns - 2))
         along = place - column
         index = reshape(astype(start + column, "int64"), (-1,))
@@ -209,22 +213,22 @@ def _floor(x: Array) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _table() -> tuple[np.ndarray, np.ndarray]:
+def distribution_table() -> tuple[np.ndarray, np.ndarray]:
     """``log(-log L)`` and ``log(L' / L / q)`` over ``q`` and ``tau = q t``, shape (n_spreads, n_columns) each.
 
     ``L(t)`` is the distribution function of a Gumbel variable plus a normal one of variance ``S = q^(-2) - 1``. Both
     are smooth, and linear in ``t`` far to the right.
     """
-    coarse = np.linspace(_FIRST, _LAST, round((_LAST - _FIRST) * 8) + 1)
-    fine = np.linspace(_FIRST, _LAST, round((_LAST - _FIRST) * _PER_UNIT) + 1)
-    rows = [_distribution(q, coarse) for q in np.linspace(0, 1, _N_SPREADS)]
+    coarse = np.linspace(FIRST, LAST, round((LAST - FIRST) * 8) + 1)
+    fine = np.linspace(FIRST, LAST, round((LAST - FIRST) * PER_UNIT) + 1)
+    rows = [_distribution(q, coarse) for q in np.linspace(0, 1, N_SPREADS)]
     tables = (np.array([row[part] for row in rows]) for part in (0, 1))
     value, rate = (CubicSpline(coarse, table, axis=1)(fine) for table in tables)
     return value, rate
 
 
 def _distribution(q: float, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A row of `_table`: quadrature over the Gumbel variable where the normal one is wide, else over the normal one."""
+    """A row of the table: by quadrature over the Gumbel variable where the normal one is wide, else over that."""
     if q == 0:
         log_below, log_above = log_ndtr(tau), log_ndtr(-tau)
         log_density = -0.5 * tau * tau - 0.5 * np.log(2 * np.pi)

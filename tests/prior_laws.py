@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from sk_epsnn.priors import (
+    ARDPrior,
     BernoulliGaussianPrior,
     GaussianMixturePrior,
     GaussianPrior,
@@ -53,6 +54,7 @@ def gaussian_mixture_law(prior):
 
 #: How to integrate each registered prior; a new one needs its own entry, and parameters to test it with.
 LAWS = {
+    "ard": gaussian_law,
     "gaussian": gaussian_law,
     "bernoulli_gaussian": bernoulli_gaussian_law,
     "laplace": laplace_law,
@@ -60,6 +62,7 @@ LAWS = {
 }
 CASES = [
     GaussianPrior(),
+    ARDPrior(),
     BernoulliGaussianPrior(),
     BernoulliGaussianPrior(active_probability=0.03, slab_variance=4.0),
     BernoulliGaussianPrior(active_probability=0.999, slab_variance=0.01),

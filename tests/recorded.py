@@ -139,6 +139,7 @@ def _number_prior():
         20,
         prior=GaussianPrior(variance=1.0),
         inference=Newton(temperature=0.5, power=1.0),
+        output_activation="sigmoid",
         max_iter=4,
         random_state=0,
     )
@@ -179,13 +180,19 @@ def _mixture():
 
 def _average_ep():
     X, y = _digits(400)
-    model = EPSNNClassifier(inference=AverageEP(damping=0.1), max_iter=3, random_state=0)
+    model = EPSNNClassifier(inference=AverageEP(damping=0.1), output_activation="sigmoid", max_iter=3, random_state=0)
     return model.fit(X[:300], y[:300]), X[300:]
 
 
 def _average_ep_hidden():
     X, y = _spikes(400)
-    model = EPSNNClassifier(15, inference=AverageEP(damping=0.05, n_sweeps=10), max_iter=2, random_state=0)
+    model = EPSNNClassifier(
+        15,
+        inference=AverageEP(damping=0.05, n_sweeps=10),
+        output_activation="sigmoid",
+        max_iter=2,
+        random_state=0,
+    )
     return model.fit(X[:300], y[:300]), X[300:]
 
 

@@ -45,7 +45,7 @@ class Steps(Connection):
 def plain_basis(n_inputs, constant):
     """Inputs as they are, a constant 1 appended if there is one."""
     ones = np.ones(n_inputs)
-    return InputBasis(None, 0 * ones, 1.0, constant, ones, 0 * ones, ones > 0)
+    return InputBasis(None, 0 * ones, ones, constant, ones, 0 * ones, ones > 0)
 
 
 def state_of(densities, neurons, output, *, constant=True, power=1.0):
@@ -180,5 +180,6 @@ def design(n_layers=1, **changes):
         gain=None,
         rotate=False,
         center=None,
+        scaling="all" if changes.get("grid") is None else "none",
     )
     return Design(**{**values, **changes})

@@ -204,8 +204,8 @@ def test_what_is_forgotten_makes_room_for_drift(hidden):
     assert scores[6] > 0.91
 
 
-def test_without_forgetting_a_single_layer_does_not_recover():
-    assert digits_permuted_in_mid_stream(1.0, ())[11] < 0.7
+def test_without_forgetting_a_single_layer_recovers_slowly():
+    assert digits_permuted_in_mid_stream(1.0, ())[11] < digits_permuted_in_mid_stream(0.5, ())[11] - 0.05
 
 
 @KIND
@@ -242,7 +242,8 @@ def test_a_stream_can_follow_a_fit(kind, hidden, data):
 @KIND
 @HIDDEN
 def test_max_iter_tol_and_history(kind, hidden, data):
-    newton = {"inference": "newton", **all_rows(kind, hidden)}
+    # Of a prior given as a number nothing is learned, and passes end when the energy has settled.
+    newton = {"inference": "newton", "prior": GaussianPrior(variance=1.0), **all_rows(kind, hidden)}
     options = {"batch_size": 20, "random_state": 0, **newton}
     model = kind(hidden, max_iter=3, tol=0, **options).fit(data.X, data.y)
     assert model.n_iter_ == 3 and not model.converged_
@@ -390,7 +391,7 @@ def test_prediction_in_chunks_is_the_same(kind, hidden, data, monkeypatch):
 
 @KIND
 def test_grid_search_over_a_pipeline_with_an_encoder(kind, data):
-    pipeline = make_pipeline(PopulationEncoder(output="rates"), kind(max_iter=2))
+    pipeline = make_pipeline(PopulationEncoder(output="rates", out_of_range="clip"), kind(max_iter=2))
     step = kind.__name__.lower()
     grid = {"populationencoder__n_neurons": [3, 6], f"{step}__max_iter": [1, 2]}
     search = GridSearchCV(pipeline, grid, n_jobs=2, cv=2).fit(data.X, data.y)

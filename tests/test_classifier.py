@@ -176,15 +176,15 @@ def drawn_class_probabilities(model, X, n_draws, rng):
 @pytest.mark.parametrize(("activation", "error"), [("sigmoid", 0.025), ("heaviside", 0.07)])
 @pytest.mark.parametrize("n_samples", [15, 60])
 def test_uncertainty_against_draws_of_weights_and_spikes(activation, error, n_samples):
-    """Root mean square errors in nats; what is left is the price of Gaussian potentials behind five neurons.
+    """Root mean square errors in nats; what is left is the price of Gaussian potentials behind ten neurons.
 
-    Measured: epistemic at most .019 (sigmoid) and .058 (Heaviside) of .117 and .160, total at most .031 and .085.
+    Measured with Heaviside neurons: epistemic at most .060, total at most .083.
     """
     X, y = make_blobs(60, centers=3, cluster_std=2.5, random_state=0)
-    model = EPSNNClassifier(5, activation=activation, inference="newton", random_state=0)
+    model = EPSNNClassifier(10, activation=activation, output_activation="sigmoid", inference="newton", random_state=0)
     model.fit(X[:n_samples], y[:n_samples])
     grid = np.vstack([X[:20], 10 * X[:5]])
-    draws = np.array(list(drawn_class_probabilities(model, grid, 2000, np.random.default_rng(0))))
+    draws = np.array(list(drawn_class_probabilities(model, grid, 600, np.random.default_rng(0))))
     total = -xlogy(draws.mean(0), draws.mean(0)).sum(1)
     epistemic = total + xlogy(draws, draws).sum(2).mean(0)
     ours = model.predict_uncertainty(grid)
@@ -242,6 +242,7 @@ def test_class_without_weight_keeps_its_column(blobs):
     assert (model.predict(blobs.X_test) != 2).all()
 
 
+@pytest.mark.filterwarnings("ignore:The last .* rows are all:UserWarning")
 def test_stream_may_bring_classes_late(blobs):
     order = np.argsort(blobs.y, kind="stable")
     model = EPSNNClassifier()
@@ -293,9 +294,9 @@ def test_competing_outputs_know_the_classes_between_others():
     """Separate units have .65 to .7 here."""
     X, y = ordered_bins(0)
     X_test, y_test = ordered_bins(1)
-    one = EPSNNClassifier(output_activation="softmax", random_state=0).fit(X, y)
-    assert one.score(X_test, y_test) > 0.85
-    assert EPSNNClassifier(random_state=0).fit(X, y).score(X_test, y_test) < 0.75
+    assert EPSNNClassifier(random_state=0).fit(X, y).score(X_test, y_test) > 0.85
+    apart = EPSNNClassifier(output_activation="sigmoid", random_state=0).fit(X, y)
+    assert apart.score(X_test, y_test) < 0.75
 
 
 def test_iris_by_competing_outputs():

@@ -12,7 +12,7 @@ CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside"),
     EPSNNClassifier(output_activation="softmax"),
-    EPSNNClassifier(inference=AverageEP(damping=0.1)),
+    EPSNNClassifier(inference=AverageEP(damping=0.1), output_activation="sigmoid"),
     EPSNNClassifier(hidden_layer_sizes=(8,)),
     EPSNNClassifier(weights="binary"),
     EPSNNClassifier(hidden_layer_sizes=(8,), weights="binary", activation=["sigmoid"]),

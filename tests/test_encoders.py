@@ -4,6 +4,7 @@ import doctest
 import math
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ def test_dtype(encoder, dtype, expected):
 
 def test_grid_search_over_the_number_of_neurons():
     X, y = make_regression(n_samples=60, n_features=2, random_state=0)
-    pipeline = make_pipeline(PopulationEncoder(output="rates"), Ridge())
+    pipeline = make_pipeline(PopulationEncoder(output="rates", out_of_range="clip"), Ridge())
     search = GridSearchCV(pipeline, {"populationencoder__n_neurons": [1, 20]}, cv=3).fit(X, y)
     assert search.best_params_ == {"populationencoder__n_neurons": 20}
     assert search.best_score_ > 0.9
@@ -216,7 +217,8 @@ def test_spikes_can_be_classified():
     rng = np.random.default_rng(0)
     X = np.vstack([rng.normal(loc=[0, 0], size=(60, 2)), rng.normal(loc=[4, 4], size=(60, 2))])
     y = np.repeat([0, 1], 60)
-    for encoder in (PopulationEncoder(n_neurons=20, random_state=0), RateSpikeEncoder(n_steps=20, random_state=0)):
+    population = PopulationEncoder(n_neurons=20, out_of_range="clip", random_state=0)
+    for encoder in (population, RateSpikeEncoder(n_steps=20, random_state=0)):
         model = make_pipeline(encoder, LogisticRegression()).fit(X[::2], y[::2])
         assert model.score(X[1::2], y[1::2]) > 0.9
 
@@ -300,7 +302,7 @@ def test_values_outside_the_range_get_the_rates_of_its_ends(encoder):
         assert np.all(columns[0] == 0.0)
         assert np.all(columns[1] == 1.0)
     else:
-        fitted.set_params(output="rates")
+        fitted.set_params(output="rates", out_of_range="clip")
         np.testing.assert_array_equal(fitted.transform([[-1e300], [1e300]]), fitted.transform(ends))
 
 
@@ -309,7 +311,7 @@ def test_constant_feature(value):
     X = np.full((5, 1), value)
     probe = np.array([[value], [1.0], [-2e301]])
     for tuning in ("raised_cosine", "gaussian"):
-        encoder = PopulationEncoder(13, tuning=tuning, output="rates").fit(X)
+        encoder = PopulationEncoder(13, tuning=tuning, out_of_range="clip", output="rates").fit(X)
         assert encoder.widths_ == 1.0
         assert np.all(encoder.transform(probe) == 1.0)
     assert np.all(RateSpikeEncoder(n_steps=500).fit(X).transform(probe) == 0.0)
@@ -446,6 +448,76 @@ def test_rates_do_not_depend_on_the_seed():
     np.testing.assert_array_equal(first, second)
 
 
+# Sparse rows.
+
+
+def counts(n_samples=40, n_features=6, seed=0):
+    return np.random.default_rng(seed).poisson(0.4, size=(n_samples, n_features)).astype(float)
+
+
+@pytest.mark.parametrize("encoder", EVERY, ids=repr)
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array])
+def test_sparse_rows_are_coded_like_dense_ones(encoder, kind):
+    X = counts()
+    X[5] = 0.0
+    encoder = clone(encoder).set_params(random_state=0)
+    dense, thin = clone(encoder).fit(X), clone(encoder).fit(kind(X))
+    for name, value in vars(dense).items():
+        if name.endswith("_"):
+            np.testing.assert_array_equal(value, getattr(thin, name), err_msg=name)
+    code = thin.transform(kind(X))
+    if isinstance(encoder, RateSpikeEncoder):
+        assert code.format == "csr"
+        assert isinstance(code, sparse.csr_array) == (kind is not sparse.csr_matrix)
+        assert np.all(code.data == 1.0)
+        assert code.nnz < 0.4 * code.shape[0] * code.shape[1]
+        code = code.toarray()
+    np.testing.assert_array_equal(code, dense.transform(X))
+
+
+@pytest.mark.parametrize("limits", ["auto", (0, 3), (1, 3), (-1, 3)])
+def test_sparse_spikes_where_zero_has_rate_zero(limits):
+    X = counts()
+    X[:, 2] = 0.0  # constant
+    encoder = RateSpikeEncoder(feature_range=limits, n_steps=4, random_state=1).fit(X)
+    code = encoder.transform(sparse.csr_array(X))
+    assert sparse.issparse(code) == (limits != (-1, 3))
+    np.testing.assert_array_equal(code.toarray() if sparse.issparse(code) else code, encoder.transform(X))
+
+
+@pytest.mark.parametrize("encoder", EVERY, ids=repr)
+def test_places_that_are_named_twice_or_hold_zero(encoder):
+    rows = sparse.csr_array((np.array([1.0, 2.0, 0.0, -0.0, 5.0]), [1, 1, 2, 0, 1], [0, 3, 4, 5]), shape=(3, 3))
+    before = rows.copy()
+    fitted = clone(encoder).fit(rows)
+    code = fitted.transform(rows)
+    np.testing.assert_array_equal(code.toarray() if sparse.issparse(code) else code, fitted.transform(rows.toarray()))
+    np.testing.assert_array_equal(rows.data, before.data)
+    np.testing.assert_array_equal(rows.indices, before.indices)
+
+
+@pytest.mark.parametrize("encoder", EVERY, ids=repr)
+def test_sparse_float32(encoder):
+    X = counts().astype(np.float32)
+    fitted = clone(encoder).fit(sparse.csr_array(X))
+    code = fitted.transform(sparse.csr_array(X))
+    assert code.dtype == np.float32
+    assert fitted.transform(sparse.csr_array(X.astype(np.int32))).dtype == np.float64
+    dense = code.toarray() if sparse.issparse(code) else code
+    np.testing.assert_allclose(dense, fitted.transform(X.astype(float)), rtol=1e-6)
+
+
+def test_wide_sparse_rows_take_the_memory_of_their_entries():
+    X = sparse.random_array((200, 2**18), density=1e-4, format="csr", rng=np.random.default_rng(0))
+    tracemalloc.start()
+    code = RateSpikeEncoder(feature_range=(0, 1), random_state=0).fit_transform(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0 < code.nnz < X.nnz
+    # Dense rows would be 400 MB; a few arrays of one number a column are 2 MB each.
+    assert peak < 30e6
+
+
 # Spikes: statistics. Bounds are N_SIGMA standard deviations under independence.
 
 
@@ -548,10 +620,6 @@ def test_wrong_input(encoder):
         clone(encoder).transform(X)
     with pytest.raises(ValueError, match="expecting 3 features"):
         fitted.transform(X[:, :2])
-    with pytest.raises(TypeError, match="dense data is required"):
-        fitted.transform(sparse.csr_array(X))
-    with pytest.raises(TypeError, match="dense data is required"):
-        fitted.fit(sparse.csr_array(X))
     with pytest.raises(ValueError, match="Complex data not supported"):
         fitted.fit(X * 1j)
 
@@ -606,7 +674,6 @@ def test_bad_n_steps(n_steps):
 
 
 def test_temporaries_are_small():
-    tracemalloc = pytest.importorskip("tracemalloc")
     X = np.random.default_rng(0).random((4000, 200), dtype=np.float32)
     encoder = RateSpikeEncoder(random_state=0).fit(X)
     tracemalloc.start()

@@ -110,7 +110,7 @@ def test_divergence_on_levels_is_kl_at_every_temperature():
             else:
                 p, b = (oracles.level_law(levels, np.full(3, 1 / 3), *pair).probabilities for pair in pairs)
                 total += p @ np.log(p / b)
-    for state in (q, q.at_temperature(0.1)):
+    for state in (q, q.at_temperatures([0.1] * (len(q.layers) - 1) + [1.0])):
         assert divergence(state, q.posteriors, base.posteriors) == pytest.approx(total, rel=1e-12)
     assert spread_kl(q, q.posteriors, base.posteriors) == 0
 

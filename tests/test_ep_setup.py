@@ -208,7 +208,7 @@ def test_rules_go_with_priors_that_are_not_gaussian(constant):
     state = start([5, 2], design(prior=prior, prior_variances=(0.5,)), constant=constant)
     (layer,) = state.layers
     assert layer.rule.prior is prior and layer.rule.constant == constant
-    scale = state.network.basis.scale
+    scale = state.network.basis.scale[0]
     unit = np.full((2, 5 + constant), np.sqrt(0.5) * scale)
     if constant:
         unit[:, -1] = np.sqrt(0.5)

@@ -70,12 +70,21 @@ def test_layer_temperature_scales_the_variance():
         np.testing.assert_array_equal(cool.mean, warm.mean)
 
 
-def test_hidden_temperature_leaves_the_output_alone():
-    state = with_layer(random_state([4, 5, 3, 2]), 2, temperature=0.7)
-    cold = state.at_temperature(0.2)
-    assert [layer.temperature for layer in cold.layers] == [0.2, 0.2, 0.7]
-    assert [layer.temperature for layer in state.layers] == [1.0, 1.0, 0.7]
-    assert cold.layers[2] is state.layers[2] and cold.posteriors == state.posteriors
+def test_temperatures_and_widths_are_those_of_the_layers():
+    state = random_state([4, 5, 3, 2]).at_temperatures([0.2, 0.2, 0.7])
+    assert [layer.temperature for layer in state.layers] == [0.2, 0.2, 0.7]
+    wide = state.with_widths([3.0, 1.0, 0.5])
+    assert [layer.predictive_temperature for layer in wide.layers] == pytest.approx([0.6, 0.2, 0.35], rel=1e-15)
+    for width, before, training, predicting in zip(
+        (3.0, 1.0, 0.5),
+        state.moments("float64"),
+        wide.training_moments("float64"),
+        wide.moments("float64"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(training.variance, before.variance)
+        np.testing.assert_allclose(predicting.variance, width * before.variance, rtol=1e-14)
+    assert wide.posteriors == state.posteriors
 
 
 def test_a_state_is_not_changed():

@@ -14,7 +14,14 @@ from sk_epsnn import BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Ga
 from sk_epsnn.ep import stochastic_trainer
 from sk_epsnn.ep.energy import energy, log_evidence
 from sk_epsnn.ep.stochastic import Diverged, arrived, begin, natural_step
-from sk_epsnn.ep.stochastic_trainer import LONGEST_RATE, MOST_HALVINGS, SLACK, TRIAL_BATCHES, StochasticTrainer
+from sk_epsnn.ep.stochastic_trainer import (
+    LONGEST_RATE,
+    MOST_HALVINGS,
+    NEARLY,
+    SLACK,
+    TRIAL_BATCHES,
+    StochasticTrainer,
+)
 from sk_epsnn.estimators import _planner_ep
 from sk_epsnn.training import Course, Progress, Rows, one_pass
 
@@ -77,7 +84,7 @@ def badly_scaled(state):
 
 
 @pytest.mark.parametrize(("change", "hidden"), [(cold, False), (cold, True), (badly_scaled, True)])
-def test_the_rate_that_raises_the_energy_most_is_taken(change, hidden):
+def test_the_longest_rate_is_taken_whose_energy_is_nearly_the_best(change, hidden):
     """1, 1/2, 1/4, ... until that no longer helps, by the energy after the first batches."""
     state, rows, batch = problem(hidden=hidden)
     state = change(state)
@@ -86,7 +93,8 @@ def test_the_rate_that_raises_the_energy_most_is_taken(change, hidden):
     rates = [LONGEST_RATE / 2**k for k in range(MOST_HALVINGS)]
     tried = [walked(state, batch, rate, TRIAL_BATCHES) for rate in rates]
     energies = [-np.inf if end is None else energy_of(end, batch) for end in tried]
-    best = next(k for k in range(MOST_HALVINGS) if np.isfinite(energies[k]) and not energies[k + 1] > energies[k])
+    last = next(k for k in range(MOST_HALVINGS) if np.isfinite(energies[k]) and not energies[k + 1] > energies[k])
+    best = next(k for k in range(last + 1) if energies[k] >= energies[last] - NEARLY * abs(energies[last]))
     progress, (objective,) = run(trainer_of(), state, rows)
     end = walked(state, batch, rates[best], n_batches)
     assert progress.history["step"][0] == rates[best]
@@ -104,11 +112,11 @@ def test_rates_are_tried_on_the_first_batches_only(monkeypatch):
 
     monkeypatch.setattr(stochastic_trainer, "natural_step", counted)
     state, rows, _ = problem()
-    progress, _ = run(trainer_of(), state, rows, course=replace(COURSE, batch_size=6))
+    progress, _ = run(trainer_of(), state, rows, course=replace(COURSE, batch_size=8))
     tried = {rate for rate, n in seen if n == 0}
     assert len(tried) >= 2 and max(tried) == LONGEST_RATE
-    assert sum(n >= TRIAL_BATCHES for _, n in seen) == 240 // 6 - TRIAL_BATCHES
-    assert len(progress.history["step"]) == 40
+    assert sum(n >= TRIAL_BATCHES for _, n in seen) == 240 // 8 - TRIAL_BATCHES
+    assert len(progress.history["step"]) == 30
     assert progress.state.counts.halved_rates == 0
 
 
@@ -278,7 +286,7 @@ def said(model, rows=X):
 
 
 def all_rows(kind):
-    return {"validation_fraction": 0} if kind is EPSNNRegressor else {}
+    return {"validation_fraction": 0, "final_sweeps": 1}
 
 
 @KIND
@@ -362,7 +370,7 @@ def test_a_learning_rate_far_too_large_ends_well(kind):
 def test_where_no_step_helps_the_fit_says_what_it_knows(kind, monkeypatch):
     """The prior; and warns."""
     monkeypatch.setattr(stochastic_trainer, "natural_step", diverging(0.0))
-    model = model_of(kind, inference={"final_sweeps": 0, **all_rows(kind)})
+    model = model_of(kind, inference={**all_rows(kind), "final_sweeps": 0})
     with pytest.warns(ConvergenceWarning, match="1 updates of inference='stochastic' .* smaller learning_rate"):
         model.fit(X, KINDS[kind])
     assert model.update_counts_["halved_rates"] == MOST_HALVINGS
@@ -372,7 +380,7 @@ def test_where_no_step_helps_the_fit_says_what_it_knows(kind, monkeypatch):
 
 @KIND
 def test_history_has_every_pass_and_every_step(kind):
-    y, inference = KINDS[kind], {"final_sweeps": 2, **all_rows(kind)}
+    y, inference = KINDS[kind], {**all_rows(kind), "final_sweeps": 2}
     model = model_of(kind, inference=inference).fit(X, y)
     assert model.n_iter_ == 4 + 1
     assert len(model.history_["energy"]) == 5

@@ -10,7 +10,7 @@ from states import design, linear_batch, plain_basis, state_of, uncentred_rows, 
 from sk_epsnn.connections import Dense
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NOISE_START, NoiseEvidence
-from sk_epsnn.ep.noise import HeldOut
+from sk_epsnn.ep.held_out import HeldOut, Stop
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.network import Network
@@ -214,7 +214,7 @@ def test_start_is_the_prior_of_the_design():
     assert state.noise.mass == 0
 
 
-HELD_OUT = HeldOut(10, (), 3)
+HELD_OUT = HeldOut(10, ((Stop(None, 3),),), ((1.0, 1.0),))
 
 
 def test_noise_that_held_out_rows_judged_stays_until_a_stream_adds_to_it():
@@ -323,7 +323,7 @@ def test_basis_is_that_of_the_network():
     """A batch of rows enters through the network's own coordinates."""
     x, y = make_data(40, 3)
     state = linear_state(3)
-    doubled = replace(plain_basis(3, False), scale=0.5)
+    doubled = replace(plain_basis(3, False), scale=np.full(3, 0.5))
     wide = replace(state, network=replace(state.network, basis=doubled))
     a, _ = NEWTON.absorb(wide, rows_of(x, y), 40.0)
     b, _ = NEWTON.absorb(state, rows_of(2 * x, y), 40.0)

@@ -1,8 +1,11 @@
 """Errors name the remedy, and leave the estimator exactly as it was, Ctrl-C included."""
 
 from dataclasses import replace
+from datetime import timedelta
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -151,6 +154,44 @@ BAD_TARGETS = {
 @pytest.mark.parametrize(("bad", "match"), BAD_TARGETS.values(), ids=BAD_TARGETS)
 def test_bad_targets(method, start, bad, match, freeze):
     assert_refused(start(EPSNNRegressor), method, X, bad, match, freeze)
+
+
+DAYS = np.datetime64("2020-02-28") + np.arange(30)
+STAMPS = pd.Series(DAYS, dtype="datetime64[ns]")
+NO_NUMBERS = {
+    "days": (DAYS, "datetime64"),
+    "nanoseconds": (DAYS.astype("datetime64[ns]"), "datetime64"),
+    "durations": (DAYS - DAYS[0], "timedelta64"),
+    "columns": (np.column_stack([DAYS, DAYS]), "datetime64"),
+    "objects of NumPy": (np.array([*DAYS], dtype=object), "datetime64"),
+    "dates": (DAYS.tolist(), "date"),
+    "times of a day": (DAYS.astype("datetime64[s]").tolist(), "datetime"),
+    "one date among numbers": (np.array([*TARGETS[1:], DAYS.tolist()[0]], dtype=object), "date"),
+    "seconds": (np.array([timedelta(seconds=s) for s in range(30)]), "timedelta"),
+    "series": (STAMPS, "datetime64"),
+    "time zones": (STAMPS.dt.tz_localize("Europe/Rome"), "Timestamp"),
+    "frame": (pd.DataFrame({"a": STAMPS, "b": STAMPS}), "datetime64"),
+    "durations of pandas": (STAMPS - STAMPS[0], "timedelta64"),
+    "periods": (STAMPS.dt.to_period("D"), "Period"),
+    "complex objects": (np.array([1j] * 30, dtype=object), "complex"),
+}
+
+
+@METHOD
+@pytest.mark.parametrize("start", [unfitted, fitted])
+@pytest.mark.parametrize(("bad", "name"), NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_targets_that_are_no_numbers(method, start, bad, name, freeze):
+    """scikit-learn would take some of these for numbers of nanoseconds."""
+    match = rf"y must hold real numbers, got {name}\. .*/ np.timedelta64\(1, 'D'\)"
+    assert_refused(start(EPSNNRegressor), method, X, bad, match, freeze, error=TypeError)
+
+
+def test_targets_that_are_numbers_in_other_clothes():
+    expected = EPSNNRegressor().fit(X, TARGETS).predict(X)
+    days = (DAYS - DAYS.min()) / np.timedelta64(1, "D")
+    assert np.isfinite(EPSNNRegressor().fit(X, days).predict(X)).all()
+    for y in (TARGETS.astype(object), [Fraction(t) for t in TARGETS], pd.Series(TARGETS, dtype="Float64")):
+        np.testing.assert_array_equal(EPSNNRegressor().fit(X, y).predict(X), expected)
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])

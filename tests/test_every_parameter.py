@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_epsnn import (
+    ARDPrior,
     AverageEP,
     BernoulliGaussianPrior,
     EPSNNClassifier,
@@ -78,6 +79,14 @@ BINARY_HIDDEN = {"weights": "binary", "hidden_layer_sizes": 4}
 THRESHOLD = {"output_activation": "heaviside"}
 EVERYWHERE = [(make, options) for make in (classifier, regressor) for options in (ONE, HIDDEN, BINARY, BINARY_HIDDEN)]
 CONTINUOUS = [(make, options) for make in (classifier, regressor) for options in (ONE, HIDDEN)]
+
+
+def _apart(pairs):
+    """Classifiers with neurons that fire by themselves: the averages of those that compete diverge at this damping."""
+    sigmoid = {"output_activation": "sigmoid"}
+    return [(make, {**sigmoid, **options}) if make is classifier else (make, options) for make, options in pairs]
+
+
 #: Option object: where it goes, another value of each parameter, and the estimators that take it.
 _SCALE = {"variance": (0.05, CONTINUOUS), "anchor": (0.9, CONTINUOUS)}
 _INFERENCE = {
@@ -85,7 +94,7 @@ _INFERENCE = {
     "n_sweeps": (1, [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
     "power": (0.6, [*EVERYWHERE, (classifier, THRESHOLD)]),
     "temperature": (0.05, EVERYWHERE),
-    "validation_fraction": (0.4, EVERYWHERE),
+    "validation_fraction": (0, EVERYWHERE),
 }
 OPTIONS = {
     GaussianPrior: (
@@ -96,6 +105,7 @@ OPTIONS = {
             "spectral_exponent": (0.8, EVERYWHERE),
         },
     ),
+    ARDPrior: ("prior", {"variance": (0.05, [(classifier, ONE), (regressor, ONE)])}),
     BernoulliGaussianPrior: (
         "prior",
         {**_SCALE, "active_probability": (0.05, CONTINUOUS), "slab_variance": (0.02, CONTINUOUS)},
@@ -124,20 +134,27 @@ OPTIONS = {
         {
             "n_passes": (1, EVERYWHERE),
             "learning_rate": (0.03, EVERYWHERE),
-            # More than one pass in all, or there are none; on levels there are none anyway.
+            # More than one pass in all, or there are none; the first one solves a single layer of a regressor.
             "final_sweeps": (
-                0,
+                1,
                 [
-                    (make, {**o, "max_iter": None})
-                    for make, o in EVERYWHERE
-                    if (make, o) not in ((classifier, BINARY), (classifier, BINARY_HIDDEN))
+                    (make, {**options, "max_iter": None})
+                    for make, options in EVERYWHERE
+                    if make is classifier or "hidden_layer_sizes" in options
                 ],
             ),
             **{name: entry for name, entry in _INFERENCE.items() if name != "n_sweeps"},
             "rotate_inputs": ("other", [pair for pair in EVERYWHERE if pair != (regressor, ONE)]),
         },
     ),
-    AverageEP: ("inference", {**_INFERENCE, "rotate_inputs": ("other", EVERYWHERE), "damping": (0.02, CONTINUOUS)}),
+    AverageEP: (
+        "inference",
+        {
+            **{name: (value, _apart(pairs)) for name, (value, pairs) in _INFERENCE.items()},
+            "rotate_inputs": ("other", EVERYWHERE),
+            "damping": (0.02, _apart(CONTINUOUS)),
+        },
+    ),
     Levels: (
         "weights",
         {
@@ -154,6 +171,8 @@ ENCODERS = {
         "n_neurons": 5,
         "tuning": "gaussian",
         "width": 2.5,
+        "centers": "quantile",
+        "out_of_range": "extend",
         "feature_range": (-9.0, 9.0),
         "output": "rates",
         "random_state": 1,

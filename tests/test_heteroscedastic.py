@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from sk_epsnn import EPSNNRegressor, GaussianPrior, Levels, Newton, PopulationEncoder
-from sk_epsnn.heteroscedastic import FISHER, HeteroscedasticOutput
 from sk_epsnn.messages import Derivatives, Spread
 from sk_epsnn.outputs import GaussianOutput
+from sk_epsnn.outputs.heteroscedastic import FISHER, HeteroscedasticOutput
 
 POWERS = pytest.mark.parametrize("power", [0.0, 0.1, 0.5, 1.0])
 #: M1, S1, M2, S2, y, v: near and far from the target, known and unknown noise, an outlier.

@@ -199,6 +199,7 @@ def test_classes_of_a_stream_in_any_order(labels, turned):
     assert model.score(X_TEST, labels[LABEL_TEST]) > 0.95
 
 
+@pytest.mark.filterwarnings("ignore:The last .* rows are all:UserWarning")
 def test_unsorted_classes_that_come_late():
     rng = np.random.default_rng(0)
     names, y = np.array(["pear", "apple", "zebra"]), np.arange(300) % 3

@@ -84,7 +84,7 @@ def test_basis_comes_from_the_rows_of_the_neurons(constant, dtype):
     axes = entered[:, :4].astype(float)
     tolerance = 1e-5 if dtype == np.float32 else 1e-10
     np.testing.assert_allclose(each @ axes, 0, rtol=0, atol=tolerance)
-    found = (axes * each[:, None]).T @ axes * network.basis.scale**2
+    found = (axes * each[:, None]).T @ axes * network.basis.scale[0] ** 2
     largest_first = np.diag(np.linalg.eigvalsh(covariance)[::-1])
     np.testing.assert_allclose(found, largest_first, rtol=tolerance, atol=tolerance * covariance.max())
     if constant:

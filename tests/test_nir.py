@@ -15,6 +15,7 @@ nir = pytest.importorskip("nir", reason="nir is not installed")
 
 CLASSIFIERS = {
     "one layer": {},
+    "by themselves": {"output_activation": "sigmoid"},
     "hidden": {"hidden_layer_sizes": 20},
     "two hidden": {"hidden_layer_sizes": (12, 10)},
     "binary": {"hidden_layer_sizes": 20, "weights": "binary"},

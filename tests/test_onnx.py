@@ -3,7 +3,9 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -36,6 +38,8 @@ CLASSIFIERS = {
         "inference": "newton",
     },
     "spike and slab": {"prior": "bernoulli_gaussian"},
+    "by themselves": {"output_activation": "sigmoid"},
+    "spikes at random": {"hidden_layer_sizes": 10, "activation": "sigmoid"},
 }
 
 
@@ -80,6 +84,42 @@ def test_far_from_the_boundary(digits):
     np.testing.assert_allclose(probability, model.predict_proba(far), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_classes", [3, 30])
+@pytest.mark.parametrize("size", [0.0, 0.01, 1.0, 10.0, 300.0])
+def test_classes_that_compete(n_classes, size):
+    """Potentials known well, hardly, and all but not at all: variances up to a million."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6 * n_classes, 5)).astype(np.float32), np.arange(6 * n_classes) % n_classes
+    model = EPSNNClassifier(max_iter=2, random_state=0).fit(X, y)
+    X = size * X[:100]
+    label, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-6)
+    best, second = np.sort(model.predict_proba(X), axis=1)[:, :-3:-1].T
+    np.testing.assert_array_equal(label[best - second > 1e-5], model.predict(X)[best - second > 1e-5])
+
+
+def test_the_average_over_draws():
+    """What the graph gives is the mean of the probabilities of networks drawn from the posterior."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 4)).astype(np.float32), np.arange(30) % 3
+    model = EPSNNClassifier(prior=GaussianPrior(variance=20.0), random_state=0).fit(X, y)
+    mean, variance = model.predict_potentials(X)
+    assert variance.max() > 3
+    draws = mean[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((30, 40_000, 3))
+    _, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_allclose(probability, softmax(draws, axis=2).mean(1), atol=0.01)
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)])
+def test_known_weights_give_a_softmax(hidden, digits):
+    """No integral, and no table of one."""
+    X, y = digits
+    model = EPSNNClassifier(hidden, max_iter=1, random_state=0).fit(X[:300], y[:300]).freeze()
+    _, probability = run(model, X, options={"zipmap": False})
+    np.testing.assert_allclose(probability, softmax(model.predict_potentials(X).mean, axis=1), atol=1e-6)
+    assert len(skl2onnx.to_onnx(model, X[:1]).SerializeToString()) < 50_000
+
+
 @pytest.mark.parametrize("opset", [15, 18])
 def test_older_operators(opset, digits):
     X, y = digits
@@ -100,6 +140,34 @@ def test_two_classes_and_a_pipeline(names):
     assert set(named[0]) == set(names)
 
 
+@pytest.mark.parametrize(
+    "names",
+    {
+        "bool": [False, True],
+        "int8": np.array([-3, 5], np.int8),
+        "uint64": np.array([0, 7], np.uint64),
+        "whole floats": [1.0, 2.0],
+        "str_": np.array(["no", "yes"]),
+        "objects": np.array(["no", "yes"], object),
+        "three": ["a", "b", "c"],
+        "nullable": [0, 1],
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_labels_of_every_kind(names):
+    """Whole numbers become int64, False and True 0 and 1."""
+    kind, names = names
+    X = np.random.default_rng(0).standard_normal((90, 3)).astype(np.float32)
+    index = np.digitize(X[:, 0], [0.0, 0.7][: len(names) - 1])
+    y = pd.Series(index, dtype="Int64") if kind == "nullable" else np.asarray(names)[index]
+    model = EPSNNClassifier(max_iter=1).fit(X, y)
+    label, _ = run(model, X, options={"zipmap": False})
+    assert list(label) == list(model.predict(X))
+    assert label.dtype == (object if isinstance(model.classes_[0], str) else np.int64)
+    _, named = run(model, X[:2])
+    assert list(named[0]) == list(model.classes_)
+
+
 @pytest.mark.parametrize("hidden", [(), (10,)])
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_regressor(hidden, n_outputs):
@@ -117,6 +185,7 @@ def test_population_code(tuning, dtype):
     X = np.ascontiguousarray(X[:, :4], dtype=dtype)
     X[:, 3] = 7  # a constant feature
     encoder = PopulationEncoder(12, tuning=tuning, width=[0.05, 0.1, 0.2, 1.0], output="rates").fit(X[:300])
+    encoder.set_params(out_of_range="clip")
     X[300:] *= 2  # beyond the range seen
     (rates,) = run(encoder, X)
     assert rates.dtype == dtype
@@ -124,6 +193,15 @@ def test_population_code(tuning, dtype):
     model = make_pipeline(encoder, EPSNNRegressor(8, max_iter=2, random_state=0)).fit(X[:300], y[:300])
     (predicted,) = run(model, X)
     np.testing.assert_allclose(predicted[:, 0], model.predict(X), rtol=1e-3)
+
+
+@pytest.mark.parametrize("out_of_range", ["clip", "extend"])
+def test_population_code_of_a_long_tail(out_of_range):
+    X = np.random.default_rng(0).lognormal(0, 2, (300, 2))
+    X[:, 1] = np.arange(300)
+    encoder = PopulationEncoder(12, out_of_range=out_of_range, output="rates").fit(X)
+    (rates,) = run(encoder, X)
+    np.testing.assert_allclose(rates, encoder.transform(X), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", [PopulationEncoder(3), RateSpikeEncoder()])
@@ -137,11 +215,8 @@ def test_spikes_are_refused(encoder, digits):
 def test_refusals(digits, monkeypatch):
     X, y = digits
     threshold = EPSNNClassifier(output_activation="heaviside", max_iter=1).fit(X[:300], y[:300])
-    with pytest.raises(NotImplementedError, match="output_activation='sigmoid'"):
+    with pytest.raises(NotImplementedError, match="output_activation='sigmoid' or 'softmax'.*use to_nir"):
         run(threshold, X)
-    floats = EPSNNClassifier(max_iter=1).fit(X[:300], y[:300] + 0.0)
-    with pytest.raises(NotImplementedError, match="integers or strings"):
-        run(floats, X)
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"sk_epsnn\[onnx\]"):
         register_onnx_converters()

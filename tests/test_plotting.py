@@ -380,7 +380,7 @@ def test_raster_needs_an_encoder(line, regressor):
 
 def test_convergence_is_the_history(classifier):
     display = ConvergenceDisplay.from_estimator(classifier)
-    for axes, name in zip(display.ax_, ("energy", "step"), strict=True):
+    for axes, name in zip(display.ax_[:2], ("energy", "step"), strict=True):
         values = classifier.history_[name]
         np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.c_[np.arange(1, len(values) + 1), values])
 
@@ -406,9 +406,9 @@ def test_one_axes_is_divided(classifier):
     display = WeightPosteriorDisplay.from_estimator(classifier, ax=left)
     assert [axes.figure for axes in display.ax_] == [figure, figure]
     assert all(axes.get_subplotspec().get_topmost_subplotspec() == left.get_subplotspec() for axes in display.ax_)
-    given = plt.subplots(1, 2)[1]
+    given = plt.subplots(1, 3)[1]
     assert list(ConvergenceDisplay.from_estimator(classifier, ax=given).ax_) == list(given)
-    with pytest.raises(ValueError, match="make 2 with plt.subplots"):
+    with pytest.raises(ValueError, match="make 3 with plt.subplots"):
         ConvergenceDisplay.from_estimator(classifier, ax=figure.add_axes([0, 0, 1, 1]))
 
 

@@ -21,7 +21,7 @@ from sk_epsnn.weights import IndependentWeights, JointWeights
 def test_registry():
     assert all(issubclass(c, WeightPrior) and c.name == name for name, c in PRIORS.items())
     assert set(LAWS) == set(PRIORS) == {prior.name for prior in CASES}
-    assert [name for name, c in PRIORS.items() if c.conjugate] == ["gaussian"]
+    assert [name for name, c in PRIORS.items() if c.conjugate] == ["gaussian", "ard"]
 
 
 # The tilted density

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNRegressor, GaussianPrior, Newton
+from sk_epsnn import EPSNNRegressor, GaussianPrior, Newton, PopulationEncoder
 from sk_epsnn.estimators._defaults import TABLE
 
 
@@ -238,3 +239,16 @@ def test_a_stream_goes_on_from_the_noise_that_held_out_rows_said(curve):
     # More passes over the same rows do not make them judges of themselves.
     again = EPSNNRegressor(10, max_iter=2, warm_start=True, random_state=0).fit(X, y)
     assert again.fit(X, y).noise_variance_ == pytest.approx(before, rel=1e-12)
+
+
+@pytest.mark.parametrize("tuning", ["raised_cosine", "gaussian"])
+def test_between_two_clusters_of_rows_neurons_that_hardly_fired_have_ordinary_weights(tuning):
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((100, 1)) < 0.5, rng.uniform(-1, 0, (100, 1)), rng.uniform(4, 5, (100, 1)))
+    y = np.cos(x[:, 0]) + 0.05 * rng.standard_normal(100)
+    between = np.linspace(0.5, 3.5, 50)[:, None]
+    model = make_pipeline(PopulationEncoder(tuning=tuning, output="rates"), EPSNNRegressor(random_state=0)).fit(x, y)
+    mean, sd = model.predict(between, return_std=True)
+    assert np.abs(mean).max() < 5
+    assert 0.3 < sd.max() < 10
+    assert (np.abs(mean - np.cos(between[:, 0])) < 2.5 * sd).all()

@@ -4,9 +4,8 @@ Random splits of 90 % for training and 10 % for tests, features and targets stan
 neurons. Errors and log densities are in the target's own units. Split k has seed k for the rows and for the method.
 
 SK_EPSNN_DATA names the folder with ``uci-concrete.txt``, ``uci-energy.txt`` and ``uci-wine-quality-red.txt``: numbers
-separated by spaces, the target last. NGBoost is left out if ``ngboost`` is not installed; its version 0.6 asks for an
-older scikit-learn, but works with this one after ``pip install --no-deps ngboost lifelines autograd autograd-gamma
-formulaic interface-meta tqdm wrapt``.
+separated by spaces, the target last. NGBoost, which comes with ``pip install "sk_epsnn[benchmark]"``, is left out if it
+is not installed.
 
     python examples/benchmarks/uci.py --sets energy --methods epsnn ridge --splits 0 1 2
 """

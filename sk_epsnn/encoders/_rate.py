@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sk_epsnn._sklearn import StrOptions
-from sk_epsnn.encoders._row import COUNT, Float64s, RowEncoder
+from sk_epsnn._sparse_rows import canonical
+from sk_epsnn.encoders._row import COUNT, Float64s, RowEncoder, Rows, counters_of, sparse_row_keys, uniforms_at
 
 
 class RateSpikeEncoder(RowEncoder):
@@ -50,6 +51,9 @@ class RateSpikeEncoder(RowEncoder):
 
     A constant feature (a range of zero, or below 4e-308) has rate 0 and never spikes.
 
+    CSR rows, such as counts of words, give CSR spikes, the same ones as dense rows do, where 0 has rate 0 in every
+    feature: where no value in fit was below 0, or the given range starts at 0 or above. Else they give dense spikes.
+
     Examples
     --------
     >>> from sk_epsnn import RateSpikeEncoder
@@ -79,9 +83,29 @@ class RateSpikeEncoder(RowEncoder):
         return [""] if self.n_steps == 1 else [f"_t{step}" for step in range(self.n_steps)]
 
     def _rates(self, values: Float64s) -> Float64s:
-        half_range = self._half_range()
+        rates = self._linear(values, self.feature_min_, self._half_range())
+        return np.repeat(rates, self.n_steps, axis=1) if self.n_steps > 1 else rates
+
+    @staticmethod
+    def _linear(values: Float64s, low: Float64s, half_range: Float64s) -> Float64s:
+        """The rates of values inside the range that is broadcast to them."""
         rates = 0.5 * values
-        rates -= 0.5 * self.feature_min_
+        rates -= 0.5 * low
         # Dividing by infinity gives constant features a rate of exactly zero.
         rates /= np.where(half_range > 0.0, half_range, np.inf)
-        return np.repeat(rates, self.n_steps, axis=1) if self.n_steps > 1 else rates
+        return rates
+
+    def _encode_sparse(self, X: Rows) -> Rows | None:
+        half_range = self._half_range()
+        if np.any((self.feature_min_ < 0.0) & (half_range > 0.0)):
+            return None
+        rows = canonical(X).astype(np.float64)
+        row, feature = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.indices
+        values = np.clip(rows.data, self.feature_min_[feature], self.feature_max_[feature])
+        rates = self._linear(values, self.feature_min_[feature], half_range[feature])
+        column = feature.astype(np.int64)[:, np.newaxis] * self.n_steps + np.arange(self.n_steps)
+        keys = sparse_row_keys(rows, self.seed_)[row]
+        spike, step = np.nonzero(uniforms_at(keys[:, np.newaxis], counters_of(column)) < rates[:, np.newaxis])
+        shape = (rows.shape[0], rows.shape[1] * self.n_steps)
+        ones = np.ones(len(spike), dtype=X.dtype)
+        return type(X)((ones, (row[spike], column[spike, step])), shape=shape)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import DocumentationLinkMixin, Interval, fit_context
+from sk_epsnn._sparse_rows import canonical
 
 Float64s = NDArray[np.float64]
 Words = NDArray[np.uint64]
+Rows = NDArray[np.floating] | sparse.csr_array | sparse.csr_matrix
 
 # Elements of one temporary (512 kB in float64): small enough to stay in the cache, large enough to hide NumPy's calls.
 _CHUNK_ELEMENTS = 2**16
@@ -50,16 +55,107 @@ def _row_keys(values: Float64s, seed: int) -> Words:
     # Every word is scrambled before it is summed: float32 values and integers leave most low bits zero, and a plain
     # linear combination of such words would give different rows the same key.
     words = _mix(values.view(np.uint64) + _counters(values.shape[1]))
-    keys = words.sum(axis=1, dtype=np.uint64)
+    return _with_seed(words.sum(axis=1, dtype=np.uint64), seed)
+
+
+def sparse_row_keys(rows: sparse.csr_array, seed: int) -> Words:
+    """`_row_keys` of sparse float64 rows, each place once: the sum over zeros, put right where there is a value.
+
+    Parameters
+    ----------
+    rows : CSR array of shape (n_samples, n_features)
+    seed : int
+
+    Returns
+    -------
+    keys : array of words of shape (n_samples,)
+    """
+    counters = _counters(rows.shape[1])
+    zeros = _mix(counters.copy())
+    words = _mix((rows.data + 0.0).view(np.uint64) + counters[rows.indices]) - zeros[rows.indices]
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(words, dtype=np.uint64)])
+    return _with_seed(np.diff(sums[rows.indptr]) + zeros.sum(dtype=np.uint64), seed)
+
+
+def _with_seed(keys: Words, seed: int) -> Words:
     keys += _mix(np.array([seed], dtype=np.uint64))
     return _mix(keys)
 
 
 def _uniforms(keys: Words, n_columns: int) -> Float64s:
     """Return numbers uniform on [0, 1), multiples of 2**-53, of shape (len(keys), n_columns)."""
-    words = _mix(keys[:, np.newaxis] + _counters(n_columns))
+    return uniforms_at(keys[:, np.newaxis], _counters(n_columns))
+
+
+def uniforms_at(keys: Words, counters: Words) -> Float64s:
+    """The numbers of rows of these keys in columns of these counters, which are broadcast together.
+
+    Parameters
+    ----------
+    keys, counters : array of words
+
+    Returns
+    -------
+    uniforms : array
+        On [0, 1), multiples of 2**-53.
+    """
+    words = _mix(keys + counters)
     words >>= np.uint64(11)
     return words * _UNIT
+
+
+def counters_of(columns: NDArray[np.int_]) -> Words:
+    """The counters of some columns.
+
+    Parameters
+    ----------
+    columns : integer array
+        Numbered from 0.
+
+    Returns
+    -------
+    counters : array of words
+    """
+    return (columns.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+
+
+def chunks(X: Rows, n_columns: int) -> Iterator[tuple[slice, Float64s]]:
+    """Go through rows in parts that take `n_columns` numbers a row in float64: the part, and its values, dense.
+
+    Parameters
+    ----------
+    X : array or sparse array of shape (n_samples, n_features)
+    n_columns : int
+
+    Yields
+    ------
+    part : slice
+    values : array of shape (n_rows, n_features)
+    """
+    step = max(1, _CHUNK_ELEMENTS // n_columns)
+    for start in range(0, X.shape[0], step):
+        part = slice(start, start + step)
+        values = X[part].toarray() if sparse.issparse(X) else X[part]
+        # float64 whatever the input, so that both types see the same rates; adding zero turns -0.0 into 0.0.
+        yield part, np.add(values, 0.0, dtype=np.float64, order="C")
+
+
+def columns(X: Rows) -> Iterator[Float64s]:
+    """Go through the columns, each dense in float64 and without negative zeros.
+
+    Parameters
+    ----------
+    X : array or sparse array of shape (n_samples, n_features)
+
+    Yields
+    ------
+    values : array of shape (n_samples,)
+    """
+    by_column = sparse.csc_array(X) if sparse.issparse(X) else X
+    for column in range(X.shape[1]):
+        values = by_column[:, [column]]
+        values = values.toarray() if sparse.issparse(X) else values
+        yield np.add(values[:, 0], 0.0, dtype=np.float64)
 
 
 def _given_range(feature_range: ArrayLike) -> tuple[float, float]:
@@ -89,8 +185,15 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
         """Return the rates in [0, 1], all columns of one feature together, of values inside the fitted range."""
         raise NotImplementedError
 
-    def _fit_code(self) -> None:
+    def _fit_code(self, X: Rows) -> None:
         """Find what a subclass needs beyond the range of each feature."""
+
+    def _check_range(self, X: Rows) -> None:
+        """Say that rows to transform are beyond the range, where a subclass does."""
+
+    def _encode_sparse(self, X: Rows) -> Rows | None:
+        """Return the code of sparse rows as sparse rows, or None where a subclass has dense ones only."""
+        return None
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: object = None) -> Self:
@@ -98,8 +201,8 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite real values, dense.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Finite real values.
         y : None
             Ignored.
 
@@ -112,16 +215,17 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
         ------
         ValueError
             If a parameter or X is not valid; the message names the remedy.
-        TypeError
-            If X is sparse.
         """
         given = None if isinstance(self.feature_range, str) else _given_range(self.feature_range)
         with unchanged_on_error(self):
-            X = validate_data(self, X, dtype=_DTYPES)
-            low, high = (X.min(axis=0), X.max(axis=0)) if given is None else given
+            X = validate_data(self, X, dtype=_DTYPES, accept_sparse="csr")
+            X = canonical(X) if sparse.issparse(X) else X
+            if given is None:
+                given = min_max_axis(X, axis=0) if sparse.issparse(X) else (X.min(axis=0), X.max(axis=0))
+            low, high = given
             self.feature_min_ = np.full(X.shape[1], low, dtype=np.float64)
             self.feature_max_ = np.full(X.shape[1], high, dtype=np.float64)
-            self._fit_code()
+            self._fit_code(X)
             self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
         return self
 
@@ -131,41 +235,41 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
         half_range = 0.5 * self.feature_max_ - 0.5 * self.feature_min_
         return np.where(half_range < TINY, 0.0, half_range)
 
-    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
+    def transform(self, X: ArrayLike) -> Rows:
         """Encode the rows of X.
 
         Values outside the fitted range are clipped to it. The result for a row depends on that row and on the fitted
-        encoder only, not on earlier calls, on the other rows, or on whether the row is stored as float32 or float64.
+        encoder only, not on earlier calls, on the other rows, or on whether the row is stored as float32 or float64,
+        dense or sparse.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite real values, dense.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Finite real values.
 
         Returns
         -------
-        X_encoded : ndarray of shape (n_samples, n_features_out)
+        X_encoded : ndarray or CSR of shape (n_samples, n_features_out)
             Rates in [0, 1] or spikes, 0 or 1, as the first line of the class says. All columns of feature 0 come
-            first, then those of feature 1, and so on. float32 if X is float32, else float64.
+            first, then those of feature 1, and so on. float32 if X is float32, else float64. Dense, unless the class
+            says that sparse rows give sparse ones.
 
         Raises
         ------
         NotFittedError
             If `fit` was not called.
-        TypeError
-            If X is sparse.
         ValueError
             If X has NaN, infinite values or the wrong number of features.
         """
         check_is_fitted(self, "seed_")
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = validate_data(self, X, dtype=_DTYPES, accept_sparse="csr", reset=False)
+        self._check_range(X)
+        if sparse.issparse(X) and (code := self._encode_sparse(X)) is not None:
+            return code
         n_out = X.shape[1] * len(self._suffixes())
         encoded = np.empty((X.shape[0], n_out), dtype=X.dtype)
-        step = max(1, _CHUNK_ELEMENTS // n_out)
-        for start in range(0, X.shape[0], step):
-            rows = slice(start, start + step)
-            # float64 whatever the input, so that both types see the same rates; adding zero turns -0.0 into 0.0.
-            encoded[rows] = self._encode(np.add(X[rows], 0.0, dtype=np.float64, order="C"))
+        for part, values in chunks(X, n_out):
+            encoded[part] = self._encode(values)
         return encoded
 
     def _encode(self, values: Float64s) -> Float64s | NDArray[np.bool_]:
@@ -201,5 +305,6 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

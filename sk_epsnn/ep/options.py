@@ -36,7 +36,7 @@ class Newton(EPInference):
         power of an indicator is itself.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
         Factor tau on the posterior covariance of each layer of weights; below 1 the posterior is colder than Bayes'
-        rule says. "auto" may let held-out rows choose that of the hidden layers, see ``validation_fraction``.
+        rule says. "auto" may let held-out rows choose it, see ``validation_fraction``.
     rotate_inputs : "auto" or bool, default="auto"
         Train the first layer in the principal axes of the inputs, where independent weights are a better
         approximation. ``coefs_`` are always those of the raw inputs. "auto" is True with hidden layers or a spectral
@@ -46,7 +46,7 @@ class Newton(EPInference):
         "auto": hidden layers fit the rows that they see, so others must say how large the noise is and, with at most
         31 features and an automatic ``temperature``, which hidden temperature predicts best. Training then goes on with
         all rows. "auto" is 0.2. Nothing is held out with 0, with ``shuffle=False``, in ``partial_fit``, or where fewer
-        than 10 rows would be; the noise is then learned in training.
+        than 10 rows would be; the noise is then learned in training. Of classifiers only `Stochastic` holds rows out.
 
     Notes
     -----
@@ -157,7 +157,11 @@ class Stochastic(EPInference):
     rotate_inputs : "auto" or bool, default="auto"
         See `Newton`.
     validation_fraction : "auto" or float in [0, 1), default="auto"
-        See `Newton`.
+        For regressors see `Newton`. Classifiers with hidden layers let held-out rows choose, before they train on all
+        rows, how wide the posterior is in predictions and, with fewer than 5,000 rows, an automatic ``temperature`` and
+        continuous weights of a Gaussian prior, whether to go on to temperature 1, where the variance of the output
+        weights' prior is learned. "auto" is 0.2, at most 500 rows; with fewer than 1,000 rows both halves are held out
+        in turn. 0 holds nothing out.
 
     Examples
     --------

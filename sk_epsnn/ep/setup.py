@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from scipy.stats import qmc
 from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, is_all
-from sk_epsnn.basis import InputBasis
+from sk_epsnn.basis import InputBasis, stays_sparse
 from sk_epsnn.course import Rows
-from sk_epsnn.ep.state import LayerState, PriorRule, State
+from sk_epsnn.ep.learned_prior import LearnedVariance
+from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR, LayerState, PriorRule, State
 from sk_epsnn.network import Network
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import Grid, LevelWeights, find_lattice
 
@@ -50,7 +52,14 @@ class Design:
     rotate : bool
         Whether inputs are turned to their principal axes.
     center : bool or None
+    scaling : str
         See `fit_basis`.
+    learns : {"layer", "each"} or None
+        Whether the variance of the last layer's weights is learned: one for all, or one for each input; where
+        noises depend on the inputs that of every unit apart.
+    bias_variance : float or None
+        Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
+        that of a weight, or a share of the potential's.
     """
 
     prior: WeightPrior
@@ -69,6 +78,9 @@ class Design:
     gain: float | None
     rotate: bool
     center: bool | None
+    scaling: str = "all"
+    learns: str | None = None
+    bias_variance: float | None = None
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
@@ -82,12 +94,17 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         If moments of the prior would overflow, or be lost, when they are squared.
     """
     spikes = network.connections[0].selects and holds_spikes(rows.X)
+    # Without hidden layers axes are a matter of speed, and turned rows of words would be dense.
+    if design.rotate and len(network.connections) == 1 and stays_sparse(rows.X):
+        # Axes of sparse rows would be dense; independent weights of columns say too little of their spread to learn it.
+        design = replace(design, rotate=False, learns=None)
     network = network.with_basis(
         rows.X,
         rows.sample_weight,
         rotate=design.rotate,
         center=design.center,
-        rescale=design.grid is None,
+        scaling=design.scaling,
+        span=len(network.connections) == 1,
         spikes=spikes,
         # Levels may have a mean other than 0, joint weights take products that sparse rows do not have.
         keep_sparse=design.grid is None and not design.joint[0],
@@ -95,8 +112,13 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     # What overflows here is refused below.
     with np.errstate(all="ignore"):
         gain = _output_gain(network, design)
-        layers = tuple(_layer(network, design, index, gain, spikes, rng) for index in range(len(network.connections)))
-    state = State(network, layers, design.power, gain)
+        bias = _output_biases(network, design, rows)
+        indices = range(len(network.connections))
+        layers = tuple(_layer(network, design, index, gain, bias, spikes, rng) for index in indices)
+    # A real output is fine without any variance of its potential.
+    bare = len(layers) == 1 and isinstance(network.output, GaussianOutput)
+    floor = KNOWN_VARIANCE_FLOOR if bare else VARIANCE_FLOOR
+    state = State(network, layers, design.power, gain, floor)
     _refuse_extreme(state, rows.X.dtype)
     return state
 
@@ -119,11 +141,17 @@ def _output_gain(network: Network, design: Design) -> float:
 
 
 def _layer(
-    network: Network, design: Design, index: int, gain: float, spikes: bool, rng: np.random.RandomState
+    network: Network,
+    design: Design,
+    index: int,
+    gain: float,
+    bias: Array | None,
+    spikes: bool,
+    rng: np.random.RandomState,
 ) -> LayerState:
     """A layer with its prior and its start."""
     if design.grid is None:
-        return _continuous_layer(network, design, index, rng)
+        return _continuous_layer(network, design, index, bias, rng)
     last = index == len(network.hidden)
     grid = design.grid.times(gain) if last else design.grid
     neuron = network.output if last else network.hidden[index].neuron
@@ -133,18 +161,44 @@ def _layer(
     return _discrete_layer(network, design, grid, index, on_lattice, rng)
 
 
-def _continuous_layer(network: Network, design: Design, index: int, rng: np.random.RandomState) -> LayerState:
+def _continuous_layer(
+    network: Network, design: Design, index: int, bias: Array | None, rng: np.random.RandomState
+) -> LayerState:
     """Gaussian posterior, starting from the prior or from the Gaussian of the same moments."""
     prior, last = design.prior, index == len(network.hidden)
     variance = _axis_variances(network, design, index)
     mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
-    anchored = mean if design.anchor > 0 else np.zeros_like(mean)
+    if last and bias is not None:
+        n_targets = network.n_targets
+        variance[:n_targets, -1], mean[:n_targets, -1] = design.bias_variance, bias
+        variance[n_targets:, -1] = design.log_noise_variance
+    anchored = mean if design.anchor > 0 or last else np.zeros_like(mean)
+    learned = None
+    if last and design.learns is not None:
+        # Whether an output's noise varies says nothing of the others.
+        unit = variance if network.output.units_per_target > 1 else variance[:1]
+        learned = LearnedVariance(unit, np.ones_like(unit), _has_bias(network, index), design.learns == "each")
     return LayerState(
         prior=prior.density(anchored, variance, design.joint[index]),
         posterior=prior.density(mean, variance, design.joint[index]),
         temperature=design.temperatures[index],
         rule=None if prior.conjugate else PriorRule(prior, np.sqrt(variance), network.constant),
+        learned=learned,
     )
+
+
+def _has_bias(network: Network, index: int) -> bool:
+    """Whether the last weight of a unit is its bias: inputs that are turned together with the constant have none."""
+    return network.constant if index > 0 else _basis(network).constant
+
+
+def _output_biases(network: Network, design: Design, rows: Rows) -> Array | None:
+    """Biases of the outputs at which they fire as often as in the rows, shape (n_targets,)."""
+    if design.bias_variance is None or not _has_bias(network, len(network.hidden)):
+        return None
+    share = rows.sample_weight @ (rows.target > 0)
+    # A row that is half of each class, so that there is some of each.
+    return network.output.potential_of((share + 0.5) / (rows.mass + 1))
 
 
 def _discrete_layer(
@@ -202,12 +256,12 @@ def _unit_variances(
     network: Network, design: Design, index: int, value: float | None, potential_variance: float
 ) -> Array:
     """Prior variance of each weight of a unit, shape (fan_in,), given that of a weight or of the potential."""
-    fan_in = network.fan_ins[index]
+    fan_in, potential = network.fan_ins[index], potential_variance / design.prior.active_share
     if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
-        return _basis(network).prior_variances(value, exponent, potential_variance, design.bias_share, floor)
+        return _basis(network).prior_variances(value, exponent, potential, design.bias_share, floor)
     # Spikes of probability about 1/2: half of the inputs contribute.
-    return np.full(fan_in, 2 * potential_variance / fan_in if value is None else value)
+    return np.full(fan_in, 2 * potential / fan_in if value is None else value)
 
 
 def _random_means(network: Network, design: Design, variance: Array, index: int, rng: np.random.RandomState) -> Array:
@@ -256,7 +310,7 @@ def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
     limit = largest_to_square(float(np.finfo(dtype).max))
-    for mean, variance, _ in state.moments(dtype):
+    for mean, variance, _ in state.training_moments(dtype):
         if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
             raise ValueError(
                 f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring variance, "

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_epsnn._arrays import Array, converted, entries, like, to_numpy
+from sk_epsnn.basis import InputBasis
 from sk_epsnn.ep.evidence import Change, Evidence, NoiseEvidence
+from sk_epsnn.ep.learned_prior import MOST_STEPS, LearnedVariance
 from sk_epsnn.ep.prior_sites import refresh_site
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.steps import recentred
@@ -60,6 +62,12 @@ class LayerState:
         The prior itself, where ``prior`` is only the Gaussian site that stands for it.
     lattice : Lattice or None
         When the layer's neurons are thresholds whose potentials can be exactly 0.
+    learned : LearnedVariance or None
+        Where the variances of a Gaussian prior are learned.
+    width : float
+        Factor on the covariance in predictions, beside the temperature; rows held out have chosen it.
+    learns : bool
+        Whether the variance of the prior is learned while training goes by steps on mini-batches.
     """
 
     prior: Weights
@@ -67,10 +75,18 @@ class LayerState:
     temperature: float
     rule: PriorRule | None = None
     lattice: Lattice | None = None
+    learned: LearnedVariance | None = None
+    width: float = 1.0
+    learns: bool = False
 
     def moments(self, dtype: Any) -> WeightMoments:
-        """Moments of the posterior at the layer's temperature."""
+        """Moments of the posterior at the layer's temperature, as training sees them."""
         return self.posterior.moments(self.temperature, dtype)
+
+    @property
+    def predictive_temperature(self) -> float:
+        """Factor on the covariance of the posterior in predictions."""
+        return self.temperature * self.width
 
     def evidence(self) -> Evidence:
         """What the data say: the posterior without the prior."""
@@ -82,6 +98,31 @@ class LayerState:
         prior = self.prior
         posterior = prior.with_natural(prior.precision + evidence.precision, prior.shift + evidence.shift)
         return replace(self, posterior=posterior)
+
+    def with_variance(self, learned: LearnedVariance) -> LayerState:
+        """The same evidence under a prior of other variances."""
+        assert self.learned is not None
+        assert isinstance(self.prior, GaussianWeights) and isinstance(self.posterior, GaussianWeights)
+        change = self.learned.change(learned, self.prior.mean.shape[0])
+        # Both keep their means' shifts: those of the weights' priors are 0, and the bias' prior does not change.
+        prior, posterior = (q.times_factor(change, 0 * change) for q in (self.prior, self.posterior))
+        return replace(self, prior=prior, posterior=posterior, learned=learned)
+
+    def with_learned_variance(self) -> LayerState:
+        """The same evidence under the prior that makes it most probable."""
+        layer = self
+        for _ in range(MOST_STEPS):
+            before = layer.learned
+            assert before is not None
+            after = before.improved(layer.posterior)
+            layer = layer.with_variance(after)
+            if before.is_near(after):
+                break
+        return layer
+
+    def with_each_variance(self, each: bool) -> LayerState:
+        """The same, whose inputs have factors of their own from now on, or one for all."""
+        return self if self.learned is None else replace(self, learned=replace(self.learned, each=each))
 
     def _ruled(self) -> tuple[PriorRule, GaussianWeights, GaussianWeights]:
         """The rule with the prior and the posterior, which are Gaussian where there is one."""
@@ -177,7 +218,11 @@ class State:
         return [layer.prior for layer in self.layers]
 
     def moments(self, dtype: Any) -> list[WeightMoments]:
-        """Weight moments of every layer."""
+        """Weight moments of every layer, for predictions."""
+        return [layer.posterior.moments(layer.predictive_temperature, dtype) for layer in self.layers]
+
+    def training_moments(self, dtype: Any) -> list[WeightMoments]:
+        """Weight moments of every layer, as training sees them."""
         return [layer.moments(dtype) for layer in self.layers]
 
     def with_layers(self, layers: Sequence[LayerState]) -> State:
@@ -207,30 +252,39 @@ class State:
         return replace(self.with_noise_variance(noise.variance), noise=noise)
 
     def seeing(self, X: Any) -> State:
-        """The same with weights of their own for columns that occur in rows for the first time."""
+        """The same with weights of their own for columns, or directions, that occur in rows for the first time."""
         assert self.network.basis is not None
-        new = self.network.basis.unknown_columns(X)
-        return self.with_columns(new) if len(new) else self
+        return self._grown(self.network.basis.seeing(X))
 
     def with_columns(self, columns: NDArray[np.int_]) -> State:
-        """The same with weights of their own for more columns, where sparse rows stay sparse.
-
-        Nothing has been learned of these yet: their weights are those of all columns that have not occurred.
-        """
+        """The same with weights of their own for more columns, where sparse rows stay sparse."""
         assert self.network.basis is not None
-        basis, axes = self.network.basis.with_columns(columns)
+        return self._grown(self.network.basis.with_columns(columns))
+
+    def with_every_axis(self) -> State:
+        """The same with weights of their own for everything: what differs from input to input has room."""
+        basis = self.network.basis
+        return self if basis is None else self._grown(basis.with_every_axis())
+
+    def _grown(self, grown: tuple[InputBasis, NDArray[np.int_]] | None) -> State:
+        """The same in a basis of more axes, given with the axis here of each axis there; None for no more.
+
+        Nothing has been learned of these yet: their weights are those of the axis that they shared.
+        """
+        if grown is None:
+            return self
+        basis, axes = grown
         first = converted(self.layers[0], lambda array: entries(array, like(axes, array), axis=1))
         return replace(self.with_layers([first, *self.layers[1:]]), network=replace(self.network, basis=basis))
 
-    def with_every_column(self) -> State:
-        """The same with weights of their own for all columns: what differs from column to column has room."""
-        basis = self.network.basis
-        return self if basis is None or basis.columns is None else self.with_columns(np.arange(self.network.n_inputs))
+    def at_temperatures(self, temperatures: Sequence[float]) -> State:
+        """The same with the layers at these temperatures."""
+        pairs = zip(self.layers, temperatures, strict=True)
+        return self.with_layers([replace(layer, temperature=value) for layer, value in pairs])
 
-    def at_temperature(self, hidden: float) -> State:
-        """The same with the hidden layers' temperature changed."""
-        layers = [replace(layer, temperature=hidden) for layer in self.layers[:-1]]
-        return self.with_layers([*layers, self.layers[-1]])
+    def with_widths(self, widths: Sequence[float]) -> State:
+        """The same with these factors on the covariances in predictions."""
+        return self.with_layers([replace(layer, width=w) for layer, w in zip(self.layers, widths, strict=True)])
 
     def known(self, weights: Sequence[Array] | None = None) -> State:
         """The same with every weight known: one array per layer, or the most probable ones."""

@@ -123,12 +123,15 @@ def _known_site(state: State, layer: LayerState) -> Array | None:
     return layer.posterior.precision - layer.prior.precision
 
 
-def went_on(walk: Walk | None) -> Walk | None:
-    """A way that goes on from the end of another at the rate that was its last, with other rows."""
-    if walk is None:
+def went_on(walk: Walk | None, share: float = 1.0) -> Walk | None:
+    """A way that goes on from the end of another, with other rows or at another temperature.
+
+    Its first rate is this share of that of the other: with `LAST_RATE` the one that was its last.
+    """
+    if walk is None or walk.rate == 0:
         return None
     layers = tuple(replace(way, velocity=zeros_like(way.velocity), last=None) for way in walk.layers)
-    return replace(walk, layers=layers, rate=LAST_RATE * walk.rate, n_averaged=0, passes=0.0, energy=None)
+    return replace(walk, layers=layers, rate=share * walk.rate, n_averaged=0, passes=0.0, energy=None)
 
 
 class Diverged(ArithmeticError):
@@ -165,7 +168,7 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     assert walk is not None
     done = min(1.0, walk.passes / n_passes)
     rate = walk.rate * LAST_RATE**done
-    weights = state.moments(batch.target.dtype)
+    weights = state.training_moments(batch.target.dtype)
     up = forward(state, batch.inputs, weights)
     log_z, messages, _ = backward(state, up, batch.target, weights, counts)
     evidence = total_of(batch.sample_weight * log_z)

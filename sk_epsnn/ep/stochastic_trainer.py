@@ -19,9 +19,10 @@ from sk_epsnn._arrays import is_singular
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
+from sk_epsnn.ep.held_out import Stop
 from sk_epsnn.ep.noise import with_varying_noise
 from sk_epsnn.ep.state import State
-from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, Diverged, arrived, begin, mean_of, natural_step, went_on
+from sk_epsnn.ep.stochastic import GAUSSIAN_SHARE, LAST_RATE, Diverged, arrived, begin, mean_of, natural_step, went_on
 from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.network import Batch
 from sk_epsnn.outputs import GaussianOutput
@@ -32,6 +33,9 @@ LONGEST_RATE = 1.0
 #: Batches at which a rate is judged, in each shard: so many for each hidden layer, as the more there are, the later a
 #: rate shows what it is worth.
 TRIAL_BATCHES = 10
+#: Of the first rates the longest is taken whose energy after the trial is lower than the best by at most this share.
+#: Long steps leave the energy behind by the noise of the last batches, which the end of the way averages out.
+NEARLY = 0.12
 #: Times that a rate may be halved before training stays where it is.
 MOST_HALVINGS = 10
 #: A pass may lower the energy by this share of the size of its parts: rates are never 0, and rows are judged by some.
@@ -62,12 +66,21 @@ class StochasticTrainer(EPTrainer):
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
-        """See `Trainer.prepare`; the way over all rows begins at the rate at which that over the others has ended."""
-        if self.held_out is None:
-            return progress
-        trainer = replace(self, n_passes=self.held_out.passes_per_step)
-        progress = super(StochasticTrainer, trainer).prepare(progress, rows, course, rng, tell)
-        return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk)))
+        """See `Trainer.prepare`; what goes on begins at the rate at which training without some rows has ended."""
+        if self.held_out is None or self.held_out.anew:
+            return super().prepare(progress, rows, course, rng, tell)
+        progress = super().prepare(progress, rows, course, rng, tell)
+        return replace(progress, state=replace(progress.state, walk=went_on(progress.state.walk, LAST_RATE)))
+
+    def for_passes(self, n_passes: int) -> StochasticTrainer:
+        """See `Traveller.for_passes`."""
+        return replace(self, n_passes=n_passes)
+
+    def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
+        """See `Traveller.towards`: steps begin anew at the first rate."""
+        state = super().towards(state, stop, goes_on=goes_on)
+        layers = [*state.layers[:-1], replace(state.layers[-1], learns=stop.learns)]
+        return replace(state.with_layers(layers), walk=went_on(state.walk) if goes_on else state.walk)
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: the way begins anew."""
@@ -172,18 +185,21 @@ class _Pass:
         return begin(start, rate), (end, steps + more)
 
     def _tried(self, start: State, batches: Sequence[Sequence[Any]]) -> tuple[_Way, float]:
-        """The best of ways at rates that halve until that no longer helps, and its rate."""
-        best: _Way = (None, [])
-        most, rate = -np.inf, LONGEST_RATE
+        """The way at the longest of rates that halve whose energy is nearly the best, and its rate."""
+        ways: list[tuple[float, _Way, float]] = []
+        most, rate = -np.inf, 2 * LONGEST_RATE
         for _ in range(MOST_HALVINGS):
+            rate /= 2
             way = self._walked(begin(start, rate), batches)
             energy = self._energy_of_end(way[0], start)
-            if energy > most:
-                best, most = way, energy
-            elif best[0] is not None:
+            if energy > -np.inf:
+                ways.append((energy, way, rate))
+            if ways and energy <= most:
                 break
-            rate /= 2
-        return best, 2 * rate
+            most = max(energy, most)
+        if not ways:
+            return (None, []), rate
+        return next((way, rate) for energy, way, rate in ways if energy >= most - NEARLY * abs(most))
 
     def _walked(self, state: State, batches: Sequence[Sequence[Any]]) -> _Way:
         """The state after batches of every shard, None if it diverged, with the rate of every step."""
@@ -223,11 +239,21 @@ class _Pass:
         # Where the noise changes, the same state has another energy.
         known = None if isinstance(end.network.output, GaussianOutput) else (energy, abs(energy) + self._margin(end))
         end = replace(end, walk=replace(end.walk, passes=passes, energy=known))
-        if passes >= self.trainer.n_passes:
+        if passes < self.trainer.n_passes:
+            end = _with_learned_variances(end)
+        else:
             average = arrived(end)
             if (value := self._energy_of_end(average, start)) >= energy:
                 end, energy = average, value
         return end, Report(energy, steps)
+
+
+def _with_learned_variances(state: State) -> State:
+    """The state with prior variances that its posterior makes most probable, in the layers that learn them."""
+    if not any(layer.learns for layer in state.layers):
+        return state
+    layers = [layer.with_learned_variance() if layer.learns else layer for layer in state.layers]
+    return replace(state.with_layers(layers), walk=replace(state.walk, energy=None))
 
 
 def _walk(

@@ -25,8 +25,9 @@ from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
+from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
 from sk_epsnn.ep.newton import newton
-from sk_epsnn.ep.noise import HeldOut, choose_on_held_out, learned_noise, with_varying_noise
+from sk_epsnn.ep.noise import learned_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict_spread
 from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
@@ -95,9 +96,16 @@ class EPTrainer(Trainer):
     held_out: HeldOut | None = None
     single: bool = False
     varies: bool = False
+    #: Whether variances of the prior are learned after every pass.
+    learns_variance = False
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: set up in NumPy, which is little work, and moved to where the inputs are."""
+        if self.design.learns == "each" and not self.learns_variance:
+            raise ValueError(
+                "The variances of prior='ard' are learned by fit, not from a stream; call fit with the first rows, and "
+                "partial_fit then."
+            )
         output: Any = network.output
         noise = NoiseEvidence.none_yet(np.zeros(network.n_targets)) if self.learns_noise else None
         if noise is not None:
@@ -110,11 +118,21 @@ class EPTrainer(Trainer):
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]
     ) -> Progress:
-        """See `Trainer.prepare`: held-out rows choose the noise and the hidden temperature."""
+        """See `Trainer.prepare`: held-out rows choose the noise, temperatures, and how wide predictions are."""
         if self.held_out is None:
             return progress
-        constant, varying = replace(self, varies=False), self if self.varies else None
-        return choose_on_held_out(constant, progress, rows, self.held_out, course, rng, tell, varying)
+        # How the noise varies is learned from where a constant one has led.
+        return choose_on_held_out(replace(self, varies=False), progress, rows, self.held_out, course, rng, tell)
+
+    def for_passes(self, n_passes: int) -> EPTrainer:
+        """See `Traveller.for_passes`."""
+        return self
+
+    def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
+        """See `Traveller.towards`."""
+        if stop.temperatures is not None:
+            state = state.at_temperatures(stop.temperatures)
+        return state
 
     def resume(self, state: State, n_samples: int) -> State:
         """See `Trainer.resume`: a noise that held-out rows have judged stays as it is."""
@@ -157,7 +175,7 @@ class EPTrainer(Trainer):
 
     def check(self, state: State) -> None:
         """See `Trainer.check`: every weight must have some variance left."""
-        if not all(is_all(weights.variance > 0) for weights in state.moments("float64")):
+        if not all(is_all(weights.variance > 0) for weights in state.training_moments("float64")):
             raise ValueError(_TOO_PRECISE)
 
     def n_refused(self, state: State) -> int:
@@ -185,8 +203,8 @@ class EPTrainer(Trainer):
             return state.known([posterior.mean for posterior in state.posteriors])
         if weights == "sample":
             assert rng is not None
-            state = state.with_every_column()
-            return state.known([layer.posterior.sample(layer.temperature, rng) for layer in state.layers])
+            state = state.with_every_axis()
+            return state.known([layer.posterior.sample(layer.predictive_temperature, rng) for layer in state.layers])
         return state.known()
 
 
@@ -263,7 +281,7 @@ class SweepTrainer(EPTrainer):
             if self._begins_to_vary(state):
                 constant = replace(self, varies=False)
                 state, _ = absorb_apart(constant, self.entered, state, shards, batches, total_mass, n_jobs)
-                state = state.with_varying_noise()
+                state = with_varying_noise(state, self.entered(state, shards[0].take(batches[0][0])))
             return absorb_apart(self, self.entered, state, shards, batches, total_mass, n_jobs)
 
 

@@ -2,7 +2,16 @@
 
 from sk_epsnn.estimators._classifier import EPSNNClassifier
 from sk_epsnn.estimators._merge import merge
+from sk_epsnn.estimators._nested import predict_uncertainty, predict_with_std
 from sk_epsnn.estimators._regressor import EPSNNRegressor
 from sk_epsnn.estimators._uncertainty import PotentialMoments, Uncertainty
 
-__all__ = ["EPSNNClassifier", "EPSNNRegressor", "PotentialMoments", "Uncertainty", "merge"]
+__all__ = [
+    "EPSNNClassifier",
+    "EPSNNRegressor",
+    "PotentialMoments",
+    "Uncertainty",
+    "merge",
+    "predict_uncertainty",
+    "predict_with_std",
+]

@@ -14,7 +14,8 @@ from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.course import Rows
 from sk_epsnn.estimators._base import BaseEPSNN
-from sk_epsnn.estimators._targets import check_classes, encode_labels, with_class_weight
+from sk_epsnn.estimators._order import LabelOrder
+from sk_epsnn.estimators._targets import check_classes, check_known, encode_labels, with_class_weight
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
 from sk_epsnn.estimators._words import knows_old_words
 from sk_epsnn.outputs import SPIKING_OUTPUTS, SpikingOutput
@@ -39,7 +40,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.
-    prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
+    prior : {"gaussian", "ard", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
     inference : {"auto", "stochastic", "newton", "average_ep"} or Stochastic, Newton or AverageEP, default="auto"
@@ -54,7 +55,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         more; otherwise as few equal batches as it takes for none to be larger than 10,000 with hidden layers or
         discrete weights, 1000 without.
     max_iter : int or None, default=None
-        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say.
+        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say. Where rows are held
+        out, as many at most go before for each fold and temperature.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it, or than 1e-4.
@@ -115,9 +117,14 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Whether the energy had settled within ``tol`` when training stopped. False is no reason to worry in itself:
         one pass already gives a posterior.
     history_ : dict of lists
-        "energy": energy per sample after each pass, in nats; "step": step length of each batch.
+        "energy": energy per sample after each pass, in nats; "step": step length of each batch. Where rows were held
+        out: "temperature" and "held_out", the temperatures that were tried and the log probability of the held-out
+        labels at each, in nats per row.
     temperature_ : ndarray of shape (`n_layers_` - 1,)
-        Temperature of each layer of weights.
+        Temperature of each layer of weights in training.
+    predictive_temperature_ : ndarray of shape (`n_layers_` - 1,)
+        Factor on the covariance of each layer in predictions: another than that in training where held-out rows said
+        so. ``coefs_variance_`` and draws of `freeze` are at this one.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
@@ -221,7 +228,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Update the posterior with one batch of new rows: the posterior so far becomes their prior.
 
-        The rows are counted as new evidence; to go over the same data several times use `fit`.
+        The rows are counted as new evidence; to go over the same data several times use `fit`. Rows that come sorted by
+        class are learned badly: bring them in random order. A `UserWarning` says so once.
 
         Parameters
         ----------
@@ -251,6 +259,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 )
             self._check_stream_labels(y, classes, X, first)
             self._learn_from_stream(X, y, sample_weight, first)
+            self._watch_order(y[sample_weight > 0])
         return self
 
     def predict(self, X):
@@ -271,10 +280,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         return entries(self.classes_, best)
 
     def predict_proba(self, X):
-        """Class probabilities, given that exactly one output neuron fires.
+        """Class probabilities, given that exactly one output neuron fires; one forward pass, no sampling.
 
-        The outputs are independent Bernoulli units with predictive probabilities ``p_k``; given that exactly one
-        of them fires, class k has probability proportional to ``p_k / (1 - p_k)``. One forward pass, no sampling.
+        Neurons that fire by themselves do so with probability ``p_k``: that of class k is as ``p_k / (1 - p_k)``.
 
         Parameters
         ----------
@@ -285,8 +293,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         probability : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        log_probability = self._log_proba(X, "predict_proba")
-        return exp(log_probability)
+        return exp(self._log_proba(X, "predict_proba"))
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, in nats.
@@ -337,6 +344,12 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 "set warm_start=False to start anew."
             )
         self._set_classes(classes, X)
+        self._order = LabelOrder.of(np.searchsorted(classes, y), len(classes))
+
+    def _watch_order(self, y: np.ndarray) -> None:
+        """Warn of a stream that is sorted by class."""
+        order = getattr(self, "_order", None) or LabelOrder.of(np.empty(0, int), len(self._labels))
+        self._order = order.after(np.searchsorted(self._labels, y)).warned(self._labels, stacklevel=4)
 
     def _set_classes(self, classes: np.ndarray, X: Any) -> None:
         """Set ``classes_``, in the library of the inputs if they are numbers."""
@@ -355,12 +368,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
                 f"classes={classes!r} differs from the classes of the first call, {self._labels}; the set of labels "
                 "cannot change in a stream."
             )
-        unknown = np.setdiff1d(y, self._labels)
-        if len(unknown):
-            raise ValueError(
-                f"y holds labels {unknown} that are not in classes {self._labels}; name every label in the "
-                "first call: partial_fit(X, y, classes=...)."
-            )
+        check_known(y, self._labels)
 
     def _weighted(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> tuple[Rows, np.ndarray]:
         """The rows whose weight, times that of their class, is positive."""

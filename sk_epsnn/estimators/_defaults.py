@@ -11,6 +11,15 @@ from typing import Any
 
 #: Share of the bias in the prior variance of a first-layer potential.
 BIAS_SHARE = 0.1
+#: Prior variance of the biases of a single layer's outputs: rare classes have log-odds of 10 and more.
+OUTPUT_BIAS_VARIANCE = 100.0
+#: A prior that is learned settles later than the energy does: tolerances are this share of what they are else.
+LEARNING_TOL = 0.01
+#: Where weights are joint, a batch of a single layer may have so many numbers: more rows where inputs are few.
+BATCH_NUMBERS = 2**20
+#: From so many potentials (rows times outputs) on, single layers of joint weights take batches of at most so many, and
+#: make fewer sweeps.
+MANY_POTENTIALS, BATCH_POTENTIALS, MANY_SWEEPS = 2**15, 2**17, 3
 #: Prior variance of a hidden potential, averaged over the data.
 HIDDEN_VARIANCE = 50.0
 #: ... of the logarithm of a noise variance that depends on the inputs.
@@ -37,10 +46,22 @@ MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
-#: Newton sweeps after them, at most, those of regressors, and rows of their batches.
-FINAL_SWEEPS, REGRESSOR_SWEEPS, FINAL_BATCH = 1, 20, 10_000
-#: Where held-out rows have judged the noise during the passes, so many of them go over all rows in the end.
+#: Newton sweeps of regressors after them, at most, and rows of their batches.
+REGRESSOR_SWEEPS, FINAL_BATCH = 20, 10_000
+#: Where held-out rows have judged, so many of the passes go over all rows in the end.
 LAST_SHARE = 0.2
+#: Where classifiers are heated, passes on the way to every later temperature, as a share of those to the first.
+LATER_SHARE = 0.33
+#: Factors on the covariances in the predictions of classifiers with hidden layers, of which held-out rows choose.
+WIDTHS = (1.0, 3.0, 0.3, 0.1)
+#: Classifiers hold out at most so many rows; with fewer in all than this, each of so many parts in turn.
+MOST_HELD_OUT, FOLDED_ROWS, FOLDS = 500, 1000, 2
+#: Parts of fewer rows than this cannot judge temperatures.
+LEAST_OF_A_FOLD = 25
+#: Standard errors by which another choice must be better than the first temperature and widths of 1.
+CAUTION = 1.0
+#: With so many rows or more they train at one temperature: the others would gain next to nothing.
+HEATED_ROWS = 5000
 #: Temperature of classifiers that train by steps on mini-batches: that at so many rows, and how it grows with these.
 WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
 #: ... with three hidden layers or more.
@@ -70,10 +91,13 @@ def passes(n_samples: int, batch_size: int) -> int:
     return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
 
 
-def temperature_of(n_samples: int, widths: Sequence[int]) -> float:
-    """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches."""
+def temperature_of(n_samples: int, widths: Sequence[int], winner: bool) -> float:
+    """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches.
+
+    That of outputs of which exactly one fires does not depend on the rows.
+    """
     exponent = WARM_EXPONENT if len(widths) < 3 else WARM_EXPONENT_OF_DEEP
-    warm = WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
+    warm = WARM_TEMPERATURE if winner else WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
     share = 1.0 if len(widths) < 4 else min(min(widths) / VERY_DEEP_WIDTH, 1.0)
     return round(share * min(max(warm, LEAST_TEMPERATURE), MOST_TEMPERATURE), 3)
 
@@ -96,7 +120,7 @@ class Case:
     sparse : bool
         Whether the prior makes many weights exactly 0.
     winner : bool
-        Whether the outputs are those of a softmax.
+        Whether exactly one output fires: those of a softmax, or the sigmoid unit of two classes.
     inference : str
         Name of the way in which a batch is worked on.
     varying_noise : bool
@@ -152,9 +176,11 @@ class Defaults:
         mean.
     joint_fan_in : int
         Hidden layers of at most this many inputs, the constant among them, get a joint Gaussian per unit.
-    heating : tuple of tuples of float
-        Paths of hidden temperatures that are tried before training; held-out rows judge every step. Empty: train at
-        ``temperature``.
+    heating : tuple of tuples of float or None
+        Paths of hidden temperatures, those of classifiers of all temperatures, that are tried before training;
+        held-out rows judge every step. None is ``temperature`` itself. Empty: train at that.
+    learns_output : bool
+        Whether the variance of the outputs' prior is learned on the last step of every path.
     warms : bool
         Whether all temperatures are `temperature_of` the number of rows.
     """
@@ -171,22 +197,23 @@ class Defaults:
     max_iter: int
     spectral_floor: float = 0.0
     joint_fan_in: int = 0
-    heating: tuple[tuple[float, ...], ...] = ()
+    heating: tuple[tuple[float | None, ...], ...] = ()
+    learns_output: bool = False
     warms: bool = False
 
 
 TABLE = {
     "classifier, single layer": Defaults(
-        power=0.1,
+        power=0.0,
         temperature=1.0,
-        output_temperature=0.2,
+        output_temperature=1.0,
         spectral_exponent=0.0,
         anchor=0.0,
         center=None,
         output_variance=10.0,
         batch_size=1000,
-        n_sweeps=3,
-        max_iter=10,
+        n_sweeps=10,
+        max_iter=20,
     ),
     "classifier, hidden layers": Defaults(
         power=0.1,
@@ -210,7 +237,7 @@ TABLE = {
         anchor=0.0,
         center=True,
         output_variance=4.0,
-        batch_size=100,
+        batch_size=10_000,
         n_sweeps=2,
         max_iter=20,
     ),
@@ -273,10 +300,10 @@ OVERRIDES = (
     Override(
         "weights on levels: all rows at once",
         _discrete("classifier", "single layer"),
-        {"output_variance": 5.0, "output_temperature": 0.3, "batch_size": 10_000, "n_sweeps": 10},
+        {"output_variance": 5.0, "output_temperature": 0.3, "power": 0.1, "batch_size": 10_000},
     ),
     Override(_LEVELS, _discrete("classifier", "hidden layers"), {"output_variance": 15.0, "anchor": 0.3}),
-    Override(_LEVELS, _discrete("regressor", "single layer"), {"output_variance": 5.0}),
+    Override(_LEVELS, _discrete("regressor", "single layer"), {"output_variance": 5.0, "batch_size": 100}),
     Override(_LEVELS, _discrete("regressor", "hidden layers"), {"output_variance": 15.0, "temperature": 0.55}),
     Override("two hidden layers", _deep("classifier, hidden layers", 3), {"anchor": 0.3}),
     Override(_SMALL_BATCHES, _deep("classifier, hidden layers", 4), {"anchor": 0.5, "power": 0.5}),
@@ -287,6 +314,11 @@ OVERRIDES = (
         "steps on mini-batches train at higher temperatures",
         lambda case: _steps(case) and not case.discrete,
         {"warms": True},
+    ),
+    Override(
+        "cold posteriors find sharp features, warm ones are honest where classes overlap: held-out rows choose",
+        lambda case: _steps(case) and not case.discrete and case.conjugate,
+        {"heating": ((None, 1.0),), "learns_output": True},
     ),
     Override(
         "steps on mini-batches keep the signals of deep networks alive at any power",
@@ -320,12 +352,17 @@ OVERRIDES = (
     ),
     Override("many weights are off", lambda case: case.sparse and case.n_layers > 1, {"output_variance": 20.0}),
     Override(
-        "a softmax is honest at temperature 1, and needs potentials that are wide",
-        lambda case: case.winner and case.n_layers == 1,
-        {"output_variance": 40.0, "output_temperature": 1.0, "n_sweeps": 10},
+        "outputs of which exactly one fires are honest at temperature 1, and need potentials that are wide",
+        lambda case: case.winner and case.n_layers == 1 and not case.discrete,
+        {"output_variance": 40.0, "output_temperature": 1.0},
     ),
     Override(
-        "a softmax needs potentials that are wide",
+        "outputs of which exactly one fires need potentials that are wide",
+        lambda case: case.winner and case.n_layers == 1 and case.discrete,
+        {"output_variance": 15.0},
+    ),
+    Override(
+        "outputs of which exactly one fires need potentials that are wide",
         lambda case: case.winner and case.n_layers > 1 and not case.discrete,
         {"output_variance": 400.0},
     ),

@@ -99,7 +99,7 @@ def _start(estimator: BaseEPSNN, state: State) -> list[np.ndarray]:
     """Everything that is decided before training, as arrays, given a state that is aligned with others."""
     basis = state.network.basis
     arrays = [getattr(estimator, "classes_", np.empty(0)), *estimator._target_location_and_scale(), basis.offset]
-    arrays.append(np.array([basis.scale, basis.constant]))
+    arrays += [basis.scale, np.array([basis.constant])]
     if basis.columns is not None:
         arrays.append(basis.columns)
     if basis.rotation is not None:

@@ -15,10 +15,9 @@ from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
-from sk_epsnn.heteroscedastic import HeteroscedasticOutput
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Neuron
-from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, SpikingOutput
+from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, HeteroscedasticOutput, SpikingOutput
 from sk_epsnn.priors import PRIORS, WeightPrior
 from sk_epsnn.training import Inference, Stage, Trainer
 from sk_epsnn.weights import NAMED_LEVELS, Grid
@@ -86,7 +85,8 @@ class Planner:
             discrete=grid is not None,
             conjugate=prior.conjugate,
             sparse=prior.sparse,
-            winner=network.output.name == "softmax",
+            winner=network.output.name == "softmax"
+            or (network.output.name == "sigmoid" and network.readout.n_units == 1),
             varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
         )

@@ -9,34 +9,37 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn.course import Course
-from sk_epsnn.ep.noise import LEAST_HELD_OUT, HeldOut
+from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
 from sk_epsnn.ep.setup import Design
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.estimators._defaults import (
+    BATCH_NUMBERS,
+    BATCH_POTENTIALS,
     BIAS_SHARE,
     FINAL_BATCH,
-    FINAL_SWEEPS,
     HIDDEN_VARIANCE,
     JOINT_ENTRIES,
     JOINT_FAN_IN,
-    LAST_PASSES,
-    LAST_SHARE,
+    LEARNING_TOL,
+    LEAST_MINI_BATCH,
     LEAST_PASSES,
     LOG_NOISE_VARIANCE,
+    MANY_POTENTIALS,
+    MANY_SWEEPS,
     MOST_PASSES,
     N_STEPS,
-    PASSES_PER_STEP,
+    OUTPUT_BIAS_VARIANCE,
     REGRESSOR_SWEEPS,
     ROTATION_LIMIT,
     SINGLE_ROWS,
-    VALIDATION_FRACTION,
     Defaults,
     passes,
     temperature_of,
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
-from sk_epsnn.heteroscedastic import HeteroscedasticOutput
+from sk_epsnn.estimators._planner_held_out import HeldOutPlanner
+from sk_epsnn.outputs import GaussianOutput, HeteroscedasticOutput
 from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -54,40 +57,75 @@ class EPPlanner:
     def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], problem: Problem):
         self.answers, self.defaults, self.reasons = answers, defaults, reasons
         self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
-        self.is_regressor = problem.task == "regressor"
         self.network, self.inference, self.prior, self.grid, self.gain = parts
+        self.is_regressor = isinstance(self.network.output, GaussianOutput)
         #: Whether the noise is to depend on the inputs.
         self.varies = self.network.output.name == HeteroscedasticOutput.name
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
+        self.judges = HeldOutPlanner(answers, parts, defaults, self.n_samples)
         #: Whether weights are Gaussian, which a rotation of the inputs leaves them.
         self.rotatable = self.grid is None and self.prior.conjugate
 
     def stages(self, course: Course, learns_noise: bool) -> tuple[tuple[Stage, ...], EPTrainer]:
         """The stages of a fit, and the trainer of a stream."""
-        design, schedule = self._design(), self._schedule(course.tol)
+        #: Whether rows are those of a fit, in no order: only these say how large the prior's variance is.
+        self.is_whole = course.shuffle and not self.is_stream
+        design = self._design()
+        learns = self.is_whole and design.learns is not None and self.n_layers == 1
+        if learns:
+            course = self._learning_course(course, design.joint[-1])
+        schedule = self._schedule(course.tol, learns)
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
-            held_out, left = self._held_out(course, learns_noise)
-            trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
-            return (Stage(trainer, left),), trainer
+            trainer = SweepTrainer(design, learns_noise, None, single, self.varies, schedule=schedule)
+            held_out, left = self.judges.held_out(course, learns_noise, trainer)
+            trainer = replace(trainer, held_out=held_out)
+            if not learns:
+                return (Stage(trainer, left),), trainer
+            of_fit = EvidenceTrainer(**vars(trainer))
+            # How the noise varies is learned when it is known what a constant one explains.
+            parts = [replace(of_fit, varies=varies) for varies in ((False, True) if self.varies else (False,))]
+            return tuple(Stage(part, left) for part in parts), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
-        held_out, left = self._held_out(steps, learns_noise)
         rate = self._learning_rate()
-        stream = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
-        n_sweeps, endings = self._final_sweeps(), []
+        start = StochasticTrainer(
+            design, learns_noise, None, single, self.varies, n_passes=n_passes, learning_rate=rate
+        )
+        stream = SweepTrainer(design, learns_noise, None, single, self.varies, schedule=schedule)
+        n_sweeps, ending = self._final_sweeps(), []
         if n_sweeps > 0 and course.n_passes > n_passes:
             end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
-            endings = [Stage(end, replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1))]
-        if self.varies and held_out is not None and endings:
-            held_out = replace(held_out, ending=endings[0])
-        start = StochasticTrainer(
-            design, learns_noise, held_out, single, self.varies, n_passes=left.n_passes, learning_rate=rate
-        )
+            ending = [Stage(end, replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1))]
+        held_out, left = self.judges.held_out(steps, learns_noise, start, ending)
+        start = replace(start, held_out=held_out, n_passes=left.n_passes)
         ways = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
-        return (*ways, *endings), stream
+        ending = [replace(stage, trainer=replace(stage.trainer, held_out=held_out)) for stage in ending]
+        return (*ways, *ending), replace(stream, held_out=held_out)
+
+    def _is_much(self) -> bool:
+        """Whether a single layer has so many potentials that it cannot settle as closely as others."""
+        return (
+            self.n_layers == 1
+            and not self.is_regressor
+            and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
+        )
+
+    def _learning_course(self, course: Course, joint: bool) -> Course:
+        """Passes of a fit that learns the prior's variance."""
+        if not course.equal_batches:
+            size = course.batch_size
+        elif self._is_much():
+            size = max(LEAST_MINI_BATCH, BATCH_POTENTIALS // self.network.readout.n_units)
+        else:
+            size = max(course.batch_size, BATCH_NUMBERS // self.network.fan_ins[0] if joint else 0)
+        if size != course.batch_size:
+            reason = "single layers settle in fewer and larger batches, as far as these are small"
+            self.answers.answer("batch_size", "auto", size, reason)
+        tol = course.tol if self._is_much() else LEARNING_TOL * course.tol
+        return replace(course, tol=tol, batch_size=size)
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
@@ -104,13 +142,9 @@ class EPPlanner:
 
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
-        automatic, reason = FINAL_SWEEPS, "more would gain little"
-        if self.is_regressor:
-            automatic, reason = REGRESSOR_SWEEPS, "what they take to predict as well as sweeps alone"
-        elif self.grid is not None:
-            automatic, reason = 0, "sweeps gain nothing on levels"
-        if not self.prior.conjugate:
-            automatic, reason = 0, "sweeps gain nothing under priors that are not Gaussian"
+        automatic, reason = 0, "sweeps gain next to nothing"
+        if self.is_regressor and self.prior.conjugate:
+            automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
     def _default(self, name: str, given: Any) -> Any:
@@ -123,11 +157,13 @@ class EPPlanner:
         variances = self._prior_variances()
         scaled = self.rotatable and variances[0] is None
         exponent = self._spectral_exponent(scaled)
-        rotate = self._rotate(exponent)
+        rotate, joint, temperatures = self._rotate(exponent), self._joint(), self._temperatures()
+        self._check_each(temperatures)
+        learns = self._learns(joint[-1] or (self._wide_regressor() and rotate), temperatures)
         return Design(
             prior=self.prior,
             prior_variances=variances,
-            temperatures=self._temperatures(),
+            temperatures=temperatures,
             anchor=self._anchor(scaled),
             spectral_exponent=exponent,
             spectral_floor=defaults.spectral_floor if scaled else 0.0,
@@ -135,12 +171,15 @@ class EPPlanner:
             hidden_variance=HIDDEN_VARIANCE,
             output_variance=defaults.output_variance,
             log_noise_variance=LOG_NOISE_VARIANCE,
-            joint=self._joint(),
+            joint=joint,
             power=self._power(),
             grid=self.grid,
             gain=self.gain,
             rotate=rotate,
             center=self._center(scaled or exponent > 0),
+            scaling=self._scaling(variances[0]),
+            learns=learns,
+            bias_variance=OUTPUT_BIAS_VARIANCE if self.n_layers == 1 and variances[0] is None else None,
         )
 
     def _prior_variances(self) -> tuple[float | None, ...]:
@@ -159,6 +198,8 @@ class EPPlanner:
 
     def _anchor(self, scaled: bool) -> float:
         given = self.prior.anchor
+        if self.prior.learns_each:  # of single layers, which have none
+            return 0.0
         if not is_auto(given) and given > 0 and self.n_layers == 1:
             raise ValueError(
                 f"anchor={given!r} of the prior is for hidden layers, and there are none; leave it at 'auto'."
@@ -173,7 +214,7 @@ class EPPlanner:
         return float(self._default("prior__anchor", given))
 
     def _spectral_exponent(self, scaled: bool) -> float:
-        if not hasattr(self.prior, "spectral_exponent"):
+        if not hasattr(self.prior, "spectral_exponent") or self.prior.learns_each:
             return 0.0
         given = self.prior.spectral_exponent
         if not scaled or self.n_columns > ROTATION_LIMIT:
@@ -186,6 +227,10 @@ class EPPlanner:
         useful = self.rotatable and (self.n_layers > 1 or exponent > 0)
         automatic = useful and self.n_columns <= ROTATION_LIMIT
         reason = "Gaussian weights with hidden layers or a spectral prior"
+        if self._wide_regressor():
+            useful, reason = True, "independent weights are exact along the principal axes"
+            few = self.n_samples <= ROTATION_LIMIT and is_auto(self.prior.variance)
+            automatic = self.n_columns <= ROTATION_LIMIT or few
         if not automatic:
             reason = f"more than {ROTATION_LIMIT} features" if useful else f"only with {reason}"
         rotate = bool(self.answers.answer("inference__rotate_inputs", given, automatic, reason))
@@ -201,10 +246,58 @@ class EPPlanner:
             )
         return rotate
 
+    def _wide_regressor(self) -> bool:
+        """Whether a fit is to a single layer of real outputs of one noise, whose weights are too many to be joint."""
+        single = self.n_layers == 1 and self.is_regressor and not self.varies and self.inference.name == "newton"
+        gaussian = self.rotatable and not self.prior.learns_each
+        return single and gaussian and self.is_whole and not self._joint()[-1]
+
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
         center = self.defaults.center if to_data else not self.rotatable
         return center if self.network.constant else False
+
+    def _learns(self, exact: bool, temperatures: tuple[float, ...]) -> str | None:
+        """Whether variances of the prior are learned from the evidence: one for the layer, or one for each input."""
+        if self.prior.learns_each:
+            return "each"
+        if self.n_layers > 1:
+            return "layer" if self.judges.heats and self.defaults.learns_output else None
+        # Independent weights underestimate their spread, from which their evidence is read; so do cold ones.
+        if not exact or temperatures != (1.0,) or self.inference.name != "newton":
+            return None
+        if not self.rotatable or not is_auto(self.prior.variance):
+            return None
+        if self.is_whole:
+            start = f"learned, from potentials of the variance {self.defaults.output_variance:g} on"
+            self.answers.answer("prior__variance", "auto", start, "the variance that makes the rows most probable")
+        return "layer"
+
+    def _check_each(self, temperatures: tuple[float, ...]) -> None:
+        """Refuse to learn a variance for each input where that has no effect, or is no evidence."""
+        if not self.prior.learns_each:
+            return
+        reason = None
+        if self.n_layers > 1:
+            reason = "is for single layers, and there are hidden ones"
+        elif self.grid is not None:
+            reason = "is for continuous weights"
+        elif self.inference.name != "newton":
+            reason = "is learned by inference='newton' only"
+        elif self.inference.rotate_inputs is True:
+            reason = "is one for each input, which rotate_inputs=True mixes"
+        elif not self.is_whole and not self.is_stream:
+            reason = "is learned from shuffled rows, so leave shuffle=True"
+        elif temperatures != (1.0,):
+            reason = "is learned at temperature 1 only"
+        if reason is not None:
+            raise ValueError(f"The variance that prior='ard' learns {reason}; use prior='gaussian', or change that.")
+
+    def _scaling(self, variance: float | None) -> str:
+        """How inputs are scaled: levels are meant for raw inputs, and so is a variance given as a number."""
+        if self.grid is not None:
+            return "none"
+        return "each" if variance is None else "all"
 
     def _joint(self) -> tuple[bool, ...]:
         """Which layers get a joint Gaussian per unit."""
@@ -215,11 +308,15 @@ class EPPlanner:
             for width, fan_in, limit in zip(units, self.network.fan_ins, limits, strict=True)
         )
 
-    def _schedule(self, tol: float) -> Schedule:
-        tol = min(_SWEEP_TOL, 0.1 * tol)
+    def _schedule(self, tol: float, learns: bool) -> Schedule:
+        closely = self.n_layers == 1 and self._joint()[-1] and not (learns and self._is_much())
+        tol = min(LEARNING_TOL * _SWEEP_TOL if closely else _SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
-        n_sweeps = self._default("inference__n_sweeps", self.inference.n_sweeps)
+        automatic, reason = self.defaults.n_sweeps, self.reasons["n_sweeps"]
+        if learns and self._is_much() and self._joint()[-1]:
+            automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
+        n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
         damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
         return Schedule(self.inference.name, n_sweeps, damping, tol)
 
@@ -243,12 +340,17 @@ class EPPlanner:
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
             if defaults.warms and not self.is_stream:
                 widths = [connection.n_units for connection in self.network.connections[:-1]]
-                automatic = (temperature_of(self.n_samples, widths),) * self.n_layers
-                reason = f"{reason}; higher the more rows there are"
+                automatic = (temperature_of(self.n_samples, widths, self._winner()),) * self.n_layers
+                if not self._winner():
+                    reason = f"{reason}; higher the more rows there are"
             if defaults.heating:
-                reason = f"{reason}; that of the hidden layers where training starts, held-out rows choose the rest"
+                reason = f"{reason}; where training starts; held-out rows choose the rest"
             return self.answers.answer("inference__temperature", given, automatic, reason)
         return self.answers.given("inference__temperature", self._per_layer("temperature", given))
+
+    def _winner(self) -> bool:
+        """Whether exactly one output fires."""
+        return self.network.output.name == "softmax" or self.network.readout.n_units == 1
 
     def _per_layer(self, name: str, value: Any) -> tuple[float, ...]:
         """One number per layer of weights from a number or a sequence."""
@@ -263,31 +365,6 @@ class EPPlanner:
         if not all(isinstance(v, Real) and np.isfinite(v) and v > 0 for v in values):
             raise ValueError(f"{name} must be positive and finite in every layer, got {value!r}.")
         return tuple(float(v) for v in values)
-
-    def _held_out(self, course: Course, learns_noise: bool) -> tuple[HeldOut | None, Course]:
-        """Rows that are held out at first, and the course when they have chosen the hidden temperature."""
-        given, name = self.inference.validation_fraction, "inference__validation_fraction"
-        useful = learns_noise and self.n_layers > 1 and course.shuffle
-        if not useful and not is_auto(given):
-            raise ValueError(
-                f"validation_fraction={given!r} has no effect here: rows are held out by regressors with hidden "
-                "layers, a noise_variance that is no number and shuffle=True. Leave it at 'auto'."
-            )
-        reason = "held-out rows say how large the noise of a regressor with hidden layers is"
-        reason = reason if useful else f"nothing is held out: {reason} where it is no number and rows are shuffled"
-        fraction = self.answers.answer(name, given, VALIDATION_FRACTION if useful else 0.0, reason)
-        n_rows = int(fraction * self.n_samples)
-        if n_rows < LEAST_HELD_OUT:
-            return None, course
-        heating = self.defaults.heating if is_auto(self.inference.temperature) else ()
-        if self.inference.name == "stochastic":
-            last = max(1, round(LAST_SHARE * course.n_passes))
-            passes = max(1, course.n_passes // 2) if self.varies else course.n_passes
-            return HeldOut(n_rows, (), passes), replace(course, n_passes=last)
-        if not heating:
-            return HeldOut(n_rows, (), course.n_passes), course
-        last = replace(course, n_passes=min(course.n_passes, LAST_PASSES))
-        return HeldOut(n_rows, heating, min(course.n_passes, PASSES_PER_STEP)), last
 
 
 def _apart(trainer: StochasticTrainer, course: Course) -> tuple[Stage, ...]:

@@ -127,8 +127,14 @@ class WeightReadout:
 
     @property
     def temperature_(self) -> np.ndarray:
-        """Temperature of each layer of weights, shape (`n_layers_` - 1,)."""
+        """Temperature of each layer of weights in training, shape (`n_layers_` - 1,)."""
         return np.array([layer.temperature for layer in self._fitted_state("temperature_").layers])
+
+    @property
+    def predictive_temperature_(self) -> np.ndarray:
+        """Factor on the covariance of each layer of weights in predictions, shape (`n_layers_` - 1,)."""
+        layers = self._fitted_state("predictive_temperature_").layers
+        return np.array([layer.predictive_temperature for layer in layers])
 
     @property
     def coefs_(self) -> list[np.ndarray]:

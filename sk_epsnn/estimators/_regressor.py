@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils import check_array
 
 from sk_epsnn._arrays import Array, astype, log, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._base import BaseEPSNN, refuse_huge
 from sk_epsnn.estimators._readout import InputSpace
-from sk_epsnn.estimators._targets import TargetScale
+from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
 from sk_epsnn.estimators._words import knows_old_words
-from sk_epsnn.heteroscedastic import HeteroscedasticOutput
+from sk_epsnn.outputs import HeteroscedasticOutput
 
 
 class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
@@ -35,7 +34,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.
-    prior : {"gaussian", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
+    prior : {"gaussian", "ard", "bernoulli_gaussian", "laplace", "gaussian_mixture"} or WeightPrior, default="gaussian"
         Prior of continuous weights; an object such as `GaussianPrior` sets its options, which a grid search reaches as
         ``prior__variance`` and so on. Biases keep a Gaussian prior.
     noise_variance : "auto", "heteroscedastic" or float, default="auto"
@@ -124,7 +123,10 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         rows at each, in nats per row (of targets in units of their standard deviation); last come those of a noise that
         varies.
     temperature_ : ndarray of shape (`n_layers_` - 1,)
-        Temperature of each layer of weights.
+        Temperature of each layer of weights in training.
+    predictive_temperature_ : ndarray of shape (`n_layers_` - 1,)
+        Factor on the covariance of each layer in predictions: another than that in training where held-out rows said
+        so. ``coefs_variance_`` and draws of `freeze` are at this one.
     update_counts_ : dict of int
         How many updates were rejected, shortened or bounded (see `sk_epsnn.ep.sites.UpdateCounts`).
     n_layers_, n_outputs_ : int
@@ -341,8 +343,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         return mean, epistemic, aleatoric
 
     def _check_y(self, y: np.ndarray) -> np.ndarray:
-        # Objects, None among them, become numbers here or not at all.
-        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        y = check_numbers(y)
         refuse_huge("y", y)
         return y
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-from sklearn.utils import compute_class_weight
+from sklearn.utils import check_array, compute_class_weight
 
 from sk_epsnn._arrays import Array, HoldsArrays, like, to_numpy
 
@@ -58,11 +59,45 @@ class TargetScale(HoldsArrays):
         return columns[:, 0] if self.single else columns
 
 
+def check_numbers(y: np.ndarray) -> np.ndarray:
+    """Targets as float64, `None` as a missing number.
+
+    Raises
+    ------
+    TypeError
+        If they are dates, durations or other things than real numbers; scikit-learn would count dates in nanoseconds.
+    ValueError
+        If they are strings without a number, complex, or not finite.
+    """
+    kinds = {type(entry) for entry in y.ravel()} if y.dtype == object else {y.dtype.type}
+    times = (np.datetime64, np.timedelta64, date, timedelta)
+    others = {kind.__name__ for kind in kinds if issubclass(kind, times)}
+    try:
+        if not others:
+            return check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+    except TypeError:
+        others = {kind.__name__ for kind in kinds}
+    raise TypeError(
+        f"y must hold real numbers, got {' and '.join(sorted(others))}. Count dates and durations in a unit of your "
+        "choice, for example (y - y.min()) / np.timedelta64(1, 'D')."
+    )
+
+
 def check_classes(classes: np.ndarray) -> None:
     """Refuse fewer than two classes."""
     if len(classes) < 2:
         found = f"only one class: {classes.tolist()[0]!r}" if len(classes) else "none"
         raise ValueError(f"A classifier needs samples of at least 2 classes, but the data has {found}.")
+
+
+def check_known(y: np.ndarray, classes: np.ndarray) -> None:
+    """Refuse labels of a stream that were not named in its first call."""
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(
+            f"y holds labels {unknown} that are not in classes {classes}; name every label in the first call: "
+            "partial_fit(X, y, classes=...)."
+        )
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

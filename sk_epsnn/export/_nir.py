@@ -20,8 +20,9 @@ def to_nir(estimator: Any) -> Any:
 
     The graph maps the inputs of the estimator (spikes, say) to its output potentials, in one step: ``Input``, for each
     hidden layer ``Affine`` and ``Threshold``, then ``Affine`` and ``Output`` [1]_. The potentials are a regressor's
-    predictions. For a classifier the largest says the class, or with two classes the sign of a single one; with
-    ``output_activation="heaviside"`` a last ``Threshold`` makes them spikes. Discrete weights stay levels: what
+    predictions. For a classifier the largest says the class, or with two classes the sign of a single one: neurons that
+    compete (``output_activation="softmax"``) have no node in NIR, so the winner is found outside. With
+    ``output_activation="heaviside"`` a last ``Threshold`` makes spikes of them. Discrete weights stay levels: what
     multiplies those of the last layer, ``readout_gain_``, is a ``Scale`` after it.
 
     Parameters

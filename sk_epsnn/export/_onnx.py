@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.messages import WeightMoments
 from sk_epsnn.neurons import Heaviside, Sigmoid
 from sk_epsnn.numerics import PROBIT_SLOPES, PROBIT_WEIGHTS
+from sk_epsnn.softmax import ABOVE, BELOW, FIRST, N_NODES, PER_UNIT, SDS, STEP, distribution_table
 
 #: Element types of ONNX.
-_FLOAT, _DOUBLE = 1, 11
+_FLOAT, _INT64, _DOUBLE = 1, 7, 11
 
 
 def register_onnx_converters() -> None:
@@ -31,7 +33,8 @@ def register_onnx_converters() -> None:
 
     Notes
     -----
-    Probabilities agree to about 1e-5. The conversion of a classifier with ``output_activation="heaviside"`` raises
+    Probabilities agree to about 1e-5. Classes that compete need an integral for each row, from a table of 0.4 MB;
+    frozen weights need none. The conversion of a classifier with ``output_activation="heaviside"`` raises
     `NotImplementedError`, and so does that of an encoder that gives spikes, whose random numbers ONNX cannot compute:
     convert what comes after it.
 
@@ -77,11 +80,11 @@ class _Nodes:
         )
         return name
 
-    def product(self, values: str) -> str:
-        """Product of each row, kept as a column."""
+    def reduce(self, operation: str, values: str) -> str:
+        """Product or largest entry of each row, kept as a column."""
         if self.container.target_opset_any_domain("") < 18:  # the axes became an input
-            return self("ReduceProd", values, axes=[1], keepdims=1)
-        return self("ReduceProd", values, [1], keepdims=1)
+            return self(operation, values, axes=[1], keepdims=1)
+        return self(operation, values, [1], keepdims=1)
 
     def constant(self, value: Any) -> str:
         """Add an array: integers as int64, strings as they are, anything else in float32."""
@@ -99,25 +102,29 @@ class _Nodes:
 
 def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
-    if model._progress.state.network.output.name != "sigmoid":
+    network, state = model.network_, model._progress.state
+    output = network.output.name
+    if output not in _OUTPUTS:
         raise NotImplementedError(
-            "Only classifiers with output_activation='sigmoid' can be converted to ONNX; use to_nir for thresholds."
+            f"Only classifiers with output_activation={' or '.join(map(repr, _OUTPUTS))} can be converted to ONNX; use "
+            "to_nir for thresholds."
         )
-    labels = to_numpy(model.classes_)
-    if labels.dtype.kind not in "iuUO":
-        raise NotImplementedError(f"ONNX labels are integers or strings, the classes are {labels.dtype}.")
+    labels = _labels(model)
     add = _Nodes(scope, container)
     mean, variance = _potentials(add, model, operator.inputs[0].full_name)
-    log_odds = _log_odds(add, mean, variance)
-    if len(labels) == 2:
-        log_odds = add("Concat", add("Neg", log_odds), log_odds, axis=1)
-        probability = add("Sigmoid", log_odds)
+    if output == "softmax" and state.is_known and all(isinstance(layer.neuron, Heaviside) for layer in network.hidden):
+        score, probability = mean, add("Softmax", mean, axis=1)  # nothing is random
     else:
-        probability = add("Softmax", log_odds, axis=1)
+        score, probability = _OUTPUTS[output](add, mean, variance, network.readout.n_units)
     _give(add, probability, operator.outputs[1])
-    best = add("ArgMax", log_odds, axis=1, keepdims=0)
-    labels = labels.astype(str) if labels.dtype.kind == "O" else labels
+    best = add("ArgMax", score, axis=1, keepdims=0)
     add("Gather", labels, best, axis=0, output=operator.outputs[0].full_name)
+
+
+def _labels(model: Any) -> np.ndarray:
+    """Classes as ONNX has them, strings or integers: False and True are 0 and 1, as in the converters of skl2onnx."""
+    labels = to_numpy(model.classes_)
+    return labels.astype(str if labels.dtype.kind in "OU" else np.int64)
 
 
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
@@ -143,7 +150,7 @@ def _convert_population(scope: Any, operator: Any, container: Any) -> None:
     X = add("Cast", operator.inputs[0].full_name, to=_FLOAT)
     X = add("Min", add("Max", X, encoder.feature_min_), encoder.feature_max_)
     distance = add("Abs", add("Sub", add("Unsqueeze", X, [2]), encoder.centers_))
-    distance = add("Div", distance, encoder.widths_[:, np.newaxis])
+    distance = add("Div", distance, encoder.widths_.reshape(len(encoder.centers_), -1))
     if encoder.tuning == "raised_cosine":
         rates = add("Mul", add("Add", add("Cos", add("Mul", add("Min", distance, 1.0), np.pi)), 1.0), 0.5)
     else:
@@ -168,7 +175,7 @@ def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
     state: State = model._progress.state
     _refuse_unknown(state)
-    state = state.with_every_column()
+    state = state.with_every_axis()
     network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
     values, spikes = _transform(add, state, inputs), None
@@ -200,8 +207,12 @@ def _transform(add: _Nodes, state: State, inputs: str) -> str:
     """Inputs in the coordinates of the first layer, see `InputBasis.transform`."""
     basis, X = state.network.basis, add("Cast", inputs, to=_FLOAT)
     assert basis is not None
-    turned = add("Div", X, basis.scale) if basis.rotation is None else add("MatMul", X, to_numpy(basis.rotation))
-    if basis.columns is not None:  # no column is left for the last axis
+    if basis.rotation is None:
+        scale = to_numpy(basis.scale)
+        turned = add("Div", X, scale[:-1] if basis.shares_an_axis else scale)
+    else:
+        turned = add("MatMul", X, to_numpy(basis.rotation))
+    if basis.shares_an_axis:  # nothing is left for the last axis
         turned = add("Concat", turned, add("Mul", add("Slice", turned, [0], [1], [1]), 0.0), axis=1)
     moved = add("Add", turned, to_numpy(basis.offset))
     return _with_one(add, moved) if basis.constant else moved
@@ -232,7 +243,7 @@ def _mix(add: _Nodes, layer: LayerState, weights: WeightMoments, values: str, sp
         return mean, variance
     offset: Any = 0.5 * layer.lattice.spacing
     if layer.lattice.alternates:
-        parity = add.product(add("Sub", 1.0, add("Mul", values, 2.0)))
+        parity = add.reduce("ReduceProd", add("Sub", 1.0, add("Mul", values, 2.0)))
         offset = add("Mul", add("Add", parity, 1.0), 0.5 * offset)
     return add("Add", mean, offset), variance
 
@@ -270,3 +281,62 @@ def _log_odds(add: _Nodes, mean: str, variance: str) -> str:
     log_rare = add("Where", tail, add("Add", add("Add", margin, half), log_rare), log_rare)
     size = add("Sub", add("Log", add("Sub", 1.0, add("Exp", log_rare))), log_rare)
     return add("Mul", add("Sign", mean), size)
+
+
+def _sigmoid_classes(add: _Nodes, mean: str, variance: str, n_units: int) -> tuple[str, str]:
+    """A score of every class, and its probability, see `SpikingOutput.log_probability`; one unit is two classes."""
+    log_odds = _log_odds(add, mean, variance)
+    if n_units > 1:
+        return log_odds, add("Softmax", log_odds, axis=1)
+    both = add("Concat", add("Neg", log_odds), log_odds, axis=1)
+    return both, add("Sigmoid", both)
+
+
+def _softmax_classes(add: _Nodes, mean: str, variance: str, n_units: int) -> tuple[str, str]:
+    """The same for classes that compete: the rule of `softmax.log_expected_softmax`, its nodes along a third axis."""
+    mean = add("Sub", mean, add.reduce("ReduceMax", mean))  # what all have in common does not matter
+    reach = add("Mul", add("Sqrt", variance), SDS)
+    low = add("Sub", add.reduce("ReduceMax", add("Sub", mean, reach)), BELOW)
+    width = add("Sub", add("Add", add.reduce("ReduceMax", add("Add", mean, reach)), ABOVE), low)
+    n_nodes: Any = float(N_NODES[0])
+    for fewer, more in pairwise(N_NODES):
+        wide = add("Cast", add("Greater", add("Div", width, STEP), float(fewer)), to=_FLOAT)
+        n_nodes = add("Add", add("Mul", wide, float(more - fewer)), n_nodes)
+    step = add("Div", width, add("Sub", n_nodes, 1.0))
+    node = np.arange(float(N_NODES[-1]))[None, None]
+    deep = [add("Unsqueeze", part, [2]) for part in (mean, low, step, n_nodes)]
+    x = add("Add", add("Mul", deep[2], node), deep[1])
+    q = add("Reciprocal", add("Sqrt", add("Add", variance, 1.0)))
+    log_loss, log_rate = _distribution(add, add("Sub", x, deep[0]), q)
+    total_loss = add("ReduceSum", add("Exp", log_loss), [1], keepdims=1)
+    density = add("Exp", add("Sub", log_rate, total_loss))
+    density = add("Where", add("Less", node, deep[3]), density, 0.0)
+    total = add("Mul", add("ReduceSum", density, [2], keepdims=0), add("Mul", q, step))
+    return total, add("Div", total, add("ReduceSum", total, [1], keepdims=1))
+
+
+def _distribution(add: _Nodes, t: str, q: str) -> tuple[str, str]:
+    """``log(-log L(t))`` and ``log(L' / L / q)``, bilinear in `softmax.distribution_table`; t has a third axis."""
+    tables = np.stack(distribution_table(), axis=2)
+    n_spreads, n_columns, _ = tables.shape
+    q = add("Unsqueeze", q, [2])
+    spread = add("Mul", q, float(n_spreads - 1))
+    row = add("Min", add("Floor", spread), float(n_spreads - 2))
+    place = add("Sub", add("Mul", t, add("Mul", q, float(PER_UNIT))), FIRST * PER_UNIT)
+    column = add("Min", add("Max", add("Floor", place), 0.0), float(n_columns - 2))
+    index = add("Cast", add("Add", add("Mul", row, float(n_columns)), column), to=_INT64)
+    flat = add.constant(tables.reshape(-1, 2))
+    corners = [add("Gather", flat, add("Add", index, shift), axis=0) for shift in (0, 1, n_columns, n_columns + 1)]
+    along, across = (add("Unsqueeze", add("Sub", a, b), [3]) for a, b in ((place, column), (spread, row)))
+    near, far = (_between(add, corners[k], corners[k + 1], along) for k in (0, 2))
+    both = _between(add, near, far, across)
+    return add("Gather", both, 0, axis=3), add("Gather", both, 1, axis=3)
+
+
+def _between(add: _Nodes, first: str, second: str, share: str) -> str:
+    """Linear interpolation."""
+    return add("Add", first, add("Mul", share, add("Sub", second, first)))
+
+
+#: Score and probability of every class, for each kind of output neuron.
+_OUTPUTS = {"sigmoid": _sigmoid_classes, "softmax": _softmax_classes}

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from sk_epsnn.plotting._common import last_step, new_or_given
+from sk_epsnn._nesting import last_step
+from sk_epsnn.plotting._common import new_or_given
 
 #: Points of the automatic grid.
 _GRID = 200

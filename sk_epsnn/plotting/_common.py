@@ -1,12 +1,13 @@
-"""What the displays share: axes to draw on, the last step of a pipeline, checks."""
+"""What the displays share: axes to draw on, the network to show, checks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+
+from sk_epsnn._nesting import last_step
 
 #: Size of the axes of one panel, in inches.
 _WIDTH, _HEIGHT = 5.5, 4.0
@@ -40,20 +41,6 @@ def panels(ax: Any, n_panels: int) -> np.ndarray:
     whole.set_axis_off()
     grid = GridSpecFromSubplotSpec(1, n_panels, subplot_spec=whole.get_subplotspec())
     return np.array([whole.figure.add_subplot(grid[place]) for place in range(n_panels)], dtype=object)
-
-
-def chosen(estimator: Any) -> Any:
-    """The estimator that a search has chosen; any other is itself."""
-    return getattr(estimator, "best_estimator_", estimator)
-
-
-def last_step(estimator: Any) -> tuple[Any, list[Any]]:
-    """The model inside of searches and pipelines, and what transforms its inputs, in order."""
-    estimator = chosen(estimator)
-    if not isinstance(estimator, Pipeline):
-        return estimator, []
-    model, before = last_step(estimator[-1])
-    return model, [estimator[:-1], *before] if len(estimator) > 1 else before
 
 
 def network_of(estimator: Any, user: str, *offers: str) -> Any:

@@ -11,8 +11,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from sk_epsnn._arrays import argument_to_numpy
+from sk_epsnn._nesting import chosen
 from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
-from sk_epsnn.plotting._common import chosen, new_or_given
+from sk_epsnn.plotting._common import new_or_given
 
 
 class SpikeRasterDisplay:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from sk_epsnn._arrays import argument_to_numpy, to_numpy
-from sk_epsnn.plotting._common import last_step, new_or_given, one_of
+from sk_epsnn._nesting import last_step
+from sk_epsnn.plotting._common import new_or_given, one_of
 
 _DIAGONAL = "perfect calibration"
 #: Areas of the points, in squared points: the least, and what the fullest bin has more.

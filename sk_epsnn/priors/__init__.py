@@ -11,16 +11,18 @@ References
    arXiv:2506.23757, 2025.
 """
 
+from sk_epsnn.priors.ard import ARDPrior
 from sk_epsnn.priors.base import Tilted, WeightPrior
 from sk_epsnn.priors.bernoulli_gaussian import BernoulliGaussianPrior
 from sk_epsnn.priors.gaussian import GaussianPrior
 from sk_epsnn.priors.laplace import LaplacePrior
 from sk_epsnn.priors.mixture import GaussianMixturePrior
 
-PRIORS = {c.name: c for c in (GaussianPrior, BernoulliGaussianPrior, LaplacePrior, GaussianMixturePrior)}
+PRIORS = {c.name: c for c in (GaussianPrior, ARDPrior, BernoulliGaussianPrior, LaplacePrior, GaussianMixturePrior)}
 
 __all__ = [
     "PRIORS",
+    "ARDPrior",
     "BernoulliGaussianPrior",
     "GaussianMixturePrior",
     "GaussianPrior",

@@ -45,11 +45,17 @@ class WeightPrior(Option):
         Whether the prior is Gaussian, so that it needs no site update.
     sparse : bool
         Whether a weight can be exactly zero, so that `activation_probability` means something.
+    learns_each : bool
+        Whether every input of a single layer has a variance that is learned.
+    active_share : float
+        Share of the weights that are not 0; an automatic variance is for them alone.
     """
 
     name: str
     conjugate: bool = False
     sparse: bool = False
+    learns_each: bool = False
+    active_share: float = 1.0
     variance: Any = "auto"
     anchor: Any = "auto"
     _parameter_constraints: dict[str, list[Any]] = {

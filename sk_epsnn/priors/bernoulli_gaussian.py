@@ -59,6 +59,11 @@ class BernoulliGaussianPrior(WeightPrior):
         self.variance = variance
         self.anchor = anchor
 
+    @property
+    def active_share(self) -> float:  # type: ignore[override]
+        """Share of the weights that are not 0."""
+        return float(self.active_probability)
+
     def proper(self, precision: Array, shift: Array) -> Array:
         """See `WeightPrior.proper`: the slab has to be."""
         return 1 + self.slab_variance * precision > MARGIN

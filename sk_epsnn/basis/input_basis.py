@@ -1,24 +1,12 @@
-"""Coordinates in which the first layer is trained, and the Gaussian prior expressed in them.
-
-With a prior that is isotropic, turning the inputs to their principal axes changes nothing in the model and makes a
-posterior of independent weights nearly exact. In those axes a *spectral* prior can give directions of large input
-variance larger weights. Both are linear maps of the inputs with a constant 1 appended, so every result can be read
-back in the space of the inputs.
-
-Sparse rows of many columns, such as words, stay sparse where nothing is turned, and only the columns that occur get
-axes of their own. Nothing is known of the others but the prior: their weights have mean 0 and one variance, so to a
-potential they are a single input of their length with a single weight.
-"""
+"""The map from rows to the inputs of the network, and back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import (
     Array,
@@ -36,18 +24,7 @@ from sk_epsnn._arrays import (
     vecdot,
     zeros_like,
 )
-from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn._sparse_rows import SparseRows, canonical, occurring_columns
-
-#: Squared offset, in units of the total variance, above which inputs are centred if that was left open.
-OFFSET_LIMIT = 10.0
-_CHUNK = 4096
-#: Entries of an axis below this share of the largest are rounding.
-_NOTHING = 1e-18
-#: Sparse rows stay sparse where they have at least so many columns, and at most this share of them is not 0.
-LEAST_SPARSE_COLUMNS, MOST_DENSITY = 1024, 0.02
-#: The first columns always have axes of their own: formulas for few inputs are for models of few columns.
-_LEAST_AXES = 64
 
 
 @dataclass(frozen=True)
@@ -57,11 +34,11 @@ class InputBasis:
     Attributes
     ----------
     rotation : array of shape (n_features, n_axes) or None
-        Orthonormal columns divided by the scale; None stands for the identity divided by the scale.
+        Orthonormal columns, each row divided by the column's scale; None stands for the identity, so divided.
     offset : array of shape (n_axes,)
         Constant added to the rotated inputs (minus the rotated mean, when the inputs are centred).
-    scale : float
-        Power of two near the root mean square of the inputs.
+    scale : array of shape (n_features,), or (n_axes,) where sparse rows stay sparse
+        Powers of two: near the root mean square of the inputs, or near the size of each column (`column_scales`).
     constant : bool
         Whether x' ends with an explicit constant 1. A rotation of ``[x, 1]`` as a whole needs none.
     second_moment : array of shape (n_axes,)
@@ -74,12 +51,12 @@ class InputBasis:
         Where sparse rows stay sparse: the columns with an axis of their own, ascending. One more axis, the last one,
         stands for the length of what a row has in the others. None: there are no others, and rows become dense.
     n_others : int
-        Columns that share the last axis.
+        Columns, or directions, that share the last axis.
     """
 
     rotation: Array | None
     offset: Array
-    scale: float
+    scale: Array
     constant: bool
     second_moment: Array
     mean: Array
@@ -92,6 +69,11 @@ class InputBasis:
         """Number of network inputs, the constant included."""
         return self.offset.shape[0] + self.constant
 
+    @property
+    def shares_an_axis(self) -> bool:
+        """Whether the last axis is the length of what a row has in columns, or directions, without one of their own."""
+        return self.columns is not None
+
     def transform(self, X: Array | sparse.csr_array) -> Array:
         """Rows of the network's input, in the dtype of ``X``; sparse rows become dense here, or `SparseRows`."""
         if self.columns is not None:
@@ -102,7 +84,7 @@ class InputBasis:
             result[:, :n_values] = X @ astype(self.rotation, X.dtype)
         else:
             dense = X.toarray() if sparse.issparse(X) else X
-            result[:, :n_values] = dense if self.scale == 1 else dense * (1 / self.scale)
+            result[:, :n_values] = dense / astype(self.scale, X.dtype) if is_any(self.scale != 1) else dense
         if is_any(self.offset != 0):
             result[:, :n_values] += astype(self.offset, X.dtype)
         if self.constant:
@@ -112,10 +94,10 @@ class InputBasis:
     def _few_entries(self, X: Array | sparse.csr_array) -> Array:
         """`transform` where rows stay sparse; other libraries than NumPy have no such rows, and get dense ones."""
         rows, n_rest = canonical(X if sparse.issparse(X) else to_numpy(X)), self.offset.shape[0] - 1
-        columns, offset = to_numpy(self.columns), to_numpy(self.offset)
+        columns, offset, scale = (to_numpy(part) for part in (self.columns, self.offset, self.scale))
         place, known = _places(columns, rows.indices)
         row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-        values = rows.data * (1 / self.scale)
+        values = rows.data / np.where(known, scale[place], scale[-1]).astype(rows.dtype)
         squares = np.bincount(row[~known], values[~known] ** 2, minlength=rows.shape[0])
         far = np.flatnonzero(squares)
         data = np.concatenate([values[known], np.sqrt(squares[far])]).astype(rows.dtype, copy=False)
@@ -124,11 +106,17 @@ class InputBasis:
         result = SparseRows(sparse.csr_array((data, (row, place)), shape=(rows.shape[0], self.n_axes)), offset)
         return result if isinstance(self.offset, np.ndarray) else like(result.toarray(), self.offset)
 
-    def unknown_columns(self, X: Array | sparse.csr_array) -> NDArray[np.int_]:
-        """Columns that occur in rows and have no axis of their own yet."""
+    def seeing(self, X: Array | sparse.csr_array) -> tuple[InputBasis, NDArray[np.int_]] | None:
+        """See `with_columns`, for the columns that occur in rows for the first time; None if there are none."""
         if self.columns is None:
-            return np.empty(0, int)
-        return np.setdiff1d(occurring_columns(X if sparse.issparse(X) else to_numpy(X)), to_numpy(self.columns))
+            return None
+        occurring = occurring_columns(X if sparse.issparse(X) else to_numpy(X))
+        new = np.setdiff1d(occurring, to_numpy(self.columns))
+        return self.with_columns(new) if len(new) else None
+
+    def with_every_axis(self) -> tuple[InputBasis, NDArray[np.int_]] | None:
+        """See `with_columns`, so that nothing shares an axis any more; None if nothing does."""
+        return None if self.columns is None else self.with_columns(np.arange(len(self.columns) + self.n_others))
 
     def with_columns(self, columns: NDArray[np.int_]) -> tuple[InputBasis, NDArray[np.int_]]:
         """The same map with axes of their own for more columns, and the axis here of each axis there.
@@ -154,7 +142,7 @@ class InputBasis:
     def _per_axis(self) -> Array:
         """How many columns share each axis."""
         counts = np.ones(self.offset.shape[0])
-        if self.columns is not None:
+        if self.shares_an_axis:
             counts[-1] = self.n_others
         return counts
 
@@ -188,7 +176,8 @@ class InputBasis:
         Parameters
         ----------
         value : float or None
-            Variance of a weight in the space of the inputs; None scales the prior to the data instead.
+            Variance of a weight in the space of the inputs, which turned inputs need one scale for; None scales the
+            prior to the data instead.
         exponent : float
             Spectral exponent beta: variances proportional to ``second_moment ** beta``. 0 is isotropic.
         potential_variance : float
@@ -207,7 +196,9 @@ class InputBasis:
             bias = bias_share * potential_variance if self.constant else 0.0
             variances = shape * (potential_variance - bias) / total
         else:
-            variances, bias = shape * value * self.scale**2, value
+            # Where inputs are turned, all have the same.
+            unit = self.scale if self.rotation is None else self.scale[:1]
+            variances, bias = shape * value * unit**2, value
         return np.append(variances, bias) if self.constant else variances
 
     def to_inputs(self, mean: Array, covariance: Array) -> tuple[Array, Array, Array, Array]:
@@ -245,143 +236,7 @@ class InputBasis:
         return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
 
 
-def fit_basis(
-    X: Array | sparse.csr_array,
-    sample_weight: Array,
-    *,
-    rotate: bool,
-    center: bool | None,
-    constant: bool,
-    rescale: bool = True,
-    spikes: bool = False,
-    keep_sparse: bool = False,
-) -> InputBasis:
-    """Choose the basis from data.
-
-    Parameters
-    ----------
-    X : array or CSR array of shape (n_samples, n_features)
-    sample_weight : array of shape (n_samples,)
-        Of NumPy, as is the basis; sums over the rows are taken where ``X`` is.
-    rotate : bool
-        Turn to the principal axes.
-    center : bool or None
-        Subtract the mean first; None does so only for inputs whose offset outweighs their spread. Otherwise, with
-        ``constant``, the constant takes part in the rotation, which leaves an isotropic prior on weights and bias
-        exactly as it was. With None the constant is of the size of the inputs, so that their unit does not matter.
-    constant : bool
-        Whether potentials have a bias.
-    rescale : bool, default=True
-        Divide by the root mean square of the inputs (weights on fixed levels need the inputs as they are).
-    spikes : bool, default=False
-        Whether every entry is 0 or 1: such inputs stay as they are, and the sums are exact in their own dtype.
-    keep_sparse : bool, default=False
-        Let sparse rows of many columns stay sparse, with axes for the columns that occur. That is for weights whose
-        prior has the same variance, and the mean 0, in columns that do not.
-    """
-    average, square = _column_moments(X, sample_weight, spikes)
-    follows = center is None
-    if center is None:
-        offset = float((average * average).sum())
-        center = offset > OFFSET_LIMIT * float(square.sum() - offset)
-    mean = average if center else np.zeros(X.shape[1])
-    variance = np.maximum(square - mean * mean, 0)
-    size = 1.0 if spikes else _power_of_two(float(np.sqrt(variance.mean())))
-    scale = size if rescale else 1.0
-    if not rotate:
-        moment, varies = _never_zero(variance / scale**2, sample_weight.sum())
-        basis = InputBasis(None, -mean / scale, scale, constant, moment, (average - mean) / scale, varies)
-        return _of_occurring_columns(basis, X) if keep_sparse and stays_sparse(X) else basis
-    gram = _second_moment(X, sample_weight, mean, spikes)
-    joint = constant and not center
-    if joint:
-        unit = size if follows else 1.0
-        column = unit * average[:, None]
-        gram = np.block([[gram, column], [column.T, np.full((1, 1), unit * unit)]])
-    # Thousands of small products, after each of which threads would wait for each other.
-    with one_blas_thread():
-        moment, vectors = np.linalg.eigh(gram)
-    moment, vectors = np.maximum(moment[::-1], 0) / scale**2, vectors[:, ::-1] / scale
-    # What is nothing but rounding would be slow: numbers too small for a full set of digits are.
-    vectors[np.abs(vectors) < _NOTHING * np.abs(vectors).max()] = 0.0
-    # Fix the signs: the basis must not depend on the order of operations inside the eigensolver.
-    largest = np.abs(vectors).argmax(0)
-    vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
-    moment, varies = _never_zero(moment, sample_weight.sum())
-    if joint:
-        axes, offset = vectors[:-1], unit * vectors[-1]
-        return InputBasis(axes, offset, scale, False, moment, average @ axes + offset, varies)
-    return InputBasis(vectors, -mean @ vectors, scale, constant, moment, (average - mean) @ vectors, varies)
-
-
-def stays_sparse(X: Array | sparse.csr_array) -> bool:
-    """Whether products of rows are faster, and smaller, where they stay sparse."""
-    wide = sparse.issparse(X) and X.shape[1] >= LEAST_SPARSE_COLUMNS
-    return wide and X.nnz <= MOST_DENSITY * X.shape[0] * X.shape[1]
-
-
-def _of_occurring_columns(basis: InputBasis, X: sparse.csr_array) -> InputBasis:
-    """The basis with axes of their own for the columns that occur in rows only; it says the same of all columns."""
-    columns = np.union1d(np.arange(_LEAST_AXES), occurring_columns(X))
-    others = np.setdiff1d(np.arange(X.shape[1]), columns, assume_unique=True)
-    # The others are all alike; without any, whatever column stands for them is not used.
-    axes = np.append(columns, others[:1] if len(others) else columns[:1])
-    few = converted(basis, lambda array: array[axes])
-    return replace(few, columns=columns, n_others=len(others))
-
-
 def _places(columns: NDArray[np.int_], wanted: NDArray[np.int_]) -> tuple[NDArray[np.int_], NDArray[np.bool_]]:
     """Where some of the columns, which ascend, hold what is wanted, and whether they do."""
     place = np.minimum(np.searchsorted(columns, wanted), len(columns) - 1)
     return place, columns[place] == wanted
-
-
-def _column_moments(X: Array | sparse.csr_array, sample_weight: Array, spikes: bool) -> tuple[Array, Array]:
-    """Weighted mean and mean square of every column, in float64; spikes are their own squares."""
-    total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    for rows in gen_batches(X.shape[0], _CHUNK):
-        chunk, weight = _chunk(X, sample_weight, rows, spikes)
-        total += to_numpy(chunk.T @ weight)
-        if not spikes:
-            square += to_numpy((chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight)
-    mass = float(sample_weight.sum(dtype=np.float64))
-    return total / mass, (total if spikes else square) / mass
-
-
-def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Array, spikes: bool) -> Array:
-    """Weighted second-moment matrix about ``mean``, in float64."""
-    gram = np.zeros((X.shape[1], X.shape[1]))
-    shift = like(mean, X)
-    for rows in gen_batches(X.shape[0], _CHUNK):
-        chunk, weight = _chunk(X, sample_weight, rows, spikes)
-        dense = chunk.toarray() if sparse.issparse(chunk) else chunk
-        if not spikes and mean.any():
-            dense = dense - shift
-        gram += to_numpy((dense * weight[:, None]).T @ dense)
-    gram /= float(sample_weight.sum(dtype=np.float64))
-    return gram - np.outer(mean, mean) if spikes else gram
-
-
-def _chunk(X: Any, sample_weight: Array, rows: slice, spikes: bool) -> tuple[Any, Array]:
-    """Some rows and weights in the dtype to sum in: sums of a few thousand spikes are exact in any."""
-    dtype = X.dtype if spikes else "float64"
-    chunk = X[rows, :]
-    weight = astype(like(sample_weight[rows], X), dtype)
-    return astype(chunk, dtype, copy=False), weight
-
-
-def _power_of_two(size: float) -> float:
-    """Nearest power of two, 1 for zero: dividing by it is exact."""
-    return float(2.0 ** np.round(np.log2(size))) if size > 0 else 1.0
-
-
-def _never_zero(moment: Array, mass: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Shrink the spectrum towards its mean by one sample's worth, so that unseen directions keep a small prior.
-
-    Also says which entries were above rounding error before.
-    """
-    if not moment.any():  # a single row, say: nothing is known of the spread
-        return np.ones_like(moment), np.ones(len(moment), dtype=bool)
-    average = moment.mean()
-    varies = moment > 1e-10 * moment.max()
-    return (mass * np.where(varies, moment, 0) + average) / (mass + 1), varies

@@ -28,7 +28,7 @@ from sk_epsnn._arrays import (
 )
 from sk_epsnn.messages import Derivatives, Spread
 from sk_epsnn.numerics import NORMAL_RANGE, normal_grid
-from sk_epsnn.outputs import GaussianOutput
+from sk_epsnn.outputs.gaussian import GaussianOutput
 
 #: Most nats that a noise may be above or below where ``u2`` is 0: squares of it stay within float32.
 MOST_LOG_NOISE = 40.0

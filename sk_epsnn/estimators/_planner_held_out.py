@@ -1,0 +1,109 @@
+"""The part of a plan that rows held out are for: temperatures, the noise, how wide predictions are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sk_epsnn.course import Course
+from sk_epsnn.ep.held_out import LEAST_HELD_OUT, HeldOut, Stop
+from sk_epsnn.ep.trainer import EPTrainer
+from sk_epsnn.estimators._defaults import (
+    CAUTION,
+    FOLDED_ROWS,
+    FOLDS,
+    HEATED_ROWS,
+    LAST_PASSES,
+    LAST_SHARE,
+    LATER_SHARE,
+    LEAST_OF_A_FOLD,
+    MOST_HELD_OUT,
+    PASSES_PER_STEP,
+    VALIDATION_FRACTION,
+    WIDTHS,
+    Defaults,
+)
+from sk_epsnn.estimators._plan import Answers, Parts, is_auto
+from sk_epsnn.outputs import GaussianOutput
+from sk_epsnn.training import Stage
+
+
+class HeldOutPlanner:
+    """Answers how many rows are held out, and what they judge."""
+
+    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, n_samples: int):
+        self.answers, self.defaults, self.n_samples = answers, defaults, n_samples
+        self.network, self.inference = parts.network, parts.inference
+        self.n_layers = len(self.network.connections)
+        self.is_regressor = isinstance(self.network.output, GaussianOutput)
+
+    def held_out(
+        self, course: Course, learns_noise: bool, trainer: EPTrainer, ending: Sequence[Stage] = ()
+    ) -> tuple[HeldOut | None, Course]:
+        """Rows that are held out at first, and the course that is left when they have chosen.
+
+        ``trainer`` and the stages that end a fit are those of a noise that varies, should it.
+        """
+        given, name = self.inference.validation_fraction, "inference__validation_fraction"
+        by_steps = self.inference.name == "stochastic"
+        classifies = not self.is_regressor and by_steps
+        useful = (learns_noise or classifies) and self.n_layers > 1 and course.shuffle
+        if not useful and not is_auto(given):
+            raise ValueError(
+                f"validation_fraction={given!r} has no effect here: rows are held out with hidden layers and "
+                "shuffle=True, by regressors with a noise_variance that is no number, and by classifiers with "
+                "inference='stochastic'. Leave it at 'auto'."
+            )
+        anew, caution = classifies and useful and self.heats, CAUTION if classifies else 0.0
+        folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
+        automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
+        if classifies and useful:
+            automatic = min(automatic, MOST_HELD_OUT / self.n_samples)
+        reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows say how cold and wide"
+        reason = reason if useful else f"nothing is held out: {reason} where it is no number and rows are shuffled"
+        fraction = self.answers.answer(name, given, automatic, reason)
+        n_rows = int(fraction * self.n_samples)
+        if n_rows < (LEAST_HELD_OUT if folds == 1 else LEAST_OF_A_FOLD):
+            return None, course
+        if by_steps:
+            n_passes = course.n_passes
+            last = n_passes if anew else max(1, round(LAST_SHARE * n_passes))
+            n_passes = max(1, n_passes // 2) if trainer.varies else n_passes
+        else:
+            n_passes = min(course.n_passes, PASSES_PER_STEP) if self.heats else course.n_passes
+            last = min(course.n_passes, LAST_PASSES) if self.heats else course.n_passes
+        widths = self._widths() if classifies else ((1.0,) * self.n_layers,)
+        part = Stage(trainer.for_passes(n_passes), replace(course, n_passes=n_passes))
+        varying = (part, *ending) if trainer.varies else ()
+        held_out = HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution, varying)
+        return held_out, replace(course, n_passes=last)
+
+    @property
+    def heats(self) -> bool:
+        """Whether held-out rows choose the temperature."""
+        few = self.n_samples < HEATED_ROWS or self.is_regressor
+        return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few
+
+    def _paths(self, n_passes: int) -> tuple[tuple[Stop, ...], ...]:
+        """Ways that are tried, of hidden temperatures or, by classifiers, of all temperatures."""
+        if not self.heats:
+            return ((Stop(None, n_passes),),)
+        last = self.defaults.output_temperature
+        later = n_passes
+        if self.inference.name == "stochastic":
+            later = max(1, round(LATER_SHARE * n_passes))
+        paths = []
+        for path in self.defaults.heating:
+            stops = []
+            for index, temperature in enumerate(path):
+                hidden = None if temperature is None else (temperature,) * (self.n_layers - 1)
+                output = last if self.is_regressor else temperature
+                stops.append(Stop(hidden and (*hidden, output), n_passes if index == 0 else later))
+            if self.defaults.learns_output:
+                stops[-1] = stops[-1]._replace(learns=True)
+            paths.append(tuple(stops))
+        return tuple(paths)
+
+    def _widths(self) -> tuple[tuple[float, ...], ...]:
+        """Factors on the covariances that are tried in predictions: one for hidden layers, one for the outputs."""
+        return tuple((*(hidden,) * (self.n_layers - 1), output) for hidden in WIDTHS for output in WIDTHS)
