@@ -102,7 +102,7 @@ def _with_learned_noise(state: State, noise: NoiseEvidence, squares: Array, mass
             mean_square = left / clip(mass - n_known, min=1e-3 * mass)
         variance = prior.known(mean_square, mass).variance
         variance = clip(variance, min=least)
-        after = before.improved(layer.posterior)
+        after = before.improved(layer.posterior).but_for(before, n_targets)
         layer = layer.with_variance(after)
         # Log noises know nothing yet.
         change = concat([old / variance] * state.network.output.units_per_target, axis=0)

@@ -85,8 +85,9 @@ class HeldOut:
         temperatures of the best; else from the best stop itself. Several folds need the first.
     caution : float
         Standard errors by which others must be better than the first widths, and the first stop.
-    varying : tuple of Stage
-        Passes in which the noise of a regressor varies, from the best stop on; the rows judge the variances then.
+    varying : Stage or None
+        Passes in which the noise of a regressor varies, from the best stop on; the rows then judge the variances, and
+        whether the noise varies at all.
     """
 
     n_rows: int
@@ -95,7 +96,7 @@ class HeldOut:
     n_folds: int = 1
     anew: bool = False
     caution: float = 0.0
-    varying: tuple[Stage, ...] = ()
+    varying: Stage | None = None
 
 
 def choose_on_held_out(
@@ -134,21 +135,19 @@ def choose_on_held_out(
         state = trainer.towards(state, last, goes_on=len(before) > 0)
         return replace(progress, state=state.with_widths(held_out.widths[widths[best]]))
     state = wide[best][widths[best]]
-    if held_out.varying:
-        state, score = _varied(held_out.varying, state, others, judges, rng)
+    if held_out.varying is not None:
+        constant, (state, score) = state, _varied(held_out.varying, state, others, judges, rng)
         progress = progress.noted(temperature=[float(state.layers[0].temperature)], held_out=[score])
         tell(f"Noise that varies, held-out log density = {score:.6f} nats")
+        if score < max(progress.history["held_out"][:-1]):
+            state = constant.with_noise_that(varies=False)
     return replace(progress, state=state)
 
 
-def _varied(
-    stages: tuple[Stage, ...], state: State, rows: Rows, judges: Batch, rng: np.random.RandomState
-) -> tuple[State, float]:
+def _varied(stage: Stage, state: State, rows: Rows, judges: Batch, rng: np.random.RandomState) -> tuple[State, float]:
     """Where a noise that varies leads, with variances that suit held-out rows, and the log density of these."""
-    state = with_varying_noise(state, judges)
-    for stage in stages:
-        way = _Way(cast(Traveller, stage.trainer), stage.course, rng)
-        (state,) = way.along((Stop(None, stage.course.n_passes),), state, rows)
+    way = _Way(cast(Traveller, stage.trainer), stage.course, rng)
+    (state,) = way.along((Stop(None, stage.course.n_passes),), with_varying_noise(state, judges), rows)
     return with_judged_factors(state, judges)
 
 

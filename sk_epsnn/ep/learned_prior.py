@@ -102,6 +102,11 @@ class LearnedVariance:
             return concat([sum_over(group, axis=0, keepdims=True) for group in groups])
         return concat([ones_like(group[:1, :]) * total_of(group) for group in groups])
 
+    def but_for(self, other: LearnedVariance, n_groups: int) -> LearnedVariance:
+        """The same but for the groups from so many on, which are those of another."""
+        factor = concat([self.factor[:n_groups, :], other.factor[n_groups:, :]], axis=0)
+        return replace(self, factor=factor)
+
     @property
     def is_new(self) -> bool:
         """Whether nothing has been learned yet."""

@@ -43,7 +43,7 @@ def with_varying_noise(state: State, batch: Batch) -> State:
     of_means = sum_over(batch.sample_weight[:, None] * spread[:, :n_targets], axis=0)
     variance = output.noise_variance + astype(of_means, "float64") / batch.mass
     state = _with_sure_noise(state, float(largest(spread[:, n_targets:])))
-    return replace(state.with_noise_variance(variance).with_varying_noise(), walk=None)
+    return replace(state.with_noise_variance(variance).with_noise_that(varies=True), walk=None)
 
 
 def _with_sure_noise(state: State, widest: float) -> State:

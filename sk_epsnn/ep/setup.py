@@ -38,9 +38,8 @@ class Design:
     temperatures : tuple of float
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
-    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance, log_noise_variance : float
-        See `InputBasis.prior_variances`; the last three are prior variances of potentials. The logarithm of a noise has
-        no unit, so that its weights always get a prior scaled to the data.
+    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance : float
+        See `InputBasis.prior_variances`; the last two are prior variances of potentials.
     joint : tuple of bool
         Whether a layer's weights get a joint Gaussian per unit.
     power : float
@@ -60,6 +59,9 @@ class Design:
     bias_variance : float or None
         Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
         that of a weight, or a share of the potential's.
+    log_noise_variance : float
+        Prior variance of the logarithm of a noise that depends on the inputs, and of its bias. It has no unit, so that
+        its weights always get a prior scaled to the data.
     """
 
     prior: WeightPrior
@@ -71,7 +73,6 @@ class Design:
     bias_share: float
     hidden_variance: float
     output_variance: float
-    log_noise_variance: float
     joint: tuple[bool, ...]
     power: float
     grid: Grid | None
@@ -81,6 +82,7 @@ class Design:
     scaling: str = "all"
     learns: str | None = None
     bias_variance: float | None = None
+    log_noise_variance: float = 1.0
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:

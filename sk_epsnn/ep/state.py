@@ -242,10 +242,10 @@ class State:
         """The same with other outputs."""
         return replace(self, network=replace(self.network, output=output))
 
-    def with_varying_noise(self) -> State:
-        """The same with a noise that depends on the inputs; how it does is learned like everything else."""
+    def with_noise_that(self, *, varies: bool) -> State:
+        """The same with a noise that depends on the inputs, learned like everything else, or does not for good."""
         output: Any = self.network.output
-        return replace(self.with_output(output.varying()), noise=None)
+        return replace(self.with_output(output.with_noise_that(varies=varies)), noise=None)
 
     def with_noise(self, noise: NoiseEvidence) -> State:
         """The same when so much is known of the noise of the outputs."""

@@ -164,9 +164,9 @@ class EPTrainer(Trainer):
         return batch.in_dtype("float32") if self.single else batch
 
     def _begins_to_vary(self, state: State) -> bool:
-        """Whether the noise is constant still, and is not to stay so."""
+        """Whether the noise is constant as yet, and is not to stay so."""
         output: Any = state.network.output
-        return self.varies and not output.varies
+        return self.varies and output.varies is None
 
     @staticmethod
     def _seeing(state: State, rows: Rows | Batch) -> State:

@@ -95,15 +95,15 @@ class EPPlanner:
             design, learns_noise, None, single, self.varies, n_passes=n_passes, learning_rate=rate
         )
         stream = SweepTrainer(design, learns_noise, None, single, self.varies, schedule=schedule)
-        n_sweeps, ending = self._final_sweeps(), []
-        if n_sweeps > 0 and course.n_passes > n_passes:
-            end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
-            ending = [Stage(end, replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1))]
-        held_out, left = self.judges.held_out(steps, learns_noise, start, ending)
-        start = replace(start, held_out=held_out, n_passes=left.n_passes)
-        ways = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
-        ending = [replace(stage, trainer=replace(stage.trainer, held_out=held_out)) for stage in ending]
-        return (*ways, *ending), replace(stream, held_out=held_out)
+        held_out, left = self.judges.held_out(steps, learns_noise, start)
+        start, stream = replace(start, held_out=held_out, n_passes=left.n_passes), replace(stream, held_out=held_out)
+        stages = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
+        n_sweeps = self._final_sweeps()
+        if n_sweeps == 0 or course.n_passes <= n_passes:
+            return stages, stream
+        end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
+        last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
+        return (*stages, Stage(end, last)), stream
 
     def _is_much(self) -> bool:
         """Whether a single layer has so many potentials that it cannot settle as closely as others."""
@@ -143,7 +143,7 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = 0, "sweeps gain next to nothing"
-        if self.is_regressor and self.prior.conjugate:
+        if self.is_regressor and not self.varies and self.prior.conjugate:
             automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
@@ -170,7 +170,6 @@ class EPPlanner:
             bias_share=BIAS_SHARE,
             hidden_variance=HIDDEN_VARIANCE,
             output_variance=defaults.output_variance,
-            log_noise_variance=LOG_NOISE_VARIANCE,
             joint=joint,
             power=self._power(),
             grid=self.grid,
@@ -180,6 +179,7 @@ class EPPlanner:
             scaling=self._scaling(variances[0]),
             learns=learns,
             bias_variance=OUTPUT_BIAS_VARIANCE if self.n_layers == 1 and variances[0] is None else None,
+            log_noise_variance=LOG_NOISE_VARIANCE,
         )
 
     def _prior_variances(self) -> tuple[float | None, ...]:
@@ -228,7 +228,8 @@ class EPPlanner:
         automatic = useful and self.n_columns <= ROTATION_LIMIT
         reason = "Gaussian weights with hidden layers or a spectral prior"
         if self._wide_regressor():
-            useful, reason = True, "independent weights are exact along the principal axes"
+            exact = "nearly exact" if self.varies else "exact"
+            useful, reason = True, f"independent weights are {exact} along the principal axes"
             few = self.n_samples <= ROTATION_LIMIT and is_auto(self.prior.variance)
             automatic = self.n_columns <= ROTATION_LIMIT or few
         if not automatic:
@@ -247,8 +248,8 @@ class EPPlanner:
         return rotate
 
     def _wide_regressor(self) -> bool:
-        """Whether a fit is to a single layer of real outputs of one noise, whose weights are too many to be joint."""
-        single = self.n_layers == 1 and self.is_regressor and not self.varies and self.inference.name == "newton"
+        """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
+        single = self.n_layers == 1 and self.is_regressor and self.inference.name == "newton"
         gaussian = self.rotatable and not self.prior.learns_each
         return single and gaussian and self.is_whole and not self._joint()[-1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from sk_epsnn.course import Course
@@ -37,12 +36,10 @@ class HeldOutPlanner:
         self.n_layers = len(self.network.connections)
         self.is_regressor = isinstance(self.network.output, GaussianOutput)
 
-    def held_out(
-        self, course: Course, learns_noise: bool, trainer: EPTrainer, ending: Sequence[Stage] = ()
-    ) -> tuple[HeldOut | None, Course]:
+    def held_out(self, course: Course, learns_noise: bool, trainer: EPTrainer) -> tuple[HeldOut | None, Course]:
         """Rows that are held out at first, and the course that is left when they have chosen.
 
-        ``trainer`` and the stages that end a fit are those of a noise that varies, should it.
+        ``trainer`` is that of a noise that varies, should it.
         """
         given, name = self.inference.validation_fraction, "inference__validation_fraction"
         by_steps = self.inference.name == "stochastic"
@@ -68,13 +65,12 @@ class HeldOutPlanner:
         if by_steps:
             n_passes = course.n_passes
             last = n_passes if anew else max(1, round(LAST_SHARE * n_passes))
-            n_passes = max(1, n_passes // 2) if trainer.varies else n_passes
         else:
             n_passes = min(course.n_passes, PASSES_PER_STEP) if self.heats else course.n_passes
             last = min(course.n_passes, LAST_PASSES) if self.heats else course.n_passes
         widths = self._widths() if classifies else ((1.0,) * self.n_layers,)
         part = Stage(trainer.for_passes(n_passes), replace(course, n_passes=n_passes))
-        varying = (part, *ending) if trainer.varies else ()
+        varying = part if trainer.varies else None
         held_out = HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution, varying)
         return held_out, replace(course, n_passes=last)
 
