@@ -13,6 +13,8 @@ from sk_epsnn._arrays import Array, take
 
 #: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
 PREDICT_ROWS = 1024
+#: Rows that a set-up is taken from, at least, where more will come: standard deviations are right to an eighth then.
+LEAST_SET_UP = 32
 
 
 class Rows(NamedTuple):
@@ -59,6 +61,8 @@ class Course:
         Parts of the rows that every pass works on apart.
     n_jobs : int or None
         How many of them at once.
+    n_set_up : int
+        Rows that a set-up is taken from, at least, where they have an order.
     """
 
     batch_size: int
@@ -68,6 +72,7 @@ class Course:
     shuffle: bool
     n_shards: int = 1
     n_jobs: int | None = None
+    n_set_up: int = 1
 
     def batches(self, n_samples: int) -> list[slice]:
         """Rows of each batch, in their order."""
@@ -86,8 +91,8 @@ class Course:
         return [order[rows] for rows in batches]
 
     def first_rows(self, n_samples: int) -> slice:
-        """What a set-up may see: all rows if they have no order; a stream cannot look ahead of its first batch."""
-        return slice(None) if self.shuffle else self.batches(n_samples)[0]
+        """What a set-up may see: all rows if they have no order; a stream cannot look far ahead of its first batch."""
+        return slice(None) if self.shuffle else slice(0, max(self.batches(n_samples)[0].stop, self.n_set_up))
 
     def shards(self, rows: Rows, rng: np.random.RandomState) -> list[Rows]:
         """The rows in parts that are worked on apart, in each pass the same."""

@@ -323,15 +323,28 @@ def learn_from_stream(
     tol: float,
     rng: np.random.RandomState,
     tell: Callable[[str], None],
+    before: Progress | None = None,
+    passes: Sequence[Sequence[Any]] = ((slice(None),),),
 ) -> Progress:
     """One call of a stream: what is known so far becomes the prior of these rows.
 
-    Parameters are those of `train`; ``forgetting`` is the power to which what is known is taken before.
+    Parameters are those of `train`; ``forgetting`` is the power to which what is known is taken before. Where a stream
+    starts anew, ``before`` is how far it had come: its calls count, and its history goes on. ``passes`` has for every
+    pass over the rows what chooses the rows of each batch; those after the first end when the objective settles.
     """
-    progress = start if isinstance(start, Progress) else Progress(trainer.start(start, rows, rng))
+    progress = start
+    if not isinstance(start, Progress):
+        state = trainer.start(start, rows, rng)
+        progress = Progress(state) if before is None else replace(before, state=state)
     began = perf_counter()
     state = trainer.faded(progress.state, forgetting)
-    state, report = trainer.absorb(state, rows, np.inf, rng)
+    objectives: list[float] = []
+    for batches in passes:
+        state, report = absorb_in_turn(trainer, state, rows, batches, rows.mass if objectives else np.inf, rng)
+        # What a pass says of the noise is felt in the next one.
+        objectives = [*objectives[-2:], report.objective]
+        if len(objectives) > 2 and max(objectives) - min(objectives) < tol * rows.mass:
+            break
     trainer.check(state)
     progress = replace(progress.noted(step=report.steps), state=state)
     return _counted(progress, report.objective / rows.mass, tol, tell, perf_counter() - began)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
-# Of each property: 1000 fixed cases in every run, or 8000 fresh ones with HYPOTHESIS_PROFILE=nightly.
-settings.register_profile("ci", max_examples=1000, deadline=None, derandomize=True)
+# Of each property: 200 fixed cases in every run, or 8000 fresh ones with HYPOTHESIS_PROFILE=nightly.
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=8000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

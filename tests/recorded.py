@@ -180,7 +180,7 @@ def _mixture():
 
 def _average_ep():
     X, y = _digits(400)
-    model = EPSNNClassifier(inference=AverageEP(damping=0.1), output_activation="sigmoid", max_iter=3, random_state=0)
+    model = EPSNNClassifier(inference="average_ep", max_iter=3, random_state=0)
     return model.fit(X[:300], y[:300]), X[300:]
 
 
@@ -189,7 +189,6 @@ def _average_ep_hidden():
     model = EPSNNClassifier(
         15,
         inference=AverageEP(damping=0.05, n_sweeps=10),
-        output_activation="sigmoid",
         max_iter=2,
         random_state=0,
     )

@@ -173,6 +173,7 @@ def design(n_layers=1, **changes):
         spectral_floor=0.0,
         bias_share=0.1,
         hidden_variance=1.0,
+        log_noise_variance=4.0,
         output_variance=2.0,
         joint=(False,) * n_layers,
         power=1.0,

@@ -143,6 +143,25 @@ def test_stream_weights_and_merge(xp, digits, dispatch):
     assert_same(frozen.predict_proba(xp.asarray(X)), expected.freeze().predict_proba(X), rtol=1e-6, atol=1e-10)
 
 
+@pytest.mark.skipif(not SINCE_1_9, reason="scikit-learn moves estimators since 1.9")
+@pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
+def test_a_stream_that_begins_with_few_rows(kind, xp, digits, dispatch):
+    """Rows that are kept go along where the estimator is moved."""
+    from sklearn.utils._array_api import move_estimator_to
+
+    X, y = digits
+    classes = {"classes": np.arange(10)} if kind is EPSNNClassifier else {}
+    plain = kind(random_state=0)
+    for start in range(0, 4, 2):
+        plain.partial_fit(X[start : start + 2], y[start : start + 2], **classes)
+    there = move_estimator_to(plain, array_namespace(xp.asarray(X)), device(xp.asarray(X)))
+    for start in range(4, 40, 6):
+        rows = slice(start, start + 6)
+        plain.partial_fit(X[rows], y[rows])
+        there.partial_fit(xp.asarray(X[rows]), xp.asarray(y[rows]))
+    assert_same(there.coefs_[0], plain.coefs_[0], rtol=1e-5, atol=1e-8)
+
+
 def test_names_of_classes_stay_in_numpy(xp, digits, dispatch):
     X, y = digits
     names = np.array([f"digit {label}" for label in y])

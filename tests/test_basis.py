@@ -319,6 +319,23 @@ def test_all_zero(rotate, center, constant):
     check_usable(basis_of(X, rotate, center, constant), X)
 
 
+@pytest.mark.parametrize("scaling", ["all", "each"])
+@pytest.mark.parametrize("n_rows", [3, 7, 20])
+@EVERY
+def test_equal_rows_have_no_spread(rotate, center, constant, n_rows, scaling):
+    """Means of equal numbers are rounded; nothing is to be scaled to that."""
+    row = np.array([[0.1, 1e4 + 1 / 3, -0.7e-3]])
+    options = dict(rotate=rotate, center=center, constant=constant, scaling=scaling)
+    single, several = (fit_basis(np.repeat(row, n, 0), np.full(n, 0.3), **options) for n in (1, n_rows))
+    np.testing.assert_allclose(several.transform(row), single.transform(row), rtol=1e-12, atol=1e-12)
+    variances = [basis.prior_variances(None, 0.0, 5.0, 0.1) for basis in (single, several)]
+    if center:
+        np.testing.assert_array_equal(*variances)
+    assert variances[1].max() < 1e12
+    stored = fit_basis(sparse.csr_array(np.repeat(row, n_rows, 0)), np.full(n_rows, 0.3), **options)
+    np.testing.assert_allclose(stored.prior_variances(None, 0.0, 5.0, 0.1), variances[1], rtol=1e-9)
+
+
 @EVERY
 def test_single_feature(rotate, center, constant):
     X = inputs()[:, :1]

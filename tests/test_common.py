@@ -6,24 +6,27 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from versions import parametrize_with_checks
 
-from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels
+from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels, Stochastic
 
+#: Few steps, and no rows that judge them, for hidden layers of which it is not the training that is asked about.
+SHORT = Stochastic(n_passes=25, validation_fraction=0.0)
 CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside"),
     EPSNNClassifier(output_activation="softmax"),
-    EPSNNClassifier(inference=AverageEP(damping=0.1), output_activation="sigmoid"),
+    EPSNNClassifier(inference="average_ep"),
     EPSNNClassifier(hidden_layer_sizes=(8,)),
     EPSNNClassifier(weights="binary"),
-    EPSNNClassifier(hidden_layer_sizes=(8,), weights="binary", activation=["sigmoid"]),
+    EPSNNClassifier(hidden_layer_sizes=(8,), weights="binary", activation=["sigmoid"], inference=SHORT),
     EPSNNClassifier(prior="laplace"),
-    EPSNNClassifier(hidden_layer_sizes=(8,), prior=BernoulliGaussianPrior(slab_variance=2.0)),
+    EPSNNClassifier(hidden_layer_sizes=(8,), prior=BernoulliGaussianPrior(slab_variance=2.0), inference=SHORT),
     EPSNNRegressor(),
     EPSNNRegressor(weights=Levels(np.linspace(-1, 1, 9).tolist())),
-    EPSNNRegressor(hidden_layer_sizes=(8,), weights="binary"),
+    EPSNNRegressor(hidden_layer_sizes=(8,), weights="binary", inference=SHORT),
     EPSNNRegressor(hidden_layer_sizes=(8,), prior="gaussian_mixture"),
     EPSNNRegressor(inference=AverageEP(damping=0.1)),
     EPSNNRegressor(hidden_layer_sizes=(8,)),
+    EPSNNRegressor(noise_variance="heteroscedastic"),
 ]
 # Public checks that check_estimator leaves out.
 EXTRA_CHECKS = [

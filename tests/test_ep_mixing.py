@@ -336,6 +336,18 @@ def test_average_messages_leave_one_out():
     assert (small / large > 40).all()  # 256 in the limit; without the expansion it would be 16
 
 
+@pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
+def test_average_messages_of_power_ep(power):
+    """Only a share of its own message leaves the cavity of a weight: eqs. 26-29 of N(u; mu, t) to a power."""
+    x, weights, site_variance, site_mean, _, sample_weight = averaged_problem(6, 4)
+    width = site_variance + power * x**2 @ weights.variance.T
+    g = (site_mean - x @ weights.mean.T) / width
+    found = mixing.average_messages(Derivatives(g, 1 / width, 0 * g), sample_weight, observed(x), weights, power)
+    narrow = weights._replace(variance=power * weights.variance)
+    for ours, exact in zip(found, exact_messages(x, narrow, site_variance, site_mean, sample_weight), strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=1e-11)
+
+
 def test_average_messages_with_the_posterior_as_cavity():
     x, weights, _, _, down, sample_weight = averaged_problem(8, 1)
     precision, shift = mixing.average_messages(down, sample_weight, observed(x), weights, False)
@@ -454,3 +466,13 @@ def test_messages_to_discrete_weights_by_enumeration():
             sizes.append(np.mean(exact**2))
         assert np.sqrt(np.mean(errors)) <= error + 5e-5  # four decimals are known
         assert np.sqrt(np.mean(sizes)) == pytest.approx(size, abs=5e-5)
+
+
+def test_precisions_of_joint_weights_are_exact_for_rows_in_single_precision():
+    """Neighbours in a population code are all but equal; with precise targets rounding would outweigh the prior."""
+    x = np.random.default_rng(0).uniform(size=(1000, 1))
+    rates = np.exp(-0.5 * ((x - np.linspace(0, 1, 30)) / 0.3) ** 2).astype(np.float32)
+    gamma = np.full((1000, 1), 1e4, np.float32)
+    precision = mixing.joint_site_precision(gamma, observed(rates), 0.0)
+    assert precision.dtype == np.float64
+    assert np.linalg.eigvalsh(precision)[0].min() > -1e-5

@@ -33,7 +33,6 @@ TARGETS = SIGNAL + 0.3 * RNG.normal(size=N_ROWS)
 
 #: Batches of half the rows, so that their order and their number matter.
 COURSE = {"batch_size": 36, "max_iter": 2, "random_state": 0}
-DAMPED = {"batch_size": N_ROWS, "max_iter": 2, "random_state": 0}
 #: What estimators have said, by all of their parameters.
 SAID = {}
 
@@ -79,12 +78,6 @@ BINARY_HIDDEN = {"weights": "binary", "hidden_layer_sizes": 4}
 THRESHOLD = {"output_activation": "heaviside"}
 EVERYWHERE = [(make, options) for make in (classifier, regressor) for options in (ONE, HIDDEN, BINARY, BINARY_HIDDEN)]
 CONTINUOUS = [(make, options) for make in (classifier, regressor) for options in (ONE, HIDDEN)]
-
-
-def _apart(pairs):
-    """Classifiers with neurons that fire by themselves: the averages of those that compete diverge at this damping."""
-    sigmoid = {"output_activation": "sigmoid"}
-    return [(make, {**sigmoid, **options}) if make is classifier else (make, options) for make, options in pairs]
 
 
 #: Option object: where it goes, another value of each parameter, and the estimators that take it.
@@ -150,9 +143,9 @@ OPTIONS = {
     AverageEP: (
         "inference",
         {
-            **{name: (value, _apart(pairs)) for name, (value, pairs) in _INFERENCE.items()},
+            **_INFERENCE,
             "rotate_inputs": ("other", EVERYWHERE),
-            "damping": (0.02, _apart(CONTINUOUS)),
+            "damping": (0.02, CONTINUOUS),
         },
     ),
     Levels: (
@@ -248,8 +241,7 @@ def test_parameters_of_the_objects(option, name):
 
 
 def assert_option_matters(option, owner, name, value, make, options):
-    required = {**REQUIRED.get(option, {}), **({"damping": 0.1} if option is AverageEP else {})}
-    model = make(**{**(DAMPED if option is AverageEP else {}), **options, owner: option(**required)})
+    model = make(**{**options, owner: option(**REQUIRED.get(option, {}))})
     if value == "other":
         value = not fitted(model).settings_[f"{owner}__{name}"].value
     changed = clone(model).set_params(**{f"{owner}__{name}": value})

@@ -51,7 +51,8 @@ ALLOWED = {
     },
     "estimators": {
         *("_arrays", "_sklearn", "_rollback", "_nesting", "_version", "numerics", "messages", "basis", "weights"),
-        *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training", "ep"),
+        *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training"),
+        "ep",
     },
     "plotting": {"_arrays", "_nesting", "encoders"},
     "export": {"_arrays", "numerics", "messages", "neurons", "softmax", "network", "encoders", "ep", "estimators"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, astype, converted, like, to_numpy
+from sk_epsnn._arrays import Array, astype, converted, largest, like, smallest, to_numpy
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn._sparse_rows import canonical, occurring_columns
 from sk_epsnn.basis.input_basis import InputBasis
@@ -22,6 +23,8 @@ OFFSET_LIMIT = 10.0
 _CHUNK = 4096
 #: Entries of an axis below this share of the largest are rounding.
 _NOTHING = 1e-18
+#: A variance below this share of the mean square may be the rounding of a constant.
+_DUST = 1e-12
 #: Rows have no extent along axes of less than this share of the largest mean square.
 _LEAST_MOMENT = 1e-10
 #: Sparse rows stay sparse where they have at least so many columns, and at most this share of them is not 0.
@@ -186,7 +189,19 @@ def _column_moments(X: Array | sparse.csr_array, sample_weight: Array, spikes: b
         if not spikes:
             square += to_numpy((chunk.multiply(chunk) if sparse.issparse(chunk) else chunk * chunk).T @ weight)
     mass = float(sample_weight.sum(dtype=np.float64))
-    return total / mass, (total if spikes else square) / mass
+    average, square = total / mass, (total if spikes else square) / mass
+    if not spikes and ((square - average**2 <= _DUST * square) & (square > 0)).any():
+        # Of constants both are exact, or rounding would be the only spread that there is.
+        low, high = (to_numpy(_extreme(X, which)).astype(np.float64) for which in (smallest, largest))
+        average, square = np.where(low == high, (low, low**2), (average, square))
+    return average, square
+
+
+def _extreme(X: Any, which: Callable[..., Array]) -> Array:
+    """Smallest or largest entry of every column."""
+    if sparse.issparse(X):
+        return (X.min if which is smallest else X.max)(axis=0).toarray().ravel()
+    return which(X, axis=0)
 
 
 def _second_moment(X: Array | sparse.csr_array, sample_weight: Array, mean: Array, scale: Array, spikes: bool) -> Array:

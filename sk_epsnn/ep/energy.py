@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sk_epsnn._arrays import total_of
-from sk_epsnn.ep.passes import forward, log_partition
+from sk_epsnn._arrays import Array, total_of
+from sk_epsnn.ep.passes import Upward, forward, log_partition
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.steps import kl_mean_part, kl_spread_part
@@ -62,3 +62,13 @@ def spread_kl(state: State, posteriors: list[Weights], cavities: list[Weights]) 
 def data_energy(state: State, batch: Batch, last: Potentials) -> float:
     """Summed log evidence of the batch, accumulated in float64."""
     return total_of(batch.sample_weight * log_partition(state, last, batch.target))
+
+
+def own_sites(up: Upward, excess: list[Array]) -> float:
+    """What EP's energy subtracts from the summed log evidence for the weights' own sites, these held fixed.
+
+    Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
+    to second order, S the variance that comes from the weights. With the KL to the cavity, the stationary point is
+    EP's ``P = P_c + sum gamma p^2``.
+    """
+    return sum(0.5 * total_of(extra * here.from_weights) for here, extra in zip(up.potentials, excess, strict=True))

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from sk_epsnn._arrays import concat, to_numpy, zeros_like
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
-from sk_epsnn.ep.noise import judged_noise, with_judged_factors, with_varying_noise
+from sk_epsnn.ep.noise import judged_factors, judged_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict
 from sk_epsnn.ep.state import State
 from sk_epsnn.network import Batch
-from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Progress, Stage, Trainer, one_pass
+from sk_epsnn.outputs import GaussianOutput, HeteroscedasticOutput
+from sk_epsnn.training import Progress, Trainer, one_pass
 
 #: Prior of a noise that held-out rows judge, in pseudo-observations: where the potentials' own variance says it all,
 #: there may be next to none.
@@ -42,11 +42,14 @@ class Stop(NamedTuple):
         Passes on the way there, at most.
     learns : bool
         Whether the variance of the last layer's prior is learned on the way.
+    varies : bool
+        Whether the noise depends on the inputs from there on; such a stop is the last one.
     """
 
     temperatures: tuple[float, ...] | None
     n_passes: int
     learns: bool = False
+    varies: bool = False
 
     def hidden(self, state: State) -> float:
         """Temperature of the first layer there."""
@@ -57,7 +60,7 @@ class Traveller(Protocol):
     """What a trainer knows of ways and stops."""
 
     def for_passes(self, n_passes: int) -> Trainer:
-        """The trainer of a way of so many passes."""
+        """The trainer of a way of so many passes, on which the noise begins to vary at a stop only."""
 
     def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
         """The state about to go to a stop, from another one if it ``goes_on``."""
@@ -85,9 +88,6 @@ class HeldOut:
         temperatures of the best; else from the best stop itself. Several folds need the first.
     caution : float
         Standard errors by which others must be better than the first widths, and the first stop.
-    varying : Stage or None
-        Passes in which the noise of a regressor varies, from the best stop on; the rows then judge the variances, and
-        whether the noise varies at all.
     """
 
     n_rows: int
@@ -96,7 +96,6 @@ class HeldOut:
     n_folds: int = 1
     anew: bool = False
     caution: float = 0.0
-    varying: Stage | None = None
 
 
 def choose_on_held_out(
@@ -135,20 +134,9 @@ def choose_on_held_out(
         state = trainer.towards(state, last, goes_on=len(before) > 0)
         return replace(progress, state=state.with_widths(held_out.widths[widths[best]]))
     state = wide[best][widths[best]]
-    if held_out.varying is not None:
-        constant, (state, score) = state, _varied(held_out.varying, state, others, judges, rng)
-        progress = progress.noted(temperature=[float(state.layers[0].temperature)], held_out=[score])
-        tell(f"Noise that varies, held-out log density = {score:.6f} nats")
-        if score < max(progress.history["held_out"][:-1]):
-            state = constant.with_noise_that(varies=False)
+    if stops[-1][-1].varies and not stops[best][-1].varies:
+        state = state.with_noise_that(varies=False)
     return replace(progress, state=state)
-
-
-def _varied(stage: Stage, state: State, rows: Rows, judges: Batch, rng: np.random.RandomState) -> tuple[State, float]:
-    """Where a noise that varies leads, with variances that suit held-out rows, and the log density of these."""
-    way = _Way(cast(Traveller, stage.trainer), stage.course, rng)
-    (state,) = way.along((Stop(None, stage.course.n_passes),), with_varying_noise(state, judges), rows)
-    return with_judged_factors(state, judges)
 
 
 def _best(densities: np.ndarray, weight: np.ndarray, caution: float) -> int:
@@ -191,18 +179,20 @@ class _Way:
         shards = [self.trainer.enter(start, shard) for shard in self.course.shards(rows, self.rng)]
         for index, stop in enumerate(path):
             state = self.trainer.towards(progress.state, stop, goes_on=index > 0)
-            progress = self._settled(Progress(state), stop.n_passes, shards, judges)
+            if stop.varies and judges is not None:
+                state = with_varying_noise(state, judges)
+            progress = self._settled(Progress(state), stop, shards, judges)
             self.steps.extend(progress.history["step"])
             yield progress.state
 
-    def _settled(self, progress: Progress, n_passes: int, shards: list[Any], judges: Batch | None) -> Progress:
+    def _settled(self, progress: Progress, stop: Stop, shards: list[Any], judges: Batch | None) -> Progress:
         """Train; held-out rows say what the noise of a regressor is after each pass."""
-        trainer, energy = self.trainer.for_passes(n_passes), -np.inf
-        for _ in range(n_passes):
+        trainer, energy = self.trainer.for_passes(stop.n_passes), -np.inf
+        for _ in range(stop.n_passes):
             before = energy
             progress, energy = one_pass(trainer, progress, shards, self.course, self.rng)
             change = 0.0
-            if judges is not None:
+            if judges is not None and not stop.varies:
                 state = _judged(progress.state, judges)
                 change = _change_of_noise(progress.state, state)
                 progress = replace(progress, state=state)
@@ -245,6 +235,8 @@ def _judged(state: State, judges: Batch) -> State:
     output = state.network.output
     if not isinstance(output, GaussianOutput):
         return state
+    if isinstance(output, HeteroscedasticOutput) and output.varies:
+        return state.with_output(output.with_factors(judged_factors(state, judges)))
     prior = NoiseEvidence.none_yet(zeros_like(output.noise_variance), _JUDGED_PRIOR_MASS)
     return state.with_noise_variance(judged_noise(state, judges, prior))
 

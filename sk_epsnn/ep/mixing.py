@@ -127,35 +127,38 @@ def shared_second_moment(weight: Array, inputs: Inputs) -> Array:
 
 
 def joint_site_precision(gamma: Array, inputs: Inputs, noise: Array | float) -> Array:
-    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in); no ``gamma`` may be negative."""
+    """``sum_n gamma_ni p_n p_n^T + diag(k_i)``, shape (n_out, n_in, n_in); no ``gamma`` may be negative.
+
+    In float64 whatever the inputs: rounding must stay below the prior's precision, or the sum has no inverse.
+    """
     # A matrix times its own transpose costs half of any other product.
-    root = sqrt(gamma)
-    halves = (inputs.mean * root[:, i : i + 1] for i in range(root.shape[1]))
-    precision = astype(stack([half.T @ half for half in halves]), "float64")
+    mean, root = astype(inputs.mean, "float64"), sqrt(astype(gamma, "float64"))
+    halves = (mean * root[:, i : i + 1] for i in range(root.shape[1]))
+    precision = stack([half.T @ half for half in halves])
     return precision if isinstance(noise, float) else plus_diagonal(precision, astype(noise, "float64"))
 
 
 def average_messages(
-    down: Derivatives, sample_weight: Array, inputs: Inputs, weights: WeightMoments, leave_one_out: bool
+    down: Derivatives, sample_weight: Array, inputs: Inputs, weights: WeightMoments, leave_one_out: float
 ) -> tuple[Array, Array]:
     """Sum over samples of the messages to independent weights (eqs. 26-29): precision and shift, (n_out, n_in).
 
     One message has precision ``p^2 / (D - s p^2)`` and shift ``p (mu - M_without_j) / (D - s p^2)`` with
     ``D = t + S``, that is ``gamma = 1/D`` and ``g = (mu - M)/D``: eqs. 26-28 with term j left out of M and S. Where
     there are more than `FEW_INPUTS` inputs the denominator is expanded to first order in ``s p^2 / D``, so that both
-    sums are matrix products. Without ``leave_one_out`` the cavity of a weight is the whole posterior: the limit of
-    many samples and inputs.
+    sums are matrix products. ``leave_one_out`` is the power to which a weight's own message is left out of its cavity:
+    1 is EP. With 0 the cavity is the whole posterior: the variational limit, or that of many samples and inputs.
     """
-    weighted = down.times(sample_weight)
-    if leave_one_out and inputs.mean.shape[1] <= FEW_INPUTS:
-        gain, precision = _messages_of_few(weighted, down.gamma, inputs, weights.variance)
+    weighted, own = down.times(sample_weight), float(leave_one_out)
+    if own > 0 and inputs.mean.shape[1] <= FEW_INPUTS:
+        gain, precision = _messages_of_few(weighted, own * down.gamma, inputs, weights.variance)
         return precision, gain + weights.mean * precision
     precision = weighted.gamma.T @ inputs.square
     gain = weighted.g.T @ inputs.mean
-    if leave_one_out:
-        cube = inputs.square * inputs.mean
-        gain = gain + weights.variance * ((weighted.g * down.gamma).T @ cube)
-        precision = precision + weights.variance * ((weighted.gamma * down.gamma).T @ (inputs.square * inputs.square))
+    if own > 0:
+        cube, others = inputs.square * inputs.mean, own * down.gamma
+        gain = gain + weights.variance * ((weighted.g * others).T @ cube)
+        precision = precision + weights.variance * ((weighted.gamma * others).T @ (inputs.square * inputs.square))
     return precision, gain + weights.mean * precision
 
 

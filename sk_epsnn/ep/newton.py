@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve, total_of
+from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve
 from sk_epsnn.ep import mixing
-from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, spread_kl
+from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, own_sites, spread_kl
 from sk_epsnn.ep.passes import Upward, backward, forward, potentials, row_weights
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
 from sk_epsnn.ep.state import State
@@ -188,7 +188,7 @@ class _Ascent:
             costs = [mean_kl(state.posteriors, self.cavities)]
             if whole:
                 costs.append(spread_kl(self.state, state.posteriors, self.cavities))
-            return [state.data_energy, -_own_sites(state.up, excess)], [-cost for cost in costs]
+            return [state.data_energy, -own_sites(state.up, excess)], [-cost for cost in costs]
 
         def total(state: _Trial) -> float:
             return sum(map(sum, parts(state)))
@@ -207,16 +207,6 @@ class _Ascent:
             del state  # before the next trial takes its place
             step *= 0.5
         return 0.0
-
-
-def _own_sites(up: Upward, excess: list[Array]) -> float:
-    """What EP's energy subtracts from the summed log evidence for the weights' own sites, these held fixed.
-
-    Taking its own site out of each cavity turns ``sum log Z_n(q)`` into ``sum log Z_n(q) - (gamma - kappa) S / 2``
-    to second order, S the variance that comes from the weights. With the KL to the cavity, the stationary point is
-    EP's ``P = P_c + sum gamma p^2``.
-    """
-    return sum(0.5 * total_of(extra * here.from_weights) for here, extra in zip(up.potentials, excess, strict=True))
 
 
 @dataclass

@@ -32,6 +32,30 @@ def judged_noise(state: State, held_out: Batch, prior: NoiseEvidence) -> Array:
     return prior.absorb(held_out.target - mean, spread, held_out.sample_weight, 1.0).variance
 
 
+def judged_factors(state: State, held_out: Batch) -> Array:
+    """Factors on the variances that are predicted where the noise varies, shape (2, n_targets).
+
+    On the variance of the potentials and on the noise: those that make rows most probable which the posterior has not
+    seen. Their logarithms have standard normal priors.
+    """
+    last = predict(state, held_out.inputs, state.moments(held_out.target.dtype))
+    parts = (last.mean, last.variance, held_out.target, held_out.sample_weight)
+    mean, variance, target, weight = (to_numpy(part).astype(float) for part in parts)
+    output: Any = state.network.output
+    noise, n_targets = to_numpy(output.noise_variance), target.shape[1]
+
+    def cost(logs: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log density of rows and factors, and its slopes in the logarithms of the factors."""
+        factor = np.exp(logs.reshape(2, -1))
+        widened = np.hstack([factor[0] * variance[:, :n_targets], variance[:, n_targets:]])
+        log_z, message = output.with_noise_variance(factor[1] * noise).evidence(mean, widened, target, 1.0)
+        slopes = np.hstack([-0.5 * (message.kappa * widened)[:, :n_targets], message.g[:, n_targets:]])
+        return 0.5 * logs @ logs - weight @ log_z.sum(1), logs - weight @ slopes
+
+    best = minimize(cost, np.zeros(2 * n_targets), jac=True, method="L-BFGS-B").x
+    return like(np.exp(best.reshape(2, -1)), output.noise_variance)
+
+
 def with_varying_noise(state: State, batch: Batch) -> State:
     """The state about to learn how its noise varies, starting from all that rows are predicted to vary by.
 
@@ -39,7 +63,7 @@ def with_varying_noise(state: State, batch: Batch) -> State:
     """
     output: Any = state.network.output
     n_targets = state.network.n_targets
-    spread = predict(state, batch.inputs, state.moments(batch.target.dtype)).variance
+    spread = predict(state, batch.inputs, state.training_moments(batch.target.dtype)).variance
     of_means = sum_over(batch.sample_weight[:, None] * spread[:, :n_targets], axis=0)
     variance = output.noise_variance + astype(of_means, "float64") / batch.mass
     state = _with_sure_noise(state, float(largest(spread[:, n_targets:])))
@@ -57,41 +81,6 @@ def _with_sure_noise(state: State, widest: float) -> State:
     n_targets = state.network.n_targets
     precision = concat([q.precision[:n_targets, ...], widest * q.precision[n_targets:, ...]], axis=0)
     return state.with_posteriors([*hidden, type(q)(precision, q.mean)])
-
-
-def with_judged_factors(state: State, held_out: Batch) -> tuple[State, float]:
-    """A state whose noise varies, with the factors on its predicted variances that suit rows it has not seen.
-
-    There is one factor on the variance of the potentials and one on the noise, of every target: those that make these
-    rows most probable, where their logarithms have standard normal priors.
-
-    Returns
-    -------
-    state : State
-    score : float
-        Log density of the rows, in nats per unit of weight, summed over the outputs.
-    """
-    last = predict(state, held_out.inputs, state.moments(held_out.target.dtype))
-    parts = (last.mean, last.variance, held_out.target, held_out.sample_weight)
-    mean, variance, target, weight = (to_numpy(part).astype(float) for part in parts)
-    output: Any = state.network.output
-    noise, n_targets = to_numpy(output.noise_variance), target.shape[1]
-
-    def with_factors(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Summed log density, and its slopes in the logarithms of the factors."""
-        factor = np.exp(logs.reshape(2, -1))
-        widened = np.hstack([factor[0] * variance[:, :n_targets], variance[:, n_targets:]])
-        log_z, message = output.with_noise_variance(factor[1] * noise).evidence(mean, widened, target, 1.0)
-        slopes = np.hstack([-0.5 * (message.kappa * widened)[:, :n_targets], message.g[:, n_targets:]])
-        return weight @ log_z.sum(1), weight @ slopes
-
-    def cost(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        density, slopes = with_factors(logs)
-        return 0.5 * logs @ logs - density, logs - slopes
-
-    best = minimize(cost, np.zeros(2 * n_targets), jac=True, method="L-BFGS-B").x
-    factors = like(np.exp(best.reshape(2, -1)), output.noise_variance)
-    return state.with_output(output.with_factors(factors)), float(with_factors(best)[0]) / held_out.mass
 
 
 def _predicted(state: State, batch: Batch, weights: list[WeightMoments]) -> tuple[Array, Array]:

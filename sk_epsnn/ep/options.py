@@ -80,14 +80,16 @@ class Newton(EPInference):
 
 
 class AverageEP(EPInference):
-    """The damped parallel iteration of [1]_ (Algorithms 1 and 2); updates that diverge are refused with a warning.
+    """The damped parallel iteration of [1]_ (Algorithms 1 and 2).
 
     Parameters
     ----------
     n_sweeps : "auto" or int, default="auto"
         Forward and backward passes over each batch, at most; "auto" is 30.
-    damping : float in (0, 1], default=0.7
-        Weight of the new site.
+    damping : "auto" or float in (0, 1], default="auto"
+        Weight of the new site. "auto" begins with 0.7, which is the paper's, halves it while a sweep would lower the
+        energy, and raises it again after sweeps that do not. With a number the iteration may diverge, most of all where
+        inputs are not centred or batches are large; updates of batches that do are refused with a warning.
     power : "auto" or float in [0, 1], default="auto"
         See `Newton`; "auto" is 1.
     temperature : "auto", float or array-like of shape (n_layers,), default="auto"
@@ -111,14 +113,14 @@ class AverageEP(EPInference):
     _parameter_constraints = {
         **EPInference._parameter_constraints,
         "n_sweeps": _SWEEPS,
-        "damping": [Interval(Real, 0, 1, closed="right")],
+        "damping": [_AUTO, Interval(Real, 0, 1, closed="right")],
     }
 
     def __init__(
         self,
         *,
         n_sweeps: Any = "auto",
-        damping: float = 0.7,
+        damping: Any = "auto",
         power: Any = "auto",
         temperature: Any = "auto",
         rotate_inputs: Any = "auto",

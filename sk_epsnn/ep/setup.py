@@ -38,8 +38,9 @@ class Design:
     temperatures : tuple of float
     anchor : float
         Size of the random prior means of hidden layers, in prior standard deviations.
-    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance : float
-        See `InputBasis.prior_variances`; the last two are prior variances of potentials.
+    spectral_exponent, spectral_floor, bias_share, hidden_variance, output_variance, log_noise_variance : float
+        See `InputBasis.prior_variances`; the last three are prior variances of potentials. The logarithm of a noise has
+        no unit, so that its weights always get a prior scaled to the data.
     joint : tuple of bool
         Whether a layer's weights get a joint Gaussian per unit.
     power : float
@@ -59,9 +60,6 @@ class Design:
     bias_variance : float or None
         Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
         that of a weight, or a share of the potential's.
-    log_noise_variance : float
-        Prior variance of the logarithm of a noise that depends on the inputs, and of its bias. It has no unit, so that
-        its weights always get a prior scaled to the data.
     """
 
     prior: WeightPrior
@@ -73,6 +71,7 @@ class Design:
     bias_share: float
     hidden_variance: float
     output_variance: float
+    log_noise_variance: float
     joint: tuple[bool, ...]
     power: float
     grid: Grid | None
@@ -82,7 +81,6 @@ class Design:
     scaling: str = "all"
     learns: str | None = None
     bias_variance: float | None = None
-    log_noise_variance: float = 1.0
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
@@ -258,12 +256,12 @@ def _unit_variances(
     network: Network, design: Design, index: int, value: float | None, potential_variance: float
 ) -> Array:
     """Prior variance of each weight of a unit, shape (fan_in,), given that of a weight or of the potential."""
-    fan_in, potential = network.fan_ins[index], potential_variance / design.prior.active_share
+    fan_in, potential_variance = network.fan_ins[index], potential_variance / design.prior.active_share
     if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
-        return _basis(network).prior_variances(value, exponent, potential, design.bias_share, floor)
+        return _basis(network).prior_variances(value, exponent, potential_variance, design.bias_share, floor)
     # Spikes of probability about 1/2: half of the inputs contribute.
-    return np.full(fan_in, 2 * potential / fan_in if value is None else value)
+    return np.full(fan_in, 2 * potential_variance / fan_in if value is None else value)
 
 
 def _random_means(network: Network, design: Design, variance: Array, index: int, rng: np.random.RandomState) -> Array:

@@ -74,7 +74,7 @@ class StochasticTrainer(EPTrainer):
 
     def for_passes(self, n_passes: int) -> StochasticTrainer:
         """See `Traveller.for_passes`."""
-        return replace(self, n_passes=n_passes)
+        return replace(self, n_passes=n_passes, varies=False)
 
     def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
         """See `Traveller.towards`: steps begin anew at the first rate."""

@@ -55,15 +55,15 @@ class Schedule:
     ----------
     name : {"newton", "average_ep"}
     n_sweeps : int
-    damping : float
-        For "average_ep".
+    damping : float or None
+        For "average_ep"; None finds one for every sweep.
     tol : float
         Nats per sample below which a sweep counts as settled.
     """
 
     name: str
     n_sweeps: int
-    damping: float
+    damping: float | None
     tol: float
 
     def work(self, state: State, batch: Batch, cavities: list[Weights]) -> BatchResult:
@@ -121,12 +121,11 @@ class EPTrainer(Trainer):
         """See `Trainer.prepare`: held-out rows choose the noise, temperatures, and how wide predictions are."""
         if self.held_out is None:
             return progress
-        # How the noise varies is learned from where a constant one has led.
-        return choose_on_held_out(replace(self, varies=False), progress, rows, self.held_out, course, rng, tell)
+        return choose_on_held_out(self, progress, rows, self.held_out, course, rng, tell)
 
     def for_passes(self, n_passes: int) -> EPTrainer:
         """See `Traveller.for_passes`."""
-        return self
+        return replace(self, varies=False)
 
     def towards(self, state: State, stop: Stop, *, goes_on: bool) -> State:
         """See `Traveller.towards`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -50,6 +50,7 @@ from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.ep.setup import largest_to_square
 from sk_epsnn.estimators._callbacks import FitTask
+from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._planner import make_plan
 from sk_epsnn.estimators._readout import WeightReadout
@@ -112,6 +113,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             rng = check_random_state(self.random_state)
             with self._blas_threads(rows.X, self._plan.batch_of(rows.n_samples))():
                 self._progress = train(self._plan.stages, start, rows, rng, task, self._tell)
+            self._opening = None
             self._warn_if_refused(refused, stacklevel=6)  # past this, fit and its two decorators
             task.end()
 
@@ -123,15 +125,24 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             )
         rows, y = self._weighted(X, y, sample_weight)
         self._follow(make_plan(self, self._problem(rows, y, is_stream=True)), not first)
+        opening, rng, passes = getattr(self, "_opening", None), None, [[slice(None)]]
         if first:
-            self._set_targets(y, rows.sample_weight, X)
-        rows = rows._replace(target=self._encode(y))
-        start = self._plan.network_for(self._target_scale()) if first else self._progress
-        refused = self._n_refused(not first)
-        rng = check_random_state(self.random_state) if first else None
-        trainer = self._plan.trainer
+            rng = check_random_state(self.random_state)
+            opening = Opening(deepcopy(rng))
+        opening = opening and opening.with_rows(rows, self.forgetting)
+        start = before = None if first else self._progress
+        if anew := opening is not None and opening.is_due:  # the set-up, and all that follows from it
+            rows, rng = opening.joined(), rng or deepcopy(opening.rng)
+            self._set_targets(rows.target, rows.sample_weight, rows.X)
+            start = self._plan.network_for(self._target_scale())
+            passes = opening.passes(bool(self._plan.network.hidden))
+        rows = rows._replace(target=self._encode(rows.target))
+        refused = self._n_refused(not anew)
         with self._blas_threads(rows.X, rows.n_samples)():
-            self._progress = learn_from_stream(trainer, start, rows, self.forgetting, self.tol, rng, self._tell)
+            self._progress = learn_from_stream(
+                self._plan.trainer, start, rows, self.forgetting, self.tol, rng, self._tell, before, passes
+            )
+        self._opening = opening and opening.kept()
         self._warn_if_refused(refused, stacklevel=5)  # past this, partial_fit and its decorator
 
     def _blas_threads(self, X: Any, n_rows: int) -> Callable[[], AbstractContextManager[None]]:
@@ -158,7 +169,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             warnings.warn(
                 f"{refused} updates of inference={self._plan.settings['inference'].value!r} diverged and were "
                 "refused; the posterior stayed as it was before each. Use inference='newton', which needs no step "
-                "size, AverageEP with a smaller damping, or Stochastic with a smaller learning_rate.",
+                "size, AverageEP with a smaller damping or 'auto', or Stochastic with a smaller learning_rate.",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
             )
@@ -269,7 +280,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
             raise ValueError(f"weights must be 'mode', 'mean' or 'sample', got {weights!r}.")
         known = self._plan.trainer.known(self._progress.state, weights, check_random_state(random_state))
         frozen = copy(self)
-        frozen._progress = replace(self._progress, state=known)
+        frozen._progress, frozen._opening = replace(self._progress, state=known), None
         return frozen
 
     # ------------------------------------------------------------------ scikit-learn plumbing

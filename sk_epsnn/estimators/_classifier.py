@@ -62,7 +62,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         batch is left when a sweep gains less than a tenth of it, or than 1e-4.
     shuffle : bool, default=True
         Shuffle the rows before each pass. With False the rows are treated as a stream: the set-up (centre, axes,
-        scale) comes from the first batch, as in `partial_fit`, instead of from all rows.
+        scale) comes from the first batch, or 32 rows, instead of from all rows.
     forgetting : float in (0, 1], default=1.0
         For streams that drift: before each `partial_fit` what was learned so far is taken to this power, so that a call
         k calls ago counts by ``forgetting ** k``. With 1 nothing is forgotten.
@@ -234,8 +234,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            One row or more. The first call also fixes the set-up (centre, axes and scale of the inputs), so let it
-            bring a representative batch.
+            One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of the
+            inputs), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
         y : array-like of shape (n_samples,)
             Labels, all of them in ``classes``.
         classes : array-like of shape (n_classes,), default=None

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
+from sk_epsnn.course import LEAST_SET_UP
 from sk_epsnn.ep.state import State, aligned
 from sk_epsnn.estimators._base import BaseEPSNN
 
@@ -26,7 +27,7 @@ def merge(base, estimators):
     Parameters
     ----------
     base : EPSNNClassifier or EPSNNRegressor
-        Fitted, at best by a few calls of `partial_fit` on representative rows.
+        Fitted, at best by a few calls of `partial_fit` on representative rows, the first one of at least 32 of them.
     estimators : sequence of estimators
         Copies of ``base`` that were trained further by `partial_fit`.
 
@@ -73,7 +74,7 @@ def merge(base, estimators):
         added = {name: values[len(start.history[name]) :] for name, values in other._progress.history.items()}
         progress = progress.noted(**added)
     merged = copy(base)
-    merged._progress = progress
+    merged._progress, merged._opening = progress, None
     return merged
 
 
@@ -87,10 +88,10 @@ def _check_copy(base: BaseEPSNN, other: BaseEPSNN, name: str) -> None:
     if any(model._progress.state.is_known for model in (base, other)):
         raise ValueError("Frozen weights hold no evidence to merge; use the estimators before freeze().")
     if not _same(*map(_start, (base, other), aligned([base._progress.state, other._progress.state]))):
-        raise ValueError(
-            f"{name} does not come from base: classes, scale, basis or prior differ. Let every estimator start as "
-            "copy.deepcopy(base) and train it by partial_fit."
-        )
+        remedy = "Let every estimator start as copy.deepcopy(base) and train it by partial_fit"
+        if getattr(base, "_opening", None) is not None:
+            remedy += f", and base by a first call of at least {LEAST_SET_UP} rows: fewer do not fix the set-up"
+        raise ValueError(f"{name} does not come from base: classes, scale, basis or prior differ. {remedy}.")
     if other._progress.state.mass < base._progress.state.mass:
         raise ValueError(f"{name} holds less evidence than base; swap them, or train it from base by partial_fit.")
 

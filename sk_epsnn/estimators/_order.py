@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import betaln, gammaln
@@ -19,11 +18,10 @@ _RARE = 0.1
 _ONE_CLASS = 0.9
 
 
-@dataclass(frozen=True)
 class LabelOrder:
     """How often every class has come in a stream, and how often in the last calls, if these brought one class.
 
-    Attributes
+    Parameters
     ----------
     before, lately : array of shape (n_classes,)
         Rows of each class before those calls, and in them.
@@ -33,10 +31,8 @@ class LabelOrder:
         Whether a warning has been given.
     """
 
-    before: np.ndarray
-    lately: np.ndarray
-    at_once: int = 0
-    told: bool = False
+    def __init__(self, before: np.ndarray, lately: np.ndarray, at_once: int = 0, told: bool = False):
+        self.before, self.lately, self.at_once, self.told = before, lately, at_once, told
 
     @classmethod
     def of(cls, index: np.ndarray, n_classes: int) -> LabelOrder:
@@ -47,10 +43,10 @@ class LabelOrder:
         """The same after one more call. It does not matter in what order the rows of a call are."""
         counts = np.bincount(index, minlength=len(self.before))
         if counts.max() < _ONE_CLASS * counts.sum():
-            return replace(self, before=self.before + self.lately + counts, lately=np.zeros_like(counts))
+            return LabelOrder(self.before + self.lately + counts, np.zeros_like(counts), 0, self.told)
         if self.lately.any() and self.lately.argmax() == counts.argmax():
-            return replace(self, lately=self.lately + counts, at_once=max(self.at_once, len(index)))
-        return replace(self, before=self.before + self.lately, lately=counts, at_once=len(index))
+            return LabelOrder(self.before, self.lately + counts, max(self.at_once, len(index)), self.told)
+        return LabelOrder(self.before + self.lately, counts, len(index), self.told)
 
     @property
     def looks_sorted(self) -> bool:
@@ -83,4 +79,4 @@ class LabelOrder:
             UserWarning,
             stacklevel=stacklevel + 1,
         )
-        return replace(self, told=True)
+        return LabelOrder(self.before, self.lately, self.at_once, told=True)

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from sk_epsnn.connections import Connection, Dense
-from sk_epsnn.course import Course
+from sk_epsnn.course import LEAST_SET_UP, Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
@@ -243,6 +243,7 @@ class Planner:
             estimator.shuffle,
             estimator.n_shards,
             estimator.n_jobs,
+            LEAST_SET_UP,
         )
 
 

@@ -39,7 +39,7 @@ from sk_epsnn.estimators._defaults import (
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
 from sk_epsnn.estimators._planner_held_out import HeldOutPlanner
-from sk_epsnn.outputs import GaussianOutput, HeteroscedasticOutput
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -58,9 +58,8 @@ class EPPlanner:
         self.answers, self.defaults, self.reasons = answers, defaults, reasons
         self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
         self.network, self.inference, self.prior, self.grid, self.gain = parts
-        self.is_regressor = isinstance(self.network.output, GaussianOutput)
         #: Whether the noise is to depend on the inputs.
-        self.varies = self.network.output.name == HeteroscedasticOutput.name
+        self.varies = self.network.output.units_per_target > 1
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
@@ -79,9 +78,8 @@ class EPPlanner:
         schedule = self._schedule(course.tol, learns)
         single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
-            trainer = SweepTrainer(design, learns_noise, None, single, self.varies, schedule=schedule)
-            held_out, left = self.judges.held_out(course, learns_noise, trainer)
-            trainer = replace(trainer, held_out=held_out)
+            held_out, left = self.judges.held_out(course, learns_noise)
+            trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
             if not learns:
                 return (Stage(trainer, left),), trainer
             of_fit = EvidenceTrainer(**vars(trainer))
@@ -90,28 +88,24 @@ class EPPlanner:
             return tuple(Stage(part, left) for part in parts), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
+        held_out, left = self.judges.held_out(steps, learns_noise)
         rate = self._learning_rate()
         start = StochasticTrainer(
-            design, learns_noise, None, single, self.varies, n_passes=n_passes, learning_rate=rate
+            design, learns_noise, held_out, single, self.varies, n_passes=left.n_passes, learning_rate=rate
         )
-        stream = SweepTrainer(design, learns_noise, None, single, self.varies, schedule=schedule)
-        held_out, left = self.judges.held_out(steps, learns_noise, start)
-        start, stream = replace(start, held_out=held_out, n_passes=left.n_passes), replace(stream, held_out=held_out)
-        stages = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
+        ways = _apart(start, left) if self.varies and held_out is None else (Stage(start, left),)
+        stream = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
         n_sweeps = self._final_sweeps()
         if n_sweeps == 0 or course.n_passes <= n_passes:
-            return stages, stream
+            return ways, stream
         end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
         last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
-        return (*stages, Stage(end, last)), stream
+        return (*ways, Stage(end, last)), stream
 
     def _is_much(self) -> bool:
         """Whether a single layer has so many potentials that it cannot settle as closely as others."""
-        return (
-            self.n_layers == 1
-            and not self.is_regressor
-            and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
-        )
+        classifies = not isinstance(self.network.output, GaussianOutput)
+        return self.n_layers == 1 and classifies and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
 
     def _learning_course(self, course: Course, joint: bool) -> Course:
         """Passes of a fit that learns the prior's variance."""
@@ -143,7 +137,7 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = 0, "sweeps gain next to nothing"
-        if self.is_regressor and not self.varies and self.prior.conjugate:
+        if isinstance(self.network.output, GaussianOutput) and not self.varies and self.prior.conjugate:
             automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
@@ -170,6 +164,7 @@ class EPPlanner:
             bias_share=BIAS_SHARE,
             hidden_variance=HIDDEN_VARIANCE,
             output_variance=defaults.output_variance,
+            log_noise_variance=LOG_NOISE_VARIANCE,
             joint=joint,
             power=self._power(),
             grid=self.grid,
@@ -179,7 +174,6 @@ class EPPlanner:
             scaling=self._scaling(variances[0]),
             learns=learns,
             bias_variance=OUTPUT_BIAS_VARIANCE if self.n_layers == 1 and variances[0] is None else None,
-            log_noise_variance=LOG_NOISE_VARIANCE,
         )
 
     def _prior_variances(self) -> tuple[float | None, ...]:
@@ -249,9 +243,10 @@ class EPPlanner:
 
     def _wide_regressor(self) -> bool:
         """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
-        single = self.n_layers == 1 and self.is_regressor and self.inference.name == "newton"
+        single = self.n_layers == 1 and isinstance(self.network.output, GaussianOutput)
         gaussian = self.rotatable and not self.prior.learns_each
-        return single and gaussian and self.is_whole and not self._joint()[-1]
+        by_sweeps = self.inference.name == "newton" and self.is_whole
+        return single and gaussian and by_sweeps and not self._joint()[-1]
 
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
@@ -318,8 +313,9 @@ class EPPlanner:
         if learns and self._is_much() and self._joint()[-1]:
             automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
         n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
-        damping = self.answers.given("inference__damping", getattr(self.inference, "damping", 1.0))
-        return Schedule(self.inference.name, n_sweeps, damping, tol)
+        given, reason = getattr(self.inference, "damping", 1.0), "halved where a sweep would lower the energy"
+        self.answers.answer("inference__damping", given, "found in each sweep", reason)
+        return Schedule(self.inference.name, n_sweeps, None if is_auto(given) else float(given), tol)
 
     def _power(self) -> float:
         given = self.inference.power

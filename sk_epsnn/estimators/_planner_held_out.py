@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from sk_epsnn.course import Course
 from sk_epsnn.ep.held_out import LEAST_HELD_OUT, HeldOut, Stop
-from sk_epsnn.ep.trainer import EPTrainer
 from sk_epsnn.estimators._defaults import (
     CAUTION,
     FOLDED_ROWS,
@@ -24,7 +23,6 @@ from sk_epsnn.estimators._defaults import (
 )
 from sk_epsnn.estimators._plan import Answers, Parts, is_auto
 from sk_epsnn.outputs import GaussianOutput
-from sk_epsnn.training import Stage
 
 
 class HeldOutPlanner:
@@ -34,16 +32,15 @@ class HeldOutPlanner:
         self.answers, self.defaults, self.n_samples = answers, defaults, n_samples
         self.network, self.inference = parts.network, parts.inference
         self.n_layers = len(self.network.connections)
-        self.is_regressor = isinstance(self.network.output, GaussianOutput)
+        self.regresses = isinstance(self.network.output, GaussianOutput)
+        #: Whether the noise is to depend on the inputs.
+        self.varies = self.network.output.units_per_target > 1
 
-    def held_out(self, course: Course, learns_noise: bool, trainer: EPTrainer) -> tuple[HeldOut | None, Course]:
-        """Rows that are held out at first, and the course that is left when they have chosen.
-
-        ``trainer`` is that of a noise that varies, should it.
-        """
+    def held_out(self, course: Course, learns_noise: bool) -> tuple[HeldOut | None, Course]:
+        """Rows that are held out at first, and the course that is left when they have chosen."""
         given, name = self.inference.validation_fraction, "inference__validation_fraction"
         by_steps = self.inference.name == "stochastic"
-        classifies = not self.is_regressor and by_steps
+        classifies = not self.regresses and by_steps
         useful = (learns_noise or classifies) and self.n_layers > 1 and course.shuffle
         if not useful and not is_auto(given):
             raise ValueError(
@@ -51,7 +48,7 @@ class HeldOutPlanner:
                 "shuffle=True, by regressors with a noise_variance that is no number, and by classifiers with "
                 "inference='stochastic'. Leave it at 'auto'."
             )
-        anew, caution = classifies and useful and self.heats, CAUTION if classifies else 0.0
+        anew, caution = classifies and useful and self.n_samples < HEATED_ROWS, CAUTION if classifies else 0.0
         folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
         automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
         if classifies and useful:
@@ -69,19 +66,18 @@ class HeldOutPlanner:
             n_passes = min(course.n_passes, PASSES_PER_STEP) if self.heats else course.n_passes
             last = min(course.n_passes, LAST_PASSES) if self.heats else course.n_passes
         widths = self._widths() if classifies else ((1.0,) * self.n_layers,)
-        part = Stage(trainer.for_passes(n_passes), replace(course, n_passes=n_passes))
-        varying = part if trainer.varies else None
-        held_out = HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution, varying)
-        return held_out, replace(course, n_passes=last)
+        return HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution), replace(course, n_passes=last)
 
     @property
     def heats(self) -> bool:
         """Whether held-out rows choose the temperature."""
-        few = self.n_samples < HEATED_ROWS or self.is_regressor
-        return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few
+        few = self.n_samples < HEATED_ROWS or self.regresses
+        return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few and not self.varies
 
     def _paths(self, n_passes: int) -> tuple[tuple[Stop, ...], ...]:
         """Ways that are tried, of hidden temperatures or, by classifiers, of all temperatures."""
+        if self.varies:
+            return ((Stop(None, n_passes), Stop(None, n_passes, varies=True)),)
         if not self.heats:
             return ((Stop(None, n_passes),),)
         last = self.defaults.output_temperature
@@ -93,7 +89,7 @@ class HeldOutPlanner:
             stops = []
             for index, temperature in enumerate(path):
                 hidden = None if temperature is None else (temperature,) * (self.n_layers - 1)
-                output = last if self.is_regressor else temperature
+                output = last if self.regresses else temperature
                 stops.append(Stop(hidden and (*hidden, output), n_passes if index == 0 else later))
             if self.defaults.learns_output:
                 stops[-1] = stops[-1]._replace(learns=True)

@@ -1,11 +1,31 @@
-"""What every observed output does."""
+"""Observed outputs: the activation block with its value clamped (eq. 31 of [1]_).
+
+An output turns the Gaussian message ``u ~ N(M, S)`` and a target into ``log Z``, with ``Z`` the normaliser of the
+tilted distribution, and its derivatives
+
+    g = dlogZ/dM,    gamma = -d2logZ/dM2,    kappa = -2 dlogZ/dS.
+
+These are the EP messages in derivative form: a Gaussian site of precision tau and shift nu on ``u`` has
+``g = (nu - tau M) / (1 + tau S)`` and ``gamma = tau / (1 + tau S)``; the tilted mean is ``M + S g`` and the
+tilted variance ``S - S**2 gamma``.
+
+References
+----------
+.. [1] D. Yao, S. McLaughlin, Y. Altmann, "Training of spiking neural networks with expectation-propagation",
+   arXiv:2506.23757, 2025.
+"""
 
 from __future__ import annotations
+
+import numpy as np
 
 from sk_epsnn._arrays import (
     Array,
     HoldsArrays,
+    astype,
     clip,
+    log,
+    log1p,
     ones_like,
     sum_over,
 )
@@ -53,3 +73,40 @@ class Output(HoldsArrays):
     def potential_of(self, share: Array) -> Array:
         """Potentials at which the units fire with these probabilities, shape (n_out,); of NumPy, for a start."""
         return 0 * share
+
+
+class GaussianOutput(Output):
+    """Real output ``y ~ N(u, noise_variance)`` (regression).
+
+    Parameters
+    ----------
+    noise_variance : array of shape (n_out,)
+        Variance of the observation noise.
+    """
+
+    name = "gaussian"
+    #: Whether the noise depends on the inputs; None where that is to be found out.
+    varies: bool | None = False
+
+    def __init__(self, noise_variance: Array):
+        self.noise_variance = noise_variance
+
+    def with_noise_variance(self, noise_variance: Array) -> GaussianOutput:
+        """The same with another noise."""
+        return GaussianOutput(noise_variance)
+
+    def noise(self, spread: Spread) -> Array:
+        """Variance of the observation noise, for rows whose potentials have this spread."""
+        return self.noise_variance
+
+    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
+        """Closed form; ``power = 1`` gives ``log N(y; M, S + noise)``, 0 the expected log likelihood."""
+        noise = astype(self.noise_variance, mean.dtype)
+        total = noise + power * variance
+        residual = target - mean
+        g = residual / total
+        gamma = 1 / total
+        ratio = variance / noise
+        spread = ratio if power == 0 else log1p(power * ratio) / power
+        log_z = -0.5 * (residual * g + spread + log(2 * np.pi * noise))
+        return log_z, Derivatives(g, gamma, gamma - power * g * g)

@@ -1,8 +1,8 @@
 """A real output whose noise depends on the inputs: of two units for each target the second says the log of its noise.
 
-With the tilted density ``N(u1; M1, S1) N(u2; M2, S2) N(y; u1, v exp(u2))**alpha`` messages go to both units; what they
-are made of is in `sk_epsnn.outputs`. Given ``u2`` the first unit has a Gaussian output of known noise. What is left, an
-average over ``u2``, has a closed form in the variational limit ``alpha = 0``, and else is a quadrature.
+With the tilted density ``N(u1; M1, S1) N(u2; M2, S2) N(y; u1, v exp(u2))**alpha`` messages go to both units (what they
+are made of: `sk_epsnn.outputs.base`). Given ``u2`` the first unit has a Gaussian output of known noise. What is left,
+an average over ``u2``, has a closed form in the variational limit ``alpha = 0``, and else is a quadrature.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sk_epsnn._arrays import (
 )
 from sk_epsnn.messages import Derivatives, Spread
 from sk_epsnn.numerics import NORMAL_RANGE, normal_grid
-from sk_epsnn.outputs.gaussian import GaussianOutput
+from sk_epsnn.outputs.base import GaussianOutput
 
 #: Most nats that a noise may be above or below where ``u2`` is 0: squares of it stay within float32.
 MOST_LOG_NOISE = 40.0
@@ -116,6 +116,15 @@ class HeteroscedasticOutput(GaussianOutput):
         (m1, m2), (s1, s2) = _halves(mean), _halves(variance)
         log_noise = m2 + log(astype(self.noise_variance, mean.dtype))
         return in_chunks(partial(_log_average, power=power), (target - m1) ** 2, s1, log_noise, s2)
+
+    def log_density(self, mean: Array, variance: Array, target: Array) -> Array:
+        """Log density of the targets of each row as they are predicted, in nats, shape (n_samples,)."""
+        if self.factors is None:
+            return super().log_density(mean, variance, target)
+        factors = astype(self.factors, mean.dtype)
+        of_mean, of_noise = _halves(variance)
+        plain = self._with(noise_variance=self.noise_variance * self.factors[1, :], factors=None)
+        return plain.log_density(mean, concat([factors[0, :] * of_mean, of_noise], axis=1), target)
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Closed form for ``power`` 0, the expected log likelihood; else quadrature over ``u2``."""

@@ -1,27 +1,32 @@
-"""Output neurons of classifiers."""
+"""Outputs that fire or are silent, each by itself: sigmoid units and thresholds."""
 
 from __future__ import annotations
 
 import math
+from functools import reduce
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.special import ndtri
 
 from sk_epsnn._arrays import (
+    CACHED,
     Array,
     absolute,
-    astype,
+    array_namespace,
     clip,
     concat,
     copysign,
     exp,
     in_chunks,
     is_any,
+    largest,
+    largest_finite,
     log,
     log1p,
     logaddexp,
+    minimum,
     smallest_normal,
     sqrt,
     sum_over,
@@ -31,6 +36,7 @@ from sk_epsnn._arrays import (
 from sk_epsnn._sklearn import Interval, Option, StrOptions
 from sk_epsnn.messages import Derivatives
 from sk_epsnn.numerics import (
+    NORMAL_RANGE,
     expected_sigmoid,
     expected_softplus,
     expm1,
@@ -39,14 +45,17 @@ from sk_epsnn.numerics import (
     log_expected_sigmoid_value,
     log_ndtr,
     logit,
-    without_subnormal,
+    normal_grid,
 )
 from sk_epsnn.outputs.base import Output
-from sk_epsnn.outputs.sigmoid_rule import tilted_sigmoid
-from sk_epsnn.softmax import log_expected_softmax, log_sum_exp, tilted, tilted_bound
+from sk_epsnn.softmax import log_sum_exp
 
 #: Variance of the logistic distribution, which makes Heaviside outputs comparable to sigmoid ones.
 LOGISTIC_VARIANCE = float(np.pi**2 / 3)
+#: Wider Gaussians get the rule for this standard deviation, which keeps its cost bounded.
+MOST_SD = 100.0
+#: Nodes of a rule and their weights.
+_Rule: TypeAlias = tuple[tuple[float, float], ...]
 
 
 class SpikingOutput(Option, Output):
@@ -97,7 +106,7 @@ class SigmoidOutput(SpikingOutput):
             return in_chunks(log_expected_sigmoid_value, margin, variance)
         if power == 0:
             return -in_chunks(expected_softplus, -margin, variance)
-        return tilted_sigmoid(margin, sqrt(variance), power, 0)[0]
+        return _tilted(margin, sqrt(variance), power, 0)[0]
 
     def potential_of(self, share: Array) -> Array:
         """Log-odds, see `Output.potential_of`."""
@@ -114,7 +123,7 @@ class SigmoidOutput(SpikingOutput):
     def _quadrature(margin: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         # With r = sigma(-T u) under the tilted density: g = T E r, gamma = E r(1-r) - alpha Var r,
         # kappa = E r(1-r) - alpha E r^2 (integration by parts of N(u; M, S) sigma(T u)^alpha).
-        log_z, r1, r2 = tilted_sigmoid(margin, sqrt(variance), power, 2)
+        log_z, r1, r2 = _tilted(margin, sqrt(variance), power, 2)
         # The loss is convex with curvatures of at most 1/4, hence gamma <= 1 / (4 + alpha S) (Cramer and Rao); a rule
         # too coarse for a very wide Gaussian would break this and claim more precision than there is.
         gamma = clip(r1 - r2 - power * (r2 - r1 * r1), 0.0, 1 / (4 + power * variance))
@@ -177,38 +186,100 @@ class HeavisideOutput(SpikingOutput):
         return log_ndtr(target * mean / sqrt(variance + self.variance))
 
 
-class SoftmaxOutput(SpikingOutput):
-    """Winner-take-all output: of all units that of the largest ``u_k`` plus Gumbel noise fires, ``p = softmax(u)``.
+def _softplus(x: Array) -> Array:
+    """``log(1 + exp(x))``, several times faster than ``logaddexp``."""
+    size = absolute(x)
+    # The first part is x where that is positive, else 0, without rounding.
+    return 0.5 * (x + size) + log1p(exp(-size))
 
-    One block over all classes, by the tilted bound on ``E log sum exp(u)``, see `sk_epsnn.softmax`; its power is 0. Its
-    derivatives in the variances are those of the bound, and ``gamma = kappa`` bounds its curvature.
+
+def _tilted(margin: Array, sd: Array, power: float, n_moments: int) -> tuple[Array, ...]:
+    """``(1/alpha) log E sigma(u)**alpha`` for ``u ~ N(margin, sd**2)``, and moments of ``sigma(-u)``.
+
+    Parameters
+    ----------
+    margin, sd : array of shape (n_samples, n_units)
+    power : float in (0, 1)
+    n_moments : int
+        How many, from the first on, of the density ``N(u; margin, sd**2) sigma(u)**alpha``.
+
+    Returns
+    -------
+    log_z, *moments : arrays of shape (n_samples, n_units)
+        The first in nats.
     """
+    nodes = _nodes(sd)
+    if array_namespace(margin) is not np:
+        return _tilted_anywhere(margin, sd, power, nodes, n_moments)
+    far = 0.9 * math.log(largest_finite(margin))
 
-    name = "softmax"
-    only_power = 0.0
+    def chunk(margin: Array, sd: Array) -> tuple[Array, ...]:
+        near = margin.size and float((NORMAL_RANGE * sd - margin).max()) < far
+        return (_tilted_near if near else _tilted_anywhere)(margin, sd, power, nodes, n_moments)
 
-    def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
-        """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
-        log_z, gradient, kappa = in_chunks(_won, mean, variance, target)
-        return log_z, Derivatives(gradient, kappa, kappa)
-
-    def potential_of(self, share: Array) -> Array:
-        """Logarithms, less their average, see `Output.potential_of`."""
-        return log(share) - log(share).mean()
-
-    def log_odds(self, mean: Array, variance: Array) -> Array:
-        """``log p / (1 - p)`` of the probability of each class."""
-        log_p = self.log_probability(mean, variance)
-        return log_p - log(clip(-expm1(log_p), min=smallest_normal(log_p)))
-
-    def log_probability(self, mean: Array, variance: Array) -> Array:
-        """Log probabilities of the classes, shape (n_samples, n_classes)."""
-        return log_expected_softmax(mean, variance)
+    parts = in_chunks(chunk, margin.reshape(-1), sd.reshape(-1), size=CACHED // len(nodes))
+    return tuple(part.reshape(margin.shape) for part in parts)
 
 
-def _won(mean: Array, variance: Array, target: Array) -> tuple[Array, Array, Array]:
-    """`SoftmaxOutput.evidence` of a few rows."""
-    p = tilted(mean, variance)
-    wins = astype(target > 0, mean.dtype)
-    log_z = sum_over(wins * mean, axis=1, keepdims=True) - tilted_bound(mean, variance, p)
-    return log_z, without_subnormal(wins - p), without_subnormal(p * (1 - p))
+def _tilted_near(
+    margin: np.ndarray, sd: np.ndarray, power: float, nodes: _Rule, n_moments: int
+) -> tuple[np.ndarray, ...]:
+    """`_tilted` where ``exp(-u)`` does not overflow: all nodes at once, by an exponential, a logarithm, an exponential.
+
+    NumPy has vector instructions for these three, always in float32 and on some processors in float64.
+    """
+    x, w = (np.array(column, margin.dtype) for column in zip(*nodes, strict=True))
+    miss = x[:, None] * -sd
+    miss -= margin
+    np.exp(miss, out=miss)
+    total = 1 + miss
+    fire = np.log(total)
+    fire *= -power
+    np.exp(fire, out=fire)
+    mass = w @ fire
+    result = [np.log(mass) / power]
+    if n_moments:
+        miss /= total
+    for _ in range(n_moments):
+        fire *= miss
+        result.append(w @ fire / mass)
+    return tuple(result)
+
+
+def _tilted_anywhere(margin: Array, sd: Array, power: float, nodes: _Rule, n_moments: int) -> tuple[Array, ...]:
+    """`_tilted` node by node, without under- or overflow however far from the boundary."""
+    reference = _reference_loss(margin, sd, power, nodes)
+    sums = [zeros_like(margin) for _ in range(n_moments + 1)]
+    for x, w in nodes:
+        loss = _softplus(-(margin + x * sd))
+        weight = w * exp(power * (reference - loss))
+        sums[0] += weight
+        if n_moments:
+            miss = -expm1(-loss)
+        for total in sums[1:]:
+            weight = weight * miss
+            total += weight
+    return log(sums[0]) / power - reference, *(total / sums[0] for total in sums[1:])
+
+
+def _reference_loss(margin: Array, sd: Array, power: float, nodes: _Rule) -> Array:
+    """Loss to divide out of the quadrature, so that it neither underflows nor overflows far from the boundary.
+
+    That at the mean does, unless the loss is so large that nodes on the other side of the boundary take over.
+    """
+    reference = _softplus(-margin)
+    if power * _largest(reference) < 0.8 * math.log(largest_finite(margin)):
+        return reference
+    costs = [_softplus(-(margin + x * sd)) - math.log(w) / power for x, w in nodes]
+    return reduce(minimum, costs)
+
+
+def _largest(values: Array) -> float:
+    """Largest entry of a non-negative array, 0 if it has none."""
+    return float(largest(values)) if values.shape[0] else 0.0
+
+
+def _nodes(sd: Array) -> _Rule:
+    """Rule fine enough for the widest Gaussian: the sigmoid has poles at +- i pi, hence steps of 1.5 in u."""
+    widest = min(_largest(sd), MOST_SD)
+    return normal_grid(int(math.ceil(NORMAL_RANGE * max(1.0, widest / 1.5))))
