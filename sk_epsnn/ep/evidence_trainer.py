@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, absolute, astype, clip, concat, epsilon, largest, log, reshape, sum_over
+from sk_epsnn._arrays import Array, absolute, astype, clip, concat, epsilon, is_any, largest, log, reshape, sum_over
 from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.ep.evidence import Evidence, NoiseEvidence
 from sk_epsnn.ep.learned_prior import MOST_STEPS, SETTLED
@@ -47,7 +47,11 @@ class EvidenceTrainer(SweepTrainer):
     ) -> tuple[State, Report]:
         """See `Trainer.absorb_pass`."""
         if self._begins_to_vary(state):
-            state = with_varying_noise(state, self.entered(state, shards[0].take(batches[0][0])))
+            batch = self.entered(state, shards[0].take(batches[0][0]))
+            # Where the means explain all that there is, nothing is left that could vary.
+            output: Any = state.network.output
+            varies = not is_any(output.noise_variance <= 10 * _least_noise(batch))
+            state = with_varying_noise(state, batch) if varies else state.with_noise_that(varies=False)
         learned = state.layers[-1].learned
         if learned is None:  # by a stream, or sparse rows
             return super().absorb_pass(state, shards, batches, total_mass, rng, n_jobs)
@@ -60,7 +64,7 @@ class EvidenceTrainer(SweepTrainer):
         if noise is None:
             return state.with_layers([*state.layers[:-1], state.layers[-1].with_learned_variance()]), report
         squares = sum(self._squares(state, rows) for rows in shards)
-        least = max(_LEAST_NOISE, epsilon(self.entered(state, shards[0].take(slice(1))).target))
+        least = _least_noise(self.entered(state, shards[0].take(slice(1))))
         return _with_learned_noise(state, noise, squares, total_mass, least), report
 
     def _squares(self, state: State, rows: Rows | Batch) -> Array:
@@ -110,6 +114,11 @@ def _with_learned_noise(state: State, noise: NoiseEvidence, squares: Array, mass
         if before.is_near(after) and float(largest(absolute(log(variance / last)))) < SETTLED:
             break
     return replace(state.with_layers([layer]).with_noise_variance(variance), noise=noise.known(variance, mass))
+
+
+def _least_noise(batch: Batch) -> float:
+    """Least noise variance that is told from rounding."""
+    return max(_LEAST_NOISE, epsilon(batch.target))
 
 
 def _with_each(state: State, each: bool) -> State:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from sk_epsnn._arrays import Array, astype, concat, largest, like, sum_over, to_numpy
+from sk_epsnn._arrays import Array, astype, concat, largest, like, sum_over, to_numpy, where, zeros_like
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.passes import predict
 from sk_epsnn.ep.state import State
@@ -64,9 +64,11 @@ def with_varying_noise(state: State, batch: Batch) -> State:
     output: Any = state.network.output
     n_targets = state.network.n_targets
     spread = predict(state, batch.inputs, state.training_moments(batch.target.dtype)).variance
-    of_means = sum_over(batch.sample_weight[:, None] * spread[:, :n_targets], axis=0)
+    weight = batch.sample_weight[:, None]
+    of_means = sum_over(weight * spread[:, :n_targets], axis=0)
     variance = output.noise_variance + astype(of_means, "float64") / batch.mass
-    state = _with_sure_noise(state, float(largest(spread[:, n_targets:])))
+    of_noises = spread[:, n_targets:]
+    state = _with_sure_noise(state, float(largest(where(weight > 0, of_noises, zeros_like(of_noises)))))
     return replace(state.with_noise_variance(variance).with_noise_that(varies=True), walk=None)
 
 
