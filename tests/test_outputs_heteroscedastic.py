@@ -420,3 +420,59 @@ def test_warm_start_goes_on_from_where_it_was(step):
 def test_iterations_that_are_not_checked_are_refused(step):
     with pytest.raises(ValueError, match="'heteroscedastic' needs .*'average_ep'.* set inference='newton' or"):
         regressor(inference="average_ep").fit(*step[:2])
+
+
+def test_prior_of_each_unit_is_the_one_that_makes_the_rows_most_probable(fitted):
+    """Where the bound is stationary in a common factor on prior variances, ``sum (m^2 + s) / variance`` counts them."""
+    state = fitted._progress.state
+    prior, posterior = state.layers[0].prior, state.layers[0].posterior
+    for unit in (0, 1):
+        variance = 1 / np.diag(prior.precision[unit])[:-1]
+        second = (posterior.mean[unit] ** 2 + np.diag(np.linalg.inv(posterior.precision[unit])))[:-1]
+        assert (second / variance).sum() == pytest.approx(len(variance), abs=0.1)
+
+
+def test_relevance_of_inputs_to_the_mean_and_to_the_noise_is_learned_apart():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 12))
+    y = X[:, 0] + 0.2 * np.exp(X[:, 1]) * rng.standard_normal(400)
+    model = regressor(prior="ard").fit(X, y)
+    means, log_noises = np.abs(model.coefs_[0][:, 0]), np.abs(model.log_noise_coefs_[:, 0])
+    assert means[0] == pytest.approx(1, abs=0.05) and means[1:].max() < 0.02
+    assert log_noises[1] == pytest.approx(2, abs=0.25) and np.delete(log_noises, 1).max() < 0.2
+
+
+@pytest.mark.parametrize("spread", [1.5, 4.0])
+def test_rows_far_from_the_others_do_no_harm(spread):
+    rng = np.random.default_rng(0)
+    X = rng.lognormal(0, spread, (300, 3))
+    y = np.log(X[:, 0]) + rng.standard_normal(300)
+    mean, sd = regressor().fit(X, y).predict(X, return_std=True)
+    assert np.isfinite(mean).all() and np.isfinite(sd).all()
+
+
+def test_more_columns_than_joint_weights_are_for():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1600, 3))
+    y = np.sin(x[:, 0]) + 0.3 * np.exp(x[:, 1]) * rng.standard_normal(1600)
+    X = PopulationEncoder(output="rates", n_neurons=100).fit_transform(x)
+    quiet = x[600:, 1] < 0
+    model = regressor().fit(X[:600], y[:600])
+    assert model._progress.state.posteriors[0].precision.ndim == 2
+    loss, *hits = loss_and_coverage(model, X[600:], y[600:], quiet, ~quiet)
+    best = norm.logpdf(y[600:], np.sin(x[600:, 0]), 0.3 * np.exp(x[600:, 1])).mean()
+    assert loss < -best + 0.2
+    assert all(0.91 < hit < 0.98 for hit in hits)
+
+
+def test_hidden_layers_keep_a_noise_constant_that_held_out_rows_find_so():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 4, (1500, 1))
+    y = np.sin(2 * x[:, 0]) + 0.2 * rng.standard_normal(1500)
+    X = rates(x)
+    model = regressor(20).fit(X, y)
+    *constant, varying = model.history_["held_out"]
+    assert varying < max(constant)
+    assert np.sqrt(model.noise_variance_) == pytest.approx(0.2, rel=0.2)
+    np.testing.assert_array_equal(model.log_noise_coefs_, 0)
+    np.testing.assert_allclose(np.log(model.noise_variance_), model.log_noise_intercepts_, rtol=1e-12)

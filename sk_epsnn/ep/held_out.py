@@ -43,7 +43,7 @@ class Stop(NamedTuple):
     learns : bool
         Whether the variance of the last layer's prior is learned on the way.
     varies : bool
-        Whether the noise depends on the inputs from there on; such a stop is the last one, and is chosen.
+        Whether the noise depends on the inputs from there on; such a stop is the last one.
     """
 
     temperatures: tuple[float, ...] | None
@@ -126,14 +126,17 @@ def choose_on_held_out(
         hidden = path[-1].hidden(start)
         progress = progress.noted(temperature=[hidden], held_out=[score])
         tell(f"Hidden temperature {hidden:g}, held-out log density = {score:.6f} nats")
-    best = len(stops) - 1 if stops[-1][-1].varies else _best(found, weight, held_out.caution)
+    best = _best(found, weight, held_out.caution)
     progress = progress.noted(step=way.steps)
     if held_out.anew:
         *before, last = stops[best]
         state = deque(way.along(tuple(before), start, rows), maxlen=1).pop() if before else start
         state = trainer.towards(state, last, goes_on=len(before) > 0)
         return replace(progress, state=state.with_widths(held_out.widths[widths[best]]))
-    return replace(progress, state=wide[best][widths[best]])
+    state = wide[best][widths[best]]
+    if stops[-1][-1].varies and not stops[best][-1].varies:
+        state = state.with_noise_that(varies=False)
+    return replace(progress, state=state)
 
 
 def _best(densities: np.ndarray, weight: np.ndarray, caution: float) -> int:

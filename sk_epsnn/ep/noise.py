@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from sk_epsnn._arrays import Array, astype, like, sum_over, to_numpy
+from sk_epsnn._arrays import Array, astype, concat, largest, like, sum_over, to_numpy, where, zeros_like
 from sk_epsnn.ep.evidence import NoiseEvidence
 from sk_epsnn.ep.passes import predict
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import WeightMoments
 from sk_epsnn.network import Batch
+from sk_epsnn.weights import GaussianWeights
 
 
 def learned_noise(judge: State, noise: NoiseEvidence, batch: Batch, power: float) -> NoiseEvidence:
@@ -61,10 +62,27 @@ def with_varying_noise(state: State, batch: Batch) -> State:
     With a noise that starts too large the means find out what they can explain; too small, every row counts too much.
     """
     output: Any = state.network.output
-    _, spread = _predicted(state, batch, state.training_moments(batch.target.dtype))
+    n_targets = state.network.n_targets
+    spread = predict(state, batch.inputs, state.training_moments(batch.target.dtype)).variance
     weight = batch.sample_weight[:, None]
-    variance = output.noise_variance + astype(sum_over(weight * spread, axis=0), "float64") / batch.mass
-    return replace(state.with_noise_variance(variance).with_varying_noise(), walk=None)
+    of_means = sum_over(weight * spread[:, :n_targets], axis=0)
+    variance = output.noise_variance + astype(of_means, "float64") / batch.mass
+    of_noises = spread[:, n_targets:]
+    state = _with_sure_noise(state, float(largest(where(weight > 0, of_noises, zeros_like(of_noises)))))
+    return replace(state.with_noise_variance(variance).with_noise_that(varies=True), walk=None)
+
+
+def _with_sure_noise(state: State, widest: float) -> State:
+    """The state about to learn log noises of so much variance, at most, from where none has more than 1.
+
+    Where rows are far from the others their exponentials would be of any size.
+    """
+    *hidden, q = state.posteriors
+    if widest <= 1 or not isinstance(q, GaussianWeights):
+        return state
+    n_targets = state.network.n_targets
+    precision = concat([q.precision[:n_targets, ...], widest * q.precision[n_targets:, ...]], axis=0)
+    return state.with_posteriors([*hidden, type(q)(precision, q.mean)])
 
 
 def _predicted(state: State, batch: Batch, weights: list[WeightMoments]) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ from sk_epsnn.course import Rows
 from sk_epsnn.ep.learned_prior import LearnedVariance
 from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR, LayerState, PriorRule, State
 from sk_epsnn.network import Network
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import WeightPrior
 from sk_epsnn.weights import Grid, LevelWeights, find_lattice
 
@@ -54,7 +55,8 @@ class Design:
     scaling : str
         See `fit_basis`.
     learns : {"layer", "each"} or None
-        Whether the variance of the last layer's weights is learned: one for all, or one for each input.
+        Whether the variance of the last layer's weights is learned: one for all, or one for each input; where
+        noises depend on the inputs that of every unit apart.
     bias_variance : float or None
         Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
         that of a weight, or a share of the potential's.
@@ -114,7 +116,7 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         indices = range(len(network.connections))
         layers = tuple(_layer(network, design, index, gain, bias, spikes, rng) for index in indices)
     # A real output is fine without any variance of its potential.
-    bare = len(layers) == 1 and network.output.name == "gaussian"
+    bare = len(layers) == 1 and isinstance(network.output, GaussianOutput)
     floor = KNOWN_VARIANCE_FLOOR if bare else VARIANCE_FLOOR
     state = State(network, layers, design.power, gain, floor)
     _refuse_extreme(state, rows.X.dtype)
@@ -167,11 +169,14 @@ def _continuous_layer(
     variance = _axis_variances(network, design, index)
     mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
     if last and bias is not None:
-        variance[: network.n_targets, -1], mean[: network.n_targets, -1] = design.bias_variance, bias
+        n_targets = network.n_targets
+        variance[:n_targets, -1], mean[:n_targets, -1] = design.bias_variance, bias
+        variance[n_targets:, -1] = design.log_noise_variance
     anchored = mean if design.anchor > 0 or last else np.zeros_like(mean)
     learned = None
     if last and design.learns is not None:
-        unit = variance[:1]
+        # Whether an output's noise varies says nothing of the others.
+        unit = variance if network.output.units_per_target > 1 else variance[:1]
         learned = LearnedVariance(unit, np.ones_like(unit), _has_bias(network, index), design.learns == "each")
     return LayerState(
         prior=prior.density(anchored, variance, design.joint[index]),

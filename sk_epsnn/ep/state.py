@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_epsnn._arrays import Array, converted, entries, like, to_numpy, zeros_like
+from sk_epsnn._arrays import Array, converted, entries, like, to_numpy
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.ep.evidence import Change, Evidence, NoiseEvidence
 from sk_epsnn.ep.learned_prior import MOST_STEPS, LearnedVariance
@@ -103,7 +103,7 @@ class LayerState:
         """The same evidence under a prior of other variances."""
         assert self.learned is not None
         assert isinstance(self.prior, GaussianWeights) and isinstance(self.posterior, GaussianWeights)
-        change = self.learned.change(learned) + zeros_like(self.prior.mean)
+        change = self.learned.change(learned, self.prior.mean.shape[0])
         # Both keep their means' shifts: those of the weights' priors are 0, and the bias' prior does not change.
         prior, posterior = (q.times_factor(change, 0 * change) for q in (self.prior, self.posterior))
         return replace(self, prior=prior, posterior=posterior, learned=learned)
@@ -242,10 +242,10 @@ class State:
         """The same with other outputs."""
         return replace(self, network=replace(self.network, output=output))
 
-    def with_varying_noise(self) -> State:
-        """The same with a noise that depends on the inputs; how it does is learned like everything else."""
+    def with_noise_that(self, *, varies: bool) -> State:
+        """The same with a noise that depends on the inputs, learned like everything else, or does not for good."""
         output: Any = self.network.output
-        return replace(self.with_output(output.varying()), noise=None)
+        return replace(self.with_output(output.with_noise_that(varies=varies)), noise=None)
 
     def with_noise(self, noise: NoiseEvidence) -> State:
         """The same when so much is known of the noise of the outputs."""

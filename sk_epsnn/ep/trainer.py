@@ -163,9 +163,9 @@ class EPTrainer(Trainer):
         return batch.in_dtype("float32") if self.single else batch
 
     def _begins_to_vary(self, state: State) -> bool:
-        """Whether the noise is constant still, and is not to stay so."""
+        """Whether the noise is constant as yet, and is not to stay so."""
         output: Any = state.network.output
-        return self.varies and not output.varies
+        return self.varies and output.varies is None
 
     @staticmethod
     def _seeing(state: State, rows: Rows | Batch) -> State:
@@ -280,7 +280,7 @@ class SweepTrainer(EPTrainer):
             if self._begins_to_vary(state):
                 constant = replace(self, varies=False)
                 state, _ = absorb_apart(constant, self.entered, state, shards, batches, total_mass, n_jobs)
-                state = state.with_varying_noise()
+                state = with_varying_noise(state, self.entered(state, shards[0].take(batches[0][0])))
             return absorb_apart(self, self.entered, state, shards, batches, total_mass, n_jobs)
 
 

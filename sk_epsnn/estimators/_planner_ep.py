@@ -80,8 +80,12 @@ class EPPlanner:
         if self.inference.name != "stochastic":
             held_out, left = self.judges.held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
-            of_fit = EvidenceTrainer(**vars(trainer)) if learns else trainer
-            return (Stage(of_fit, left),), trainer
+            if not learns:
+                return (Stage(trainer, left),), trainer
+            of_fit = EvidenceTrainer(**vars(trainer))
+            # How the noise varies is learned when it is known what a constant one explains.
+            parts = [replace(of_fit, varies=varies) for varies in ((False, True) if self.varies else (False,))]
+            return tuple(Stage(part, left) for part in parts), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
         held_out, left = self.judges.held_out(steps, learns_noise)
@@ -133,7 +137,7 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = 0, "sweeps gain next to nothing"
-        if isinstance(self.network.output, GaussianOutput) and self.prior.conjugate:
+        if isinstance(self.network.output, GaussianOutput) and not self.varies and self.prior.conjugate:
             automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
@@ -218,7 +222,8 @@ class EPPlanner:
         automatic = useful and self.n_columns <= ROTATION_LIMIT
         reason = "Gaussian weights with hidden layers or a spectral prior"
         if self._wide_regressor():
-            useful, reason = True, "independent weights are exact along the principal axes"
+            exact = "nearly exact" if self.varies else "exact"
+            useful, reason = True, f"independent weights are {exact} along the principal axes"
             few = self.n_samples <= ROTATION_LIMIT and is_auto(self.prior.variance)
             automatic = self.n_columns <= ROTATION_LIMIT or few
         if not automatic:
@@ -238,9 +243,10 @@ class EPPlanner:
 
     def _wide_regressor(self) -> bool:
         """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
-        single = self.n_layers == 1 and self.network.output.name == "gaussian" and self.inference.name == "newton"
+        single = self.n_layers == 1 and isinstance(self.network.output, GaussianOutput)
         gaussian = self.rotatable and not self.prior.learns_each
-        return single and gaussian and self.is_whole and not self._joint()[-1]
+        by_sweeps = self.inference.name == "newton" and self.is_whole
+        return single and gaussian and by_sweeps and not self._joint()[-1]
 
     def _center(self, to_data: bool) -> bool | None:
         """Whether inputs are centred: a prior scaled to the data may shift them, a number is meant for raw inputs."""
@@ -254,7 +260,7 @@ class EPPlanner:
         if self.n_layers > 1:
             return "layer" if self.judges.heats and self.defaults.learns_output else None
         # Independent weights underestimate their spread, from which their evidence is read; so do cold ones.
-        if self.varies or not exact or temperatures != (1.0,) or self.inference.name != "newton":
+        if not exact or temperatures != (1.0,) or self.inference.name != "newton":
             return None
         if not self.rotatable or not is_auto(self.prior.variance):
             return None
@@ -280,8 +286,6 @@ class EPPlanner:
             reason = "is learned from shuffled rows, so leave shuffle=True"
         elif temperatures != (1.0,):
             reason = "is learned at temperature 1 only"
-        elif self.varies:
-            reason = "is learned with a constant noise only"
         if reason is not None:
             raise ValueError(f"The variance that prior='ard' learns {reason}; use prior='gaussian', or change that.")
 

@@ -45,7 +45,7 @@ class HeldOutPlanner:
         if not useful and not is_auto(given):
             raise ValueError(
                 f"validation_fraction={given!r} has no effect here: rows are held out with hidden layers and "
-                "shuffle=True, by regressors with noise_variance='auto', and by classifiers with "
+                "shuffle=True, by regressors with a noise_variance that is no number, and by classifiers with "
                 "inference='stochastic'. Leave it at 'auto'."
             )
         anew, caution = classifies and useful and self.n_samples < HEATED_ROWS, CAUTION if classifies else 0.0
@@ -54,7 +54,7 @@ class HeldOutPlanner:
         if classifies and useful:
             automatic = min(automatic, MOST_HELD_OUT / self.n_samples)
         reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows say how cold and wide"
-        reason = reason if useful else f"nothing is held out: {reason} where it is 'auto' and rows are shuffled"
+        reason = reason if useful else f"nothing is held out: {reason} where it is no number and rows are shuffled"
         fraction = self.answers.answer(name, given, automatic, reason)
         n_rows = int(fraction * self.n_samples)
         if n_rows < (LEAST_HELD_OUT if folds == 1 else LEAST_OF_A_FOLD):
@@ -77,8 +77,7 @@ class HeldOutPlanner:
     def _paths(self, n_passes: int) -> tuple[tuple[Stop, ...], ...]:
         """Ways that are tried, of hidden temperatures or, by classifiers, of all temperatures."""
         if self.varies:
-            first = max(1, n_passes // 2)
-            return ((Stop(None, first), Stop(None, first, varies=True)),)
+            return ((Stop(None, n_passes), Stop(None, n_passes, varies=True)),)
         if not self.heats:
             return ((Stop(None, n_passes),),)
         last = self.defaults.output_temperature

@@ -294,7 +294,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     def noise_variance_(self):
         """Variance of the observation noise in squared units of y: float, or array of shape (n_outputs,)."""
         output = self._fitted_state("noise_variance_").network.output
-        if output.units_per_target > 1:
+        if output.varies:
             raise AttributeError(
                 "noise_variance_ exists where the noise is constant only; it depends on the inputs here: see "
                 "predict_uncertainty(X).aleatoric, or log_noise_coefs_."

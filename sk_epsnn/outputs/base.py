@@ -85,8 +85,8 @@ class GaussianOutput(Output):
     """
 
     name = "gaussian"
-    #: Whether the noise depends on the inputs.
-    varies = False
+    #: Whether the noise depends on the inputs; None where that is to be found out.
+    varies: bool | None = False
 
     def __init__(self, noise_variance: Array):
         self.noise_variance = noise_variance

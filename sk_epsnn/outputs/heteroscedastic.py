@@ -47,8 +47,9 @@ class HeteroscedasticOutput(GaussianOutput):
     ----------
     noise_variance : array of shape (n_targets,)
         Variance of the observation noise where ``u2`` is 0.
-    varies : bool, default=False
-        Whether ``u2`` counts yet. Without it the noise is constant, and the second units get no messages.
+    varies : bool or None, default=None
+        Whether ``u2`` counts; None says that it does not yet, False that it has been found not to. Without it the noise
+        is constant, and the second units get no messages.
     factors : array of shape (2, n_targets) or None, default=None
         What predictions multiply the variance of ``u1`` and the noise by; None is 1.
     """
@@ -56,7 +57,7 @@ class HeteroscedasticOutput(GaussianOutput):
     name = "heteroscedastic"
     units_per_target = 2
 
-    def __init__(self, noise_variance: Array, varies: bool = False, factors: Array | None = None):
+    def __init__(self, noise_variance: Array, varies: bool | None = None, factors: Array | None = None):
         super().__init__(noise_variance)
         self.varies = varies
         self.factors = factors
@@ -65,9 +66,9 @@ class HeteroscedasticOutput(GaussianOutput):
         """The same with another noise where ``u2`` is 0."""
         return self._with(noise_variance=noise_variance)
 
-    def varying(self) -> HeteroscedasticOutput:
-        """The same with a noise that depends on ``u2``."""
-        return self._with(varies=True)
+    def with_noise_that(self, *, varies: bool) -> HeteroscedasticOutput:
+        """The same with a noise that depends on ``u2``, or does not for good."""
+        return self._with(varies=varies)
 
     def with_factors(self, factors: Array) -> HeteroscedasticOutput:
         """The same with other factors on the variances of predictions."""
