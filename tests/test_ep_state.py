@@ -13,6 +13,7 @@ from states import STATE_FAMILIES, priors_of, random_state, with_layer, with_lev
 from sk_epsnn.ep.evidence import Change, Evidence, NoiseEvidence
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.state import PRIOR_DAMPING, VARIANCE_FLOOR, LayerState, PriorRule
+from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.priors import BernoulliGaussianPrior, LaplacePrior
 from sk_epsnn.weights import IndependentWeights, JointWeights
 
@@ -198,7 +199,8 @@ def test_fading_reaches_the_noise_and_by_1_changes_nothing():
 def test_changes_add_up(family, step):
     """Two states that learned apart from a common start: evidence adds to that of the start, which counts once."""
     start = replace(learned(untrained(family), mass=7.0), counts=UpdateCounts(rejected_steps=1))
-    start = replace(start, noise=NoiseEvidence(1.0, 0.5, 7.0, np.array([2.0])))
+    noise = NoiseEvidence(1.0, 0.5, 7.0, np.array([2.0]))
+    start = replace(start.with_output(GaussianOutput(noise.variance)), noise=noise)
     more = [known_of(start, seed) for seed in (5, 6)]
     ends = []
     for index, (evidence, mass) in enumerate(zip(more, (10.0, 20.0), strict=True)):
