@@ -363,3 +363,12 @@ def test_uncertainty_of_competing_outputs_by_draws_of_the_weights():
     np.testing.assert_allclose(found.total, total, atol=0.01)
     np.testing.assert_allclose(model.predict_proba(X), p.mean(0), atol=0.01)
     np.testing.assert_allclose(found.epistemic, total - entropy(p, axis=2).mean(0), atol=0.03)
+
+
+def test_a_class_too_rare_to_be_held_out_keeps_its_rate_behind_a_hidden_layer():
+    """Widths that only rows of the common class judge would make the rare one ever less likely."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2000, 3)), np.zeros(2000, int)
+    y[:4] = 1
+    model = EPSNNClassifier(20, random_state=0).fit(X, y)
+    assert 0.7 < model.predict_proba(X)[:, 1].sum() / 4 < 1.3

@@ -10,7 +10,7 @@ from states import random_state, state_of, with_layer
 
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.evidence import NoiseEvidence
-from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
+from sk_epsnn.ep.held_out import HeldOut, Stop, _splits, choose_on_held_out
 from sk_epsnn.outputs import SigmoidOutput, SoftmaxOutput
 from sk_epsnn.training import Progress, Report, Trainer, absorb_in_turn
 from sk_epsnn.weights import IndependentWeights, JointWeights
@@ -287,3 +287,19 @@ def test_classes_have_their_share_of_rows_that_are_held_out():
     choose(trainer, held_out, ONE_BATCH, start=state, rows=rows.take(rng.permutation(150)))
     learned = trainer.seen[0][1].X[:, 0].astype(int)
     np.testing.assert_array_equal(np.bincount(label[learned]), [80, 32, 8])
+
+
+@pytest.mark.parametrize("n_folds", [1, 2])
+def test_every_class_has_a_judge(n_folds):
+    """A class of fewer rows than one in so many judges is one that counts as its share of them."""
+    state = random_state([3, 2, 3])
+    counts = np.array([60, 39, 1])
+    label = np.random.default_rng(0).permutation(np.repeat(np.arange(3), counts))
+    target = np.where(label[:, None] == np.arange(3), 1.0, -1.0)
+    rows = Rows(np.random.default_rng(1).standard_normal((100, 2)), target, np.full(100, 2.0))
+    n_rows = 20 if n_folds == 1 else 50
+    for judges, others in _splits(state, rows, HeldOut(n_rows, (), (), n_folds), np.random.RandomState(0)):
+        weights = judges.sample_weight @ (judges.target > 0)
+        np.testing.assert_allclose(weights, 2 * counts * n_rows / 100, atol=1 + (n_folds - 1))
+        assert weights[2] > 0 and (weights[2] == 2 * n_rows / 100 or n_folds == 2)
+        assert judges.target.shape[0] + others.n_samples == 100

@@ -202,7 +202,10 @@ class _Way:
 
 
 def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomState) -> Iterator[tuple[Batch, Rows]]:
-    """Rows that judge and the others, for every fold; of each class every so manieth row judges."""
+    """Rows that judge and the others, for every fold; of each class every so manieth row judges.
+
+    A class of fewer rows has one judge, which counts as much less: without any, nothing would speak for its rate.
+    """
     order, n_rows = rng.permutation(rows.n_samples), held_out.n_rows
     spread = not isinstance(state.network.output, GaussianOutput)
     if spread:
@@ -211,7 +214,15 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
     every = rows.n_samples // n_rows
     for fold in range(held_out.n_folds):
         place = np.arange(fold, rows.n_samples, every) if spread else np.arange(fold * n_rows, (fold + 1) * n_rows)
-        yield state.network.batch(*rows.take(order[place])), rows.take(np.delete(order, place))
+        share = np.ones(len(place))
+        if spread:
+            _, first, counts = np.unique(label[order], return_index=True, return_counts=True)
+            # Classes follow each other in this order.
+            missed = (first + (fold - first) % every) >= first + counts
+            place, share = np.append(place, first[missed]), np.append(share, counts[missed] / every)
+        judges = rows.take(order[place])
+        judges = judges._replace(sample_weight=judges.sample_weight * share.astype(judges.sample_weight.dtype))
+        yield state.network.batch(*judges), rows.take(np.delete(order, place))
 
 
 def _log_densities(states: list[State], judges: Batch) -> np.ndarray:
