@@ -91,15 +91,17 @@ def pebce(classifier: EPSNNClassifier, X: np.ndarray, index: np.ndarray) -> floa
 
 
 def classifier_measures(classifier: EPSNNClassifier, X: np.ndarray, y: np.ndarray) -> Measures:
-    """Accuracy, NLL, ECE and PeBCE on test rows."""
+    """Accuracy, NLL and ECE on test rows, and PeBCE where outputs are sigmoid units that do not compete."""
     index = np.searchsorted(classifier.classes_, y)
     log_probability = classifier.predict_log_proba(X)
-    return {
+    measures = {
         "accuracy": float((log_probability.argmax(1) == index).mean()),
         "NLL": nll(log_probability, index),
         "ECE": ece(np.exp(log_probability), index),
-        "PeBCE": pebce(classifier, X, index),
     }
+    if classifier.output_activation == "sigmoid":
+        measures["PeBCE"] = pebce(classifier, X, index)
+    return measures
 
 
 def regressor_measures(mean: np.ndarray, std: np.ndarray, y: np.ndarray) -> Measures:

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _common import SEEDS, Arrays, Measures, nll, pebce, spiking_mnist  # noqa: E402
 from regression import TASKS, coded_rows, encoder_of, rows_of  # noqa: E402
 
-from sk_epsnn import PopulationEncoder  # noqa: E402
+from sk_epsnn import EPSNNClassifier, PopulationEncoder  # noqa: E402
 
 __all__ = ["SEEDS", "Arrays", "Measures", "spiking_mnist"]
 
@@ -43,6 +43,11 @@ def regression_data(dataset: str, seed: int) -> Arrays:
 def coded(dataset: str, seed: int, width: float | str = "auto") -> Arrays:
     """The same through the population code."""
     return coded_rows(DATASETS[dataset], seed, width=width)
+
+
+def classifier(**parameters: Any) -> EPSNNClassifier:
+    """The paper's classifier: outputs that fire each by itself, unless others are given."""
+    return EPSNNClassifier(**{"output_activation": "sigmoid", **parameters})
 
 
 def classification(model: BaseEstimator, data: Arrays) -> Split:

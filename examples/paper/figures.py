@@ -18,7 +18,7 @@ from typing import Any
 import _mle
 import matplotlib.pyplot as plt
 import numpy as np
-from _shared import DATASETS, DOCS, classification, encoder, regression_data, spiking_mnist
+from _shared import DATASETS, DOCS, classification, classifier, encoder, regression_data, spiking_mnist
 from matplotlib.figure import Figure
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import gen_batches
@@ -42,7 +42,7 @@ def has_baseline() -> bool:
 def fit(n_samples: int, **parameters: Any) -> EPSNNClassifier:
     """Our classifier on spiking MNIST."""
     X, y, _, _ = spiking_mnist(n_samples, SEED)
-    return EPSNNClassifier(**parameters, random_state=SEED).fit(X, y)
+    return classifier(**parameters, random_state=SEED).fit(X, y)
 
 
 @lru_cache(maxsize=2)
@@ -55,14 +55,14 @@ def convergence() -> Figure:
     """Figure 2: test loss and accuracy of 784-10 at N = 10,000, by passes over the data."""
     data = spiking_mnist(10_000, SEED)
     X, y, _, _ = data
-    stream, curve = EPSNNClassifier(random_state=SEED), []
+    stream, curve = classifier(random_state=SEED), []
     for rows in gen_batches(len(X), BATCH):
         stream.partial_fit(X[rows], y[rows], classes=np.arange(10))
         curve.append((rows.stop / len(X), classification(stream, data)))
     curves = {"EPSNN, after every batch (partial_fit)": curve}
     passes = [
         # Fits of the same random_state go the same way: this is one fit, looked at after every pass.
-        (k, classification(EPSNNClassifier(max_iter=k, tol=0.0, random_state=SEED).fit(X, y), data))
+        (k, classification(classifier(max_iter=k, tol=0.0, random_state=SEED).fit(X, y), data))
         for k in range(1, EPOCHS + 1)
     ]
     curves["EPSNN, after every pass (fit)"] = passes

@@ -17,11 +17,11 @@ from typing import Any
 
 import _mle
 import numpy as np
-from _shared import DOCS, SEEDS, Split, classification, coded, regression, spiking_mnist
+from _shared import DOCS, SEEDS, Split, classification, classifier, coded, regression, spiking_mnist
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GaussianPrior, HeavisideOutput, Levels, Newton
+from sk_epsnn import EPSNNRegressor, GaussianPrior, HeavisideOutput, Levels, Newton
 
 #: Name of the rows that need snnTorch.
 BASELINE = "MLE (snnTorch)"
@@ -40,7 +40,7 @@ class Row:
 def classify(n_samples: int, parameters: dict[str, Any], seed: int) -> Split:
     """Our classifier on spiking MNIST."""
     data = spiking_mnist(n_samples, seed)
-    return classification(EPSNNClassifier(**parameters, random_state=seed).fit(*data[:2]), data)
+    return classification(classifier(**parameters, random_state=seed).fit(*data[:2]), data)
 
 
 def classify_mle(n_samples: int, hidden: Sequence[int], seed: int) -> Split:
