@@ -1,6 +1,7 @@
 """Data and helpers shared by the tests of the estimators."""
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,14 @@ from sklearn.datasets import load_digits
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=8000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure outlives its test."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 class Split(NamedTuple):

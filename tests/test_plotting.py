@@ -29,13 +29,6 @@ from sk_epsnn import (
 )
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure outlives its test."""
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def classifier(digits):
     return EPSNNClassifier(12, random_state=0).fit(digits.X, digits.y)
