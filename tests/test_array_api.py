@@ -31,13 +31,14 @@ CLASSIFIERS = {
     },
     "heaviside": {"output_activation": "heaviside"},
     "shards": {"n_shards": 2},
-    "EP": {"inference": Newton(power=1.0)},
+    "EP": {"output_activation": "sigmoid", "inference": Newton(power=1.0)},
 }
 REGRESSORS = {
     "one layer": {},
     "heated": {"hidden_layer_sizes": 10},
     "known noise": {"hidden_layer_sizes": 10, "noise_variance": 1000.0},
     "numbers": {"prior": GaussianPrior(variance=1.0), "inference": Newton(temperature=1.0)},
+    "varying noise": {"noise_variance": "heteroscedastic"},
     "laplace": {"prior": "laplace"},
     "no bias": {"hidden_layer_sizes": 10, "fit_intercept": False},
 }

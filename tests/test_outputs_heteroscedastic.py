@@ -476,3 +476,12 @@ def test_hidden_layers_keep_a_noise_constant_that_held_out_rows_find_so():
     assert np.sqrt(model.noise_variance_) == pytest.approx(0.2, rel=0.2)
     np.testing.assert_array_equal(model.log_noise_coefs_, 0)
     np.testing.assert_allclose(np.log(model.noise_variance_), model.log_noise_intercepts_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [(), 3])
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_passes_are_as_many_as_are_allowed(hidden, max_iter):
+    """Those with a constant noise among them; callbacks count them all."""
+    X, y = np.random.default_rng(0).standard_normal((2, 60, 2))
+    model = EPSNNRegressor(hidden, noise_variance="heteroscedastic", max_iter=max_iter, random_state=0)
+    assert model.fit(X, y[:, 0]).n_iter_ <= max_iter

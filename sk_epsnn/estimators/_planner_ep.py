@@ -83,9 +83,7 @@ class EPPlanner:
             if not learns:
                 return (Stage(trainer, left),), trainer
             of_fit = EvidenceTrainer(**vars(trainer))
-            # How the noise varies is learned when it is known what a constant one explains.
-            parts = [replace(of_fit, varies=varies) for varies in ((False, True) if self.varies else (False,))]
-            return tuple(Stage(part, left) for part in parts), trainer
+            return _apart(of_fit, left) if self.varies else (Stage(of_fit, left),), trainer
         n_passes = self._n_passes(course)
         steps = replace(course, batch_size=-(-course.batch_size // course.n_shards), n_passes=n_passes, tol=0.0)
         held_out, left = self.judges.held_out(steps, learns_noise)
@@ -364,8 +362,12 @@ class EPPlanner:
         return tuple(float(v) for v in values)
 
 
-def _apart(trainer: StochasticTrainer, course: Course) -> tuple[Stage, ...]:
-    """Steps with a constant noise, then as many with one that varies; a single pass has no time for both."""
+def _apart(trainer: EPTrainer, course: Course) -> tuple[Stage, ...]:
+    """Passes with a constant noise, then as many with one that varies; a single pass has no time for both."""
     first = course.n_passes // 2
-    parts = [(replace(trainer, varies=False), first), (trainer, course.n_passes - first)]
-    return tuple(Stage(replace(part, n_passes=n), replace(course, n_passes=n)) for part, n in parts if n > 0)
+    parts = [(False, first), (True, course.n_passes - first)]
+    return tuple(
+        Stage(replace(trainer.for_passes(n), varies=varies), replace(course, n_passes=n))
+        for varies, n in parts
+        if n > 0
+    )
