@@ -115,7 +115,8 @@ def test_regressor(xp, diabetes, dispatch, name):
         there.predict(xp.asarray(X), return_std=True), plain.predict(X, return_std=True), strict=True
     ):
         assert_same(ours, expected, rtol=1e-6)
-    assert there.noise_variance_ == pytest.approx(plain.noise_variance_)
+    if name != "varying noise":
+        assert there.noise_variance_ == pytest.approx(plain.noise_variance_)
     assert_same(there.coefs_[0], plain.coefs_[0], rtol=1e-5, atol=1e-8)
 
 
