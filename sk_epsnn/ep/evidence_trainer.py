@@ -122,7 +122,11 @@ def _least_noise(batch: Batch) -> float:
 
 
 def _with_each(state: State, each: bool) -> State:
-    return state.with_layers([*state.layers[:-1], state.layers[-1].with_each_variance(each)])
+    """The state whose inputs have factors of their own from now on, or one for all."""
+    *hidden, last = state.layers
+    learned = last.learned
+    assert learned is not None
+    return state.with_layers([*hidden, replace(last, learned=replace(learned, each=each))])
 
 
 def _product(precision: Array, vectors: Array) -> Array:

@@ -211,13 +211,13 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
     if spread:
         label = np.where(rows.target.max(axis=1) > 0, rows.target.argmax(axis=1), -1)
         order = order[np.argsort(label[order], kind="stable")]
+        # Classes follow each other in this order.
+        _, first, counts = np.unique(label[order], return_index=True, return_counts=True)
     every = rows.n_samples // n_rows
     for fold in range(held_out.n_folds):
         place = np.arange(fold, rows.n_samples, every) if spread else np.arange(fold * n_rows, (fold + 1) * n_rows)
         share = np.ones(len(place))
         if spread:
-            _, first, counts = np.unique(label[order], return_index=True, return_counts=True)
-            # Classes follow each other in this order.
             missed = (first + (fold - first) % every) >= first + counts
             place, share = np.append(place, first[missed]), np.append(share, counts[missed] / every)
         judges = rows.take(order[place])

@@ -120,10 +120,6 @@ class LayerState:
                 break
         return layer
 
-    def with_each_variance(self, each: bool) -> LayerState:
-        """The same, whose inputs have factors of their own from now on, or one for all."""
-        return self if self.learned is None else replace(self, learned=replace(self.learned, each=each))
-
     def _ruled(self) -> tuple[PriorRule, GaussianWeights, GaussianWeights]:
         """The rule with the prior and the posterior, which are Gaussian where there is one."""
         assert self.rule is not None

@@ -39,7 +39,6 @@ from sk_epsnn.estimators._defaults import (
 )
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
 from sk_epsnn.estimators._planner_held_out import HeldOutPlanner
-from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Stage
 
 #: A batch is left when a sweep gains less than this many nats per sample, or less than a tenth of ``tol``.
@@ -58,12 +57,11 @@ class EPPlanner:
         self.answers, self.defaults, self.reasons = answers, defaults, reasons
         self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
         self.network, self.inference, self.prior, self.grid, self.gain = parts
-        #: Whether the noise is to depend on the inputs.
-        self.varies = self.network.output.units_per_target > 1
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
         self.judges = HeldOutPlanner(answers, parts, defaults, self.n_samples)
+        self.regresses, self.varies = self.judges.regresses, self.judges.varies
         #: Whether weights are Gaussian, which a rotation of the inputs leaves them.
         self.rotatable = self.grid is None and self.prior.conjugate
 
@@ -102,8 +100,11 @@ class EPPlanner:
 
     def _is_much(self) -> bool:
         """Whether a single layer has so many potentials that it cannot settle as closely as others."""
-        classifies = not isinstance(self.network.output, GaussianOutput)
-        return self.n_layers == 1 and classifies and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
+        return (
+            self.n_layers == 1
+            and not self.regresses
+            and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
+        )
 
     def _learning_course(self, course: Course, joint: bool) -> Course:
         """Passes of a fit that learns the prior's variance."""
@@ -135,7 +136,7 @@ class EPPlanner:
     def _final_sweeps(self) -> int:
         """Newton sweeps after the steps."""
         automatic, reason = 0, "sweeps gain next to nothing"
-        if isinstance(self.network.output, GaussianOutput) and not self.varies and self.prior.conjugate:
+        if self.regresses and not self.varies and self.prior.conjugate:
             automatic, reason = REGRESSOR_SWEEPS, "what regressors take to predict as well as by sweeps alone"
         return int(self.answers.answer("inference__final_sweeps", self.inference.final_sweeps, automatic, reason))
 
@@ -241,7 +242,7 @@ class EPPlanner:
 
     def _wide_regressor(self) -> bool:
         """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
-        single = self.n_layers == 1 and isinstance(self.network.output, GaussianOutput)
+        single = self.n_layers == 1 and self.regresses
         gaussian = self.rotatable and not self.prior.learns_each
         by_sweeps = self.inference.name == "newton" and self.is_whole
         return single and gaussian and by_sweeps and not self._joint()[-1]
