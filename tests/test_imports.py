@@ -21,6 +21,7 @@ ALLOWED = {
     "_sparse_rows": set(),
     "_nesting": set(),
     "_arrays": {"_sklearn"},
+    "_sequences": {"_arrays"},
     "numerics": {"_arrays"},
     "messages": {"_arrays", "_sparse_rows"},
     "basis": {"_arrays", "_sklearn", "_sparse_rows"},

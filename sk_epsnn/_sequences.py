@@ -1,0 +1,145 @@
+"""Sequences: arrays of shape (n_samples, n_steps, n_features), NaN after the end of a sample that is shorter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from sk_epsnn._arrays import Array, array_namespace, to_numpy
+
+Lengths = NDArray[np.int_]
+
+
+def has_steps(X: Any) -> bool:
+    """Whether it has the three axes of sequences; rows, dense or sparse, have two."""
+    try:
+        return len(X.shape if hasattr(X, "shape") else np.shape(X)) == 3
+    except ValueError:  # nested lists of different lengths
+        return False
+
+
+def lengths(X: Array) -> Lengths:
+    """How many steps each sample has: those before the trailing steps that are NaN in all features.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_steps, n_features)
+        Floating, of any library.
+
+    Returns
+    -------
+    lengths : integer array of NumPy, shape (n_samples,)
+        From 0, for a sample without any step, to n_steps.
+
+    Raises
+    ------
+    ValueError
+        If NaN stands before a sample's end, or in some features of a step only.
+    """
+    xp = array_namespace(X)
+    missing = xp.isnan(X)
+    some = to_numpy(xp.any(missing, axis=2))
+    if not some.any():
+        return np.full(X.shape[0], X.shape[1])
+    n_present = X.shape[1] - np.logical_and.accumulate(to_numpy(xp.all(missing, axis=2))[:, ::-1], axis=1).sum(axis=1)
+    gaps = some & are_present(n_present, X.shape[1])
+    if gaps.any():
+        sample, step = np.argwhere(gaps)[0]
+        raise ValueError(
+            f"Input X contains NaN in {gaps.any(axis=1).sum()} of {len(gaps)} samples before their end, or in some of "
+            f"their features only: the first is sample {sample}, at step {step}. NaN says that a sample has ended, in "
+            "all features and from there on; fill gaps first, by interpolation or by the value before."
+        )
+    return n_present
+
+
+def are_present(n_present: Lengths, n_steps: int) -> NDArray[np.bool_]:
+    """Which steps come before the end of their sample: shape (n_samples, n_steps)."""
+    return np.arange(n_steps) < n_present[:, np.newaxis]
+
+
+class Sequences(NamedTuple):
+    """Sequences of different lengths as the rows of all their steps."""
+
+    #: Of shape (n_rows, n_features): the steps of sample 0 in order, then those of sample 1, and so on.
+    rows: np.ndarray
+    #: Of shape (n_samples,): how many steps each sample has.
+    lengths: Lengths
+    #: Steps of the array that they came in, at least as many as the longest sample has.
+    n_steps: int
+
+    @property
+    def samples(self) -> NDArray[np.int_]:
+        """The sample of each row."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def steps(self) -> NDArray[np.int_]:
+        """The step of each row, counted from 0 in every sample."""
+        return np.nonzero(are_present(self.lengths, self.n_steps))[1]
+
+    def padded(self, rows: np.ndarray) -> np.ndarray:
+        """What was worked out for each row, as sequences again.
+
+        Parameters
+        ----------
+        rows : floating array of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        sequences : array of shape (n_samples, n_steps, n_columns)
+            NaN after the end of a sample.
+        """
+        shape = (len(self.lengths), self.n_steps, rows.shape[1])
+        if len(rows) == shape[0] * shape[1]:
+            return rows.reshape(shape)
+        sequences = np.full(shape, np.nan, dtype=rows.dtype)
+        sequences[are_present(self.lengths, self.n_steps)] = rows
+        return sequences
+
+
+def validate_sequences(estimator: Any, X: Any, *, reset: bool, dtype: Any = np.float64, least: int = 0) -> Sequences:
+    """What `sklearn.utils.validation.validate_data` does, for sequences.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its `n_features_in_` is the length of the last axis.
+    X : array-like of shape (n_samples, n_steps, n_features)
+        Finite, but for NaN in all features after the end of a sample.
+    reset : bool
+        Whether to set `n_features_in_`, as `fit` does, or to hold X to it.
+    dtype : dtype or sequence of them
+        As in `sklearn.utils.check_array`.
+    least : int
+        Steps that every sample must have.
+
+    Returns
+    -------
+    sequences : Sequences
+
+    Raises
+    ------
+    ValueError
+        If X is not such an array; the message names the remedy.
+    """
+    dtype = list(dtype) if isinstance(dtype, Sequence) and not isinstance(dtype, str) else dtype
+    X = check_array(X, dtype=dtype, allow_nd=True, ensure_all_finite=False, estimator=estimator, input_name="X")
+    n_present = lengths(X)
+    short = n_present < least
+    if short.any():
+        raise ValueError(
+            f"{short.sum()} of {len(short)} samples have fewer than {least} steps that are not NaN, the first of them "
+            f"sample {np.flatnonzero(short)[0]}. Leave them out."
+        )
+    if not n_present.any() and reset:
+        raise ValueError("X has no step of any sample that is not NaN. Give at least one sample with a step.")
+    present = are_present(n_present, X.shape[1])
+    rows = X.reshape(present.size, X.shape[2]) if present.all() else X[present]
+    rows = validate_data(estimator, rows, dtype=dtype, ensure_min_samples=0, reset=reset)
+    return Sequences(rows, n_present, X.shape[1])
