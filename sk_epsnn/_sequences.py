@@ -18,7 +18,7 @@ Lengths = NDArray[np.int_]
 def has_steps(X: Any) -> bool:
     """Whether it has the three axes of sequences; rows, dense or sparse, have two."""
     try:
-        return len(X.shape if hasattr(X, "shape") else np.shape(X)) == 3
+        return len(X.shape if hasattr(X, "shape") else np.asarray(X).shape) == 3
     except ValueError:  # nested lists of different lengths
         return False
 
