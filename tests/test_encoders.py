@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks, get_tags
 from versions import parametrize_with_checks
 
-from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder, _population, _rate, _row
+from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder, _hash, _population, _rate, _row
 
 CONFIGURATIONS = [
     PopulationEncoder(),
@@ -356,7 +356,7 @@ def test_extreme_ranges_keep_the_code(limits):
 
 def test_splitmix_known_answers():
     # The published first outputs of splitmix64 for the seed 1234567.
-    words = _row._mix(np.array([1234567], dtype=np.uint64) + _row._counters(5))
+    words = _hash.mix(np.array([1234567], dtype=np.uint64) + _hash.counters_of(np.arange(5)))
     assert words.tolist() == [
         6457827717110365317,
         3203168211198807973,
@@ -368,7 +368,7 @@ def test_splitmix_known_answers():
 
 def test_uniforms_match_a_scalar_oracle():
     X = np.vstack([data(n_samples=5), [[0.0, 1.0, -1e300]]])
-    actual = _row._uniforms(_row._row_keys(X, 987654321), 4)
+    actual = _hash.uniforms(_hash.row_keys(X, 987654321), 4)
     expected = [[scalar_uniform(row, 987654321, column) for column in range(4)] for row in X.tolist()]
     np.testing.assert_array_equal(actual, expected)
 
@@ -536,7 +536,7 @@ def test_mean_spikes_match_the_rates(encoder):
 def test_uniforms_are_uniform_in_every_bit(seed):
     # Small integers, as pixels are: their words have few and only high bits.
     X = np.random.default_rng(3).integers(0, 3, size=(2000, 12)).astype(float)
-    words = (_row._uniforms(_row._row_keys(np.unique(X, axis=0), seed), 10) * 2.0**53).astype(np.uint64)
+    words = (_hash.uniforms(_hash.row_keys(np.unique(X, axis=0), seed), 10) * 2.0**53).astype(np.uint64)
     counts = np.bincount((words >> np.uint64(45)).astype(int).ravel(), minlength=256)
     assert chisquare(counts).pvalue > 1e-6
     bits = (words.ravel()[:, np.newaxis] >> np.arange(53, dtype=np.uint64)) & np.uint64(1)
@@ -571,7 +571,7 @@ def test_seeds_are_independent():
     X = half_rate_rows(6000)
     encoder = RateSpikeEncoder(feature_range=(-1e9, 1e9))
     spikes = [clone(encoder).set_params(random_state=seed).fit_transform(X)[:, 0] for seed in range(12)]
-    consecutive = [_row._uniforms(_row._row_keys(X, seed), 1)[:, 0] for seed in range(12)]
+    consecutive = [_hash.uniforms(_hash.row_keys(X, seed), 1)[:, 0] for seed in range(12)]
     assert np.max(np.abs(correlations(np.column_stack(spikes)))) < N_SIGMA
     assert np.max(np.abs(correlations(np.column_stack(consecutive)))) < N_SIGMA
 
@@ -580,7 +580,7 @@ def test_row_keys_do_not_collide():
     binary = (np.arange(2**14)[:, np.newaxis] >> np.arange(14)) & 1
     swaps = np.array([[a, b] for a in range(60) for b in range(60)])
     for rows in (binary, swaps, swaps / 255.0, swaps.astype(np.float32) / np.float32(255.0)):
-        keys = _row._row_keys(np.ascontiguousarray(rows, dtype=np.float64), 0)
+        keys = _hash.row_keys(np.ascontiguousarray(rows, dtype=np.float64), 0)
         assert len(np.unique(keys)) == len(rows)
 
 

@@ -25,7 +25,7 @@ ALLOWED = {
     "numerics": {"_arrays"},
     "messages": {"_arrays", "_sparse_rows"},
     "basis": {"_arrays", "_sklearn", "_sparse_rows"},
-    "encoders": {"_sklearn", "_rollback", "_sparse_rows"},
+    "encoders": {"_sklearn", "_rollback", "_sparse_rows", "_sequences"},
     "course": {"_arrays"},
     "training": {"_arrays", "_sklearn", "course"},
     "weights": {"_arrays", "_sklearn", "numerics", "messages"},

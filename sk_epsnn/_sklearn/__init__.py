@@ -16,6 +16,7 @@ from sklearn.externals.array_api_compat import device
 from sklearn.utils._array_api import _convert_to_numpy as array_to_numpy
 from sklearn.utils._array_api import get_namespace as dispatched_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.parallel import _get_threadpool_controller
 
 try:
@@ -43,6 +44,7 @@ __all__ = [
     "dispatched_namespace",
     "fit_context",
     "one_blas_thread",
+    "output_container",
     "standard_namespace",
     "start_fit_task",
     "validate_parameters",
@@ -86,6 +88,11 @@ def validate_parameters(estimator: Any) -> None:
         Names the parameter, its range and the value.
     """
     estimator._validate_params()
+
+
+def output_container(transformer: Any) -> str:
+    """Which container `set_output`, of the transformer or for all, asks for: "default", "pandas" or "polars"."""
+    return _get_output_config("transform", transformer)["dense"]
 
 
 def start_fit_task(estimator: Any, n_passes: int) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 
 from sk_epsnn._sklearn import Interval, StrOptions
 from sk_epsnn.encoders._centers import REACH, Counts, are_crowded, even_centers, quantile_centers, tails
-from sk_epsnn.encoders._row import COUNT, TINY, Float64s, RowEncoder, Rows, chunks, columns
+from sk_epsnn.encoders._encoder import TINY, Float64s
+from sk_epsnn.encoders._row import COUNT, Integers, RandomEncoder, Rows, chunks, columns
 
 # Standard deviation of the Gaussian that is as wide at half its height as a raised cosine of half-width 1.
 _GAUSSIAN_PER_COSINE = 0.5 / np.sqrt(2.0 * np.log(2.0))
@@ -26,7 +27,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 _NAMED = 5
 
 
-class PopulationEncoder(RowEncoder):
+class PopulationEncoder(RandomEncoder):
     """Population code giving spikes (0 or 1), or rates in [0, 1] with ``output="rates"``.
 
     Every feature is coded by `n_neurons` neurons. Their preferred values (centres) cover the range of the feature,
@@ -189,6 +190,7 @@ class PopulationEncoder(RowEncoder):
             first, last = self.centers_[:, 0] + reach[:, 0], self.centers_[:, -1] - reach[:, -1]
         self.feature_min_ = np.where(extended, np.minimum(low, first), low)
         self.feature_max_ = np.where(extended, np.maximum(high, last), high)
+        super()._fit_code(X)
 
     def _fit_centers(self, feature: int, values: Float64s, counts: Counts) -> None:
         """Move the centres of a feature to quantiles of its distinct values where that is asked for, or better."""
@@ -231,7 +233,7 @@ class PopulationEncoder(RowEncoder):
             )
         return np.maximum(np.broadcast_to(width, shape), TINY)
 
-    def _check_range(self, X: Rows) -> None:
+    def _check_range(self, X: Rows, samples: Integers | None) -> None:
         if self.out_of_range == "clip":
             return
         rows, features = np.zeros(X.shape[0], dtype=bool), np.zeros(X.shape[1], dtype=bool)
@@ -242,8 +244,10 @@ class PopulationEncoder(RowEncoder):
         if not rows.any():
             return
         names = getattr(self, "feature_names_in_", [f"x{feature}" for feature in range(len(features))])
+        found = np.flatnonzero(rows) if samples is None else np.unique(samples[rows])
+        kind, total = ("rows", len(rows)) if samples is None else ("samples", len(np.unique(samples)))
         message = (
-            f"{rows.sum()} of {len(rows)} rows ({_listed(np.flatnonzero(rows))}) have values far beyond the range that "
+            f"{len(found)} of {total} {kind} ({_listed(found)}) have values far beyond the range that "
             f"PopulationEncoder was fitted on (features: {_listed(np.asarray(names)[features])}). They are coded like "
             "the end of the range, so predictions and their uncertainty are those of the end. Fit on rows that cover "
             "them, set out_of_range='extend' to have uncertainty grow outside the range, or out_of_range='clip' to "

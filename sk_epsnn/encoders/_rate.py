@@ -8,10 +8,12 @@ import numpy as np
 
 from sk_epsnn._sklearn import StrOptions
 from sk_epsnn._sparse_rows import canonical
-from sk_epsnn.encoders._row import COUNT, Float64s, RowEncoder, Rows, counters_of, sparse_row_keys, uniforms_at
+from sk_epsnn.encoders._encoder import Float64s
+from sk_epsnn.encoders._hash import counters_of, sparse_row_keys, uniforms_at
+from sk_epsnn.encoders._row import COUNT, RandomEncoder, Rows, linear_rates
 
 
-class RateSpikeEncoder(RowEncoder):
+class RateSpikeEncoder(RandomEncoder):
     """Rate code giving spikes (0 or 1), Bernoulli draws at a rate that is linear in the feature.
 
     The rate of a feature is 0 at the low end of its range and 1 at the high end. Every value gives `n_steps`
@@ -83,17 +85,8 @@ class RateSpikeEncoder(RowEncoder):
         return [""] if self.n_steps == 1 else [f"_t{step}" for step in range(self.n_steps)]
 
     def _rates(self, values: Float64s) -> Float64s:
-        rates = self._linear(values, self.feature_min_, self._half_range())
+        rates = linear_rates(values, self.feature_min_, self._half_range())
         return np.repeat(rates, self.n_steps, axis=1) if self.n_steps > 1 else rates
-
-    @staticmethod
-    def _linear(values: Float64s, low: Float64s, half_range: Float64s) -> Float64s:
-        """The rates of values inside the range that is broadcast to them."""
-        rates = 0.5 * values
-        rates -= 0.5 * low
-        # Dividing by infinity gives constant features a rate of exactly zero.
-        rates /= np.where(half_range > 0.0, half_range, np.inf)
-        return rates
 
     def _encode_sparse(self, X: Rows) -> Rows | None:
         half_range = self._half_range()
@@ -102,7 +95,7 @@ class RateSpikeEncoder(RowEncoder):
         rows = canonical(X).astype(np.float64)
         row, feature = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.indices
         values = np.clip(rows.data, self.feature_min_[feature], self.feature_max_[feature])
-        rates = self._linear(values, self.feature_min_[feature], half_range[feature])
+        rates = linear_rates(values, self.feature_min_[feature], half_range[feature])
         column = feature.astype(np.int64)[:, np.newaxis] * self.n_steps + np.arange(self.n_steps)
         keys = sparse_row_keys(rows, self.seed_)[row]
         spike, step = np.nonzero(uniforms_at(keys[:, np.newaxis], counters_of(column)) < rates[:, np.newaxis])

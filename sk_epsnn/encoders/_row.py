@@ -1,4 +1,4 @@
-"""What the encoders share: the range of each feature, the loop over rows, and the hash that draws the spikes."""
+"""What the encoders of single rows share: the range of each feature, the loop over rows, and the draw of the spikes."""
 
 from __future__ import annotations
 
@@ -9,114 +9,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.sparsefuncs import min_max_axis
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_epsnn._rollback import unchanged_on_error
-from sk_epsnn._sklearn import DocumentationLinkMixin, Interval, fit_context
+from sk_epsnn._sequences import has_steps, validate_sequences
+from sk_epsnn._sklearn import Interval, fit_context
 from sk_epsnn._sparse_rows import canonical
+from sk_epsnn.encoders._encoder import DTYPES, TINY, Encoder, Float64s
+from sk_epsnn.encoders._hash import row_keys, uniforms
 
-Float64s = NDArray[np.float64]
-Words = NDArray[np.uint64]
+Integers = NDArray[np.int_]
 Rows = NDArray[np.floating] | sparse.csr_array | sparse.csr_matrix
 
 # Elements of one temporary (512 kB in float64): small enough to stay in the cache, large enough to hide NumPy's calls.
 _CHUNK_ELEMENTS = 2**16
-#: Smallest normal number: a range or a width below it is as good as zero, and dividing by it would overflow.
-TINY = float(np.finfo(np.float64).tiny)
 #: Neurons of a feature, or steps.
 COUNT = Interval(Integral, 1, 2**31 - 1, closed="both")
-# Anything else becomes float64, the first of them.
-_DTYPES = (np.float64, np.float32)
-# Increment, shifts and multipliers of splitmix64 (Steele, Lea and Flood, OOPSLA 2014); the top 53 bits fill a double.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_ROUNDS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
-_UNIT = 2.0**-53
-
-
-def _mix(words: Words) -> Words:
-    """Scramble 64-bit words in place by the splitmix64 finaliser, a bijection; returns `words`."""
-    for shift, multiplier in _ROUNDS:
-        words ^= words >> shift
-        words *= multiplier
-    words ^= words >> np.uint64(31)
-    return words
-
-
-def _counters(n: int) -> Words:
-    """Return the multiples 1, ..., n of the golden increment modulo 2**64: one odd-stepped offset a column."""
-    return np.arange(1, n + 1, dtype=np.uint64) * _GOLDEN
-
-
-def _row_keys(values: Float64s, seed: int) -> Words:
-    """Hash the seed and the values of each row (C-ordered, without negative zeros) into one word a row."""
-    # Every word is scrambled before it is summed: float32 values and integers leave most low bits zero, and a plain
-    # linear combination of such words would give different rows the same key.
-    words = _mix(values.view(np.uint64) + _counters(values.shape[1]))
-    return _with_seed(words.sum(axis=1, dtype=np.uint64), seed)
-
-
-def sparse_row_keys(rows: sparse.csr_array, seed: int) -> Words:
-    """`_row_keys` of sparse float64 rows, each place once: the sum over zeros, put right where there is a value.
-
-    Parameters
-    ----------
-    rows : CSR array of shape (n_samples, n_features)
-    seed : int
-
-    Returns
-    -------
-    keys : array of words of shape (n_samples,)
-    """
-    counters = _counters(rows.shape[1])
-    zeros = _mix(counters.copy())
-    words = _mix((rows.data + 0.0).view(np.uint64) + counters[rows.indices]) - zeros[rows.indices]
-    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(words, dtype=np.uint64)])
-    return _with_seed(np.diff(sums[rows.indptr]) + zeros.sum(dtype=np.uint64), seed)
-
-
-def _with_seed(keys: Words, seed: int) -> Words:
-    keys += _mix(np.array([seed], dtype=np.uint64))
-    return _mix(keys)
-
-
-def _uniforms(keys: Words, n_columns: int) -> Float64s:
-    """Return numbers uniform on [0, 1), multiples of 2**-53, of shape (len(keys), n_columns)."""
-    return uniforms_at(keys[:, np.newaxis], _counters(n_columns))
-
-
-def uniforms_at(keys: Words, counters: Words) -> Float64s:
-    """The numbers of rows of these keys in columns of these counters, which are broadcast together.
-
-    Parameters
-    ----------
-    keys, counters : array of words
-
-    Returns
-    -------
-    uniforms : array
-        On [0, 1), multiples of 2**-53.
-    """
-    words = _mix(keys + counters)
-    words >>= np.uint64(11)
-    return words * _UNIT
-
-
-def counters_of(columns: NDArray[np.int_]) -> Words:
-    """The counters of some columns.
-
-    Parameters
-    ----------
-    columns : integer array
-        Numbered from 0.
-
-    Returns
-    -------
-    counters : array of words
-    """
-    return (columns.astype(np.uint64) + np.uint64(1)) * _GOLDEN
 
 
 def chunks(X: Rows, n_columns: int) -> Iterator[tuple[slice, Float64s]]:
@@ -158,6 +68,15 @@ def columns(X: Rows) -> Iterator[Float64s]:
         yield np.add(values[:, 0], 0.0, dtype=np.float64)
 
 
+def linear_rates(values: Float64s, low: Float64s, half_range: Float64s) -> Float64s:
+    """Rates from 0 at the low end to 1 at the high end, of values inside the range that is broadcast to them."""
+    rates = 0.5 * values
+    rates -= 0.5 * low
+    # Dividing by infinity gives constant features a rate of exactly zero.
+    rates /= np.where(half_range > 0.0, half_range, np.inf)
+    return rates
+
+
 def _given_range(feature_range: ArrayLike) -> tuple[float, float]:
     """Return `feature_range` as two floats, or raise a ValueError that says what is expected."""
     try:
@@ -172,24 +91,24 @@ def _given_range(feature_range: ArrayLike) -> tuple[float, float]:
     return low, high
 
 
-class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin, BaseEstimator):
-    """What the encoders share: the range of each feature, the loop over chunks of rows, spikes, names and tags."""
+class RowEncoder(Encoder):
+    """Base of the encoders that code every row, or every step of a sample, on its own by the range of each feature."""
 
-    _spiking = True  # whether `transform` gives spikes rather than rates
+    #: Steps that `transform` makes of a row, along an axis of their own; None where its output has no such axis.
+    _n_steps_out: int | None = None
 
-    def _suffixes(self) -> list[str]:
-        """Return what tells the output columns of one feature apart, one string for each of them."""
-        raise NotImplementedError
-
-    def _rates(self, values: Float64s) -> Float64s:
-        """Return the rates in [0, 1], all columns of one feature together, of values inside the fitted range."""
+    def _encode(self, values: Float64s, steps: Integers | None) -> Float64s | NDArray[np.bool_]:
+        """Return the code of some rows, which are these steps of their samples unless that is None."""
         raise NotImplementedError
 
     def _fit_code(self, X: Rows) -> None:
         """Find what a subclass needs beyond the range of each feature."""
 
-    def _check_range(self, X: Rows) -> None:
-        """Say that rows to transform are beyond the range, where a subclass does."""
+    def _check_range(self, X: Rows, samples: Integers | None) -> None:
+        """Say that rows to transform, steps of these samples unless None, are beyond the range, where a class does."""
+
+    def _check_steps(self) -> None:
+        """Refuse samples that have steps already, where a subclass makes steps out of rows."""
 
     def _encode_sparse(self, X: Rows) -> Rows | None:
         """Return the code of sparse rows as sparse rows, or None where a subclass has dense ones only."""
@@ -197,12 +116,14 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Find the range of each feature and draw the seed of the spikes.
+        """Find the range of each feature and draw the seed of the spikes, where they are random.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Finite real values.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or array-like of shape \
+                (n_samples, n_steps, n_features)
+            Finite real values, but for NaN in all features after the last step of a sample. The range of a feature is
+            that over all samples and steps.
         y : None
             Ignored.
 
@@ -218,7 +139,11 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
         """
         given = None if isinstance(self.feature_range, str) else _given_range(self.feature_range)
         with unchanged_on_error(self):
-            X = validate_data(self, X, dtype=_DTYPES, accept_sparse="csr")
+            if has_steps(X):
+                self._check_steps()
+                X = validate_sequences(self, X, dtype=DTYPES, reset=True).rows
+            else:
+                X = validate_data(self, X, dtype=DTYPES, accept_sparse="csr")
             X = canonical(X) if sparse.issparse(X) else X
             if given is None:
                 given = min_max_axis(X, axis=0) if sparse.issparse(X) else (X.min(axis=0), X.max(axis=0))
@@ -226,7 +151,6 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
             self.feature_min_ = np.full(X.shape[1], low, dtype=np.float64)
             self.feature_max_ = np.full(X.shape[1], high, dtype=np.float64)
             self._fit_code(X)
-            self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
         return self
 
     def _half_range(self) -> Float64s:
@@ -236,75 +160,86 @@ class RowEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin,
         return np.where(half_range < TINY, 0.0, half_range)
 
     def transform(self, X: ArrayLike) -> Rows:
-        """Encode the rows of X.
+        """Encode the rows of X, or the steps of its samples.
 
         Values outside the fitted range are clipped to it. The result for a row depends on that row and on the fitted
         encoder only, not on earlier calls, on the other rows, or on whether the row is stored as float32 or float64,
-        dense or sparse.
+        dense or sparse. The result for a step of a sample depends on the values of that step and, where spikes are
+        random, on how many steps came before it, not on other steps or samples.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Finite real values.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or array-like of shape \
+                (n_samples, n_steps, n_features)
+            Finite real values, but for NaN in all features after the last step of a sample.
 
         Returns
         -------
-        X_encoded : ndarray or CSR of shape (n_samples, n_features_out)
-            Rates in [0, 1] or spikes, 0 or 1, as the first line of the class says. All columns of feature 0 come
-            first, then those of feature 1, and so on. float32 if X is float32, else float64. Dense, unless the class
-            says that sparse rows give sparse ones.
+        X_encoded : ndarray or CSR of shape (n_samples, n_features_out), or ndarray of shape \
+                (n_samples, n_steps, n_features_out)
+            Rates in [0, 1] or spikes, 0 or 1, as the first line of the class says; with steps where X has them or the
+            class makes them. All columns of feature 0 come first, then those of feature 1, and so on. float32 if X is
+            float32, else float64. Dense, unless the class says that sparse rows give sparse ones. NaN after the last
+            step of a sample.
 
         Raises
         ------
         NotFittedError
             If `fit` was not called.
         ValueError
-            If X has NaN, infinite values or the wrong number of features.
+            If X has infinite values, NaN elsewhere or the wrong number of features, if the class makes steps and X has
+            some already, or if ``set_output`` asks for a data frame where the result has steps.
         """
-        check_is_fitted(self, "seed_")
-        X = validate_data(self, X, dtype=_DTYPES, accept_sparse="csr", reset=False)
-        self._check_range(X)
+        check_is_fitted(self)
+        if has_steps(X):
+            self._check_steps()
+            self._refuse_table()
+            sequences = validate_sequences(self, X, dtype=DTYPES, reset=False)
+            self._check_range(sequences.rows, sequences.samples)
+            return sequences.padded(self._code(sequences.rows, sequences.steps))
+        if self._n_steps_out is not None:
+            self._refuse_table()
+        X = validate_data(self, X, dtype=DTYPES, accept_sparse="csr", reset=False)
+        self._check_range(X, None)
         if sparse.issparse(X) and (code := self._encode_sparse(X)) is not None:
             return code
-        n_out = X.shape[1] * len(self._suffixes())
-        encoded = np.empty((X.shape[0], n_out), dtype=X.dtype)
-        for part, values in chunks(X, n_out):
-            encoded[part] = self._encode(values)
+        return self._code(X, None)
+
+    def _code(self, X: Rows, steps: Integers | None) -> NDArray[np.floating]:
+        """Return the code of rows, which are these steps of their samples unless that is None."""
+        n_steps = self._n_steps_out if steps is None else None
+        n_columns = n_steps or len(self._suffixes())
+        shape = (X.shape[1] * n_columns,) if n_steps is None else (n_steps, X.shape[1])
+        encoded = np.empty((X.shape[0], *shape), dtype=X.dtype)
+        for part, values in chunks(X, X.shape[1] * n_columns):
+            code = self._encode(values, None if steps is None else steps[part])
+            encoded[part] = code if n_steps is None else code.reshape(-1, X.shape[1], n_steps).swapaxes(1, 2)
         return encoded
 
-    def _encode(self, values: Float64s) -> Float64s | NDArray[np.bool_]:
-        """Return the rates or the spikes of one chunk of rows."""
-        rates = self._rates(np.clip(values, self.feature_min_, self.feature_max_))
-        if not self._spiking:
-            return rates
-        # Strictly less: a rate of 0 never spikes and a rate of 1 always does.
-        return _uniforms(_row_keys(values, self.seed_), rates.shape[1]) < rates
-
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
-        """Get the names of the output columns.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of the input features; by default `feature_names_in_`, or ``x0, x1, ...`` if fit saw no names.
-
-        Returns
-        -------
-        feature_names_out : ndarray of str objects, shape (n_features_out,)
-            The name of the feature followed by the suffix that the class describes.
-
-        Raises
-        ------
-        ValueError
-            If `input_features` does not match the names or the number of features seen in fit.
-        """
-        check_is_fitted(self, "seed_")
-        # The one-to-one mixin is the public way to have the input names checked and filled in.
-        names = super().get_feature_names_out(input_features)
-        return np.array([f"{name}{suffix}" for name in names for suffix in self._suffixes()], dtype=object)
+    def _clipped(self, values: Float64s) -> Float64s:
+        return np.clip(values, self.feature_min_, self.feature_max_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class RandomEncoder(RowEncoder):
+    """Base of the encoders whose spikes are Bernoulli draws at rates, the draws a hash of the row and its step."""
+
+    _spiking = True  # whether `transform` gives spikes rather than rates
+
+    def _rates(self, values: Float64s) -> Float64s:
+        """Return the rates in [0, 1], all columns of one feature together, of values inside the fitted range."""
+        raise NotImplementedError
+
+    def _fit_code(self, X: Rows) -> None:
+        self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int64).max, dtype=np.int64))
+
+    def _encode(self, values: Float64s, steps: Integers | None) -> Float64s | NDArray[np.bool_]:
+        rates = self._rates(self._clipped(values))
+        if not self._spiking:
+            return rates
+        # Strictly less: a rate of 0 never spikes and a rate of 1 always does.
+        return uniforms(row_keys(values, self.seed_, steps), rates.shape[1]) < rates
