@@ -1,7 +1,7 @@
 """Bayesian spiking neural networks trained by Expectation Propagation, as scikit-learn estimators."""
 
 from sk_epsnn._version import __version__
-from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.encoders import DeltaSpikeEncoder, LatencySpikeEncoder, PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
 from sk_epsnn.estimators import (
     EPSNNClassifier,
@@ -37,6 +37,7 @@ __all__ = [
     "AverageEP",
     "BernoulliGaussianPrior",
     "ConvergenceDisplay",
+    "DeltaSpikeEncoder",
     "EPSNNClassifier",
     "EPSNNRegressor",
     "GaussianMixturePrior",
@@ -44,6 +45,7 @@ __all__ = [
     "Heaviside",
     "HeavisideOutput",
     "LaplacePrior",
+    "LatencySpikeEncoder",
     "Levels",
     "Newton",
     "PopulationEncoder",

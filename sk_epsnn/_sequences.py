@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +102,34 @@ class Sequences(NamedTuple):
         return sequences
 
 
-def validate_sequences(estimator: Any, X: Any, *, reset: bool, dtype: Any = np.float64, least: int = 0) -> Sequences:
+def as_sequences(X: np.ndarray, *, some: bool = False) -> Sequences:
+    """The steps of sequences as rows.
+
+    Parameters
+    ----------
+    X : floating array of shape (n_samples, n_steps, n_features)
+    some : bool
+        Whether there must be a step at all, as where something is to be learned from it.
+
+    Returns
+    -------
+    sequences : Sequences
+        Its rows are a view of X if no sample ends early.
+
+    Raises
+    ------
+    ValueError
+        If NaN stands before a sample's end, or in some features of a step only, or if there is no step.
+    """
+    n_present = lengths(X)
+    if some and not n_present.any():
+        raise ValueError("X has no step of any sample that is not NaN. Give at least one sample with a step.")
+    present = are_present(n_present, X.shape[1])
+    rows = X.reshape(present.size, X.shape[2]) if present.all() else X[present]
+    return Sequences(rows, n_present, X.shape[1])
+
+
+def validate_sequences(estimator: Any, X: Any, *, reset: bool, dtype: Any = np.float64) -> Sequences:
     """What `sklearn.utils.validation.validate_data` does, for sequences.
 
     Parameters
@@ -113,11 +139,9 @@ def validate_sequences(estimator: Any, X: Any, *, reset: bool, dtype: Any = np.f
     X : array-like of shape (n_samples, n_steps, n_features)
         Finite, but for NaN in all features after the end of a sample.
     reset : bool
-        Whether to set `n_features_in_`, as `fit` does, or to hold X to it.
+        Whether to set `n_features_in_`, as `fit` does, or to hold X to it. There must be a step in `fit`.
     dtype : dtype or sequence of them
         As in `sklearn.utils.check_array`.
-    least : int
-        Steps that every sample must have.
 
     Returns
     -------
@@ -128,18 +152,7 @@ def validate_sequences(estimator: Any, X: Any, *, reset: bool, dtype: Any = np.f
     ValueError
         If X is not such an array; the message names the remedy.
     """
-    dtype = list(dtype) if isinstance(dtype, Sequence) and not isinstance(dtype, str) else dtype
     X = check_array(X, dtype=dtype, allow_nd=True, ensure_all_finite=False, estimator=estimator, input_name="X")
-    n_present = lengths(X)
-    short = n_present < least
-    if short.any():
-        raise ValueError(
-            f"{short.sum()} of {len(short)} samples have fewer than {least} steps that are not NaN, the first of them "
-            f"sample {np.flatnonzero(short)[0]}. Leave them out."
-        )
-    if not n_present.any() and reset:
-        raise ValueError("X has no step of any sample that is not NaN. Give at least one sample with a step.")
-    present = are_present(n_present, X.shape[1])
-    rows = X.reshape(present.size, X.shape[2]) if present.all() else X[present]
-    rows = validate_data(estimator, rows, dtype=dtype, ensure_min_samples=0, reset=reset)
-    return Sequences(rows, n_present, X.shape[1])
+    sequences = as_sequences(X, some=reset)
+    rows = validate_data(estimator, sequences.rows, dtype=dtype, ensure_min_samples=0, reset=reset)
+    return sequences._replace(rows=rows)

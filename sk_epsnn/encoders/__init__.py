@@ -1,10 +1,13 @@
-"""Encoders that turn real-valued features into firing rates or spikes.
+"""Encoders that turn real-valued features, and signals over time, into firing rates or spikes.
 
-Both encoders code every row on its own. Their spikes are random but reproducible: the random numbers come from a
-counter-based hash of the fitted seed, the values in the row and the output column, so `transform` has no hidden state.
+The encoders of rows code every row, or every step of a sample, on its own. Where their spikes are random they are
+reproducible: the random numbers come from a counter-based hash of the fitted seed, the values in the row, its step and
+the output column, so `transform` has no hidden state.
 """
 
+from sk_epsnn.encoders._delta import DeltaSpikeEncoder
+from sk_epsnn.encoders._latency import LatencySpikeEncoder
 from sk_epsnn.encoders._population import PopulationEncoder
 from sk_epsnn.encoders._rate import RateSpikeEncoder
 
-__all__ = ["PopulationEncoder", "RateSpikeEncoder"]
+__all__ = ["DeltaSpikeEncoder", "LatencySpikeEncoder", "PopulationEncoder", "RateSpikeEncoder"]

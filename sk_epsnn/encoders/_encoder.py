@@ -18,6 +18,20 @@ DTYPES = (np.float64, np.float32)
 TINY = float(np.finfo(np.float64).tiny)
 
 
+def one_per_feature(name: str, given: ArrayLike, n_features: int) -> Float64s:
+    """Return a parameter of that name, one positive number or one for each feature, as one for each feature."""
+    try:
+        numbers = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if numbers.shape not in ((), (n_features,)) or not np.all((numbers > 0.0) & np.isfinite(numbers)):
+        raise ValueError(
+            f"{name} must be 'auto', a positive finite number or one such number for each of the {n_features} "
+            f"features; got {given!r}."
+        )
+    return np.broadcast_to(numbers, n_features)
+
+
 class Encoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin, BaseEstimator):
     """What all encoders share: the names of the output columns, and tables that have no place for steps."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sk_epsnn._sklearn import Interval, StrOptions
 from sk_epsnn.encoders._centers import REACH, Counts, are_crowded, even_centers, quantile_centers, tails
-from sk_epsnn.encoders._encoder import TINY, Float64s
+from sk_epsnn.encoders._encoder import TINY, Float64s, one_per_feature
 from sk_epsnn.encoders._row import COUNT, Integers, RandomEncoder, Rows, chunks, columns
 
 # Standard deviation of the Gaussian that is as wide at half its height as a raised cosine of half-width 1.
@@ -221,17 +221,7 @@ class PopulationEncoder(RandomEncoder):
         if isinstance(self.width, str):
             half_range = self._half_range()
             return np.where(half_range > 0.0, np.maximum(2.0 * (REACH * self._per_cosine()) * half_range, TINY), 1.0)
-        try:
-            width = np.asarray(self.width, dtype=np.float64)
-        except (TypeError, ValueError):
-            width = np.array(np.nan)
-        shape = (self.n_features_in_,)
-        if width.shape not in ((), shape) or not np.all((width > 0.0) & np.isfinite(width)):
-            raise ValueError(
-                f"width must be 'auto', a positive finite number or one such number for each of the {shape[0]} "
-                f"features; got {self.width!r}."
-            )
-        return np.maximum(np.broadcast_to(width, shape), TINY)
+        return np.maximum(one_per_feature("width", self.width, self.n_features_in_), TINY)
 
     def _check_range(self, X: Rows, samples: Integers | None) -> None:
         if self.out_of_range == "clip":

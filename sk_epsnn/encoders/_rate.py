@@ -25,7 +25,11 @@ class RateSpikeEncoder(RandomEncoder):
         Range mapped to rates from 0 to 1: the smallest and largest value of each feature in fit, or one pair of
         numbers, low < high, for all features, such as (0, 255) for pixels. `transform` clips values to the range.
     n_steps : int, default=1
-        Number of spike columns for each feature, at least 1.
+        Number of spikes for each value, at least 1. Samples that have steps already get one spike a step: leave it at
+        1 for them.
+    layout : {"columns", "steps"}, default="columns"
+        How the spikes of rows are arranged: side by side in ``n_features * n_steps`` columns, or the very same spikes
+        as steps in time, shape (n_samples, n_steps, n_features). Samples that have steps keep theirs with either.
     random_state : int, RandomState instance or None, default=None
         Seed of the spikes, drawn once in `fit`: None gives other spikes after every fit, an integer the same ones.
         `transform` is reproducible in all cases.
@@ -42,19 +46,23 @@ class RateSpikeEncoder(RandomEncoder):
     See Also
     --------
     PopulationEncoder : Many neurons per feature, each with a preferred value.
+    LatencySpikeEncoder : One spike per feature, the earlier the larger the value.
+    DeltaSpikeEncoder : Spikes where a signal has moved.
 
     Notes
     -----
-    With one step the output columns keep the names of the features; with more, the columns of a feature named ``x0``
-    are named ``x0_t0``, ``x0_t1``, and so on.
+    With one step, and with ``layout="steps"``, the last axis keeps the names of the features; else the columns of a
+    feature named ``x0`` are named ``x0_t0``, ``x0_t1``, and so on.
 
-    As in `PopulationEncoder`, **equal rows get equal spikes**. For several independent codes of the same rows raise
-    `n_steps`, use encoders with other `random_state`, or make the rows differ by a column that counts them.
+    As in `PopulationEncoder`, **equal rows get equal spikes**, and equal values at different steps of a sample do not.
+    For several independent codes of the same rows raise `n_steps`, use encoders with other `random_state`, or make the
+    rows differ by a column that counts them.
 
     A constant feature (a range of zero, or below 4e-308) has rate 0 and never spikes.
 
     CSR rows, such as counts of words, give CSR spikes, the same ones as dense rows do, where 0 has rate 0 in every
-    feature: where no value in fit was below 0, or the given range starts at 0 or above. Else they give dense spikes.
+    feature: where no value in fit was below 0, or the given range starts at 0 or above. Else, and as steps, they give
+    dense spikes.
 
     Examples
     --------
@@ -68,21 +76,36 @@ class RateSpikeEncoder(RandomEncoder):
     array([[0. , 1. ],
            [0.5, 0. ],
            [1. , 0.2]])
+    >>> encoder.set_params(layout="steps").transform(X).shape
+    (3, 1000, 2)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "feature_range": [StrOptions({"auto"}), "array-like"],
         "n_steps": [COUNT],
+        "layout": [StrOptions({"columns", "steps"})],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, *, feature_range="auto", n_steps=1, random_state=None):
+    def __init__(self, *, feature_range="auto", n_steps=1, layout="columns", random_state=None):
         self.feature_range = feature_range
         self.n_steps = n_steps
+        self.layout = layout
         self.random_state = random_state
 
+    @property
+    def _n_steps_out(self) -> int | None:
+        return self.n_steps if self.layout == "steps" else None
+
     def _suffixes(self) -> list[str]:
-        return [""] if self.n_steps == 1 else [f"_t{step}" for step in range(self.n_steps)]
+        return [f"_t{step}" for step in range(self.n_steps)] if self.layout == "columns" and self.n_steps > 1 else [""]
+
+    def _check_steps(self) -> None:
+        if self.n_steps > 1:
+            raise ValueError(
+                f"n_steps={self.n_steps} makes steps out of rows, and X has steps already, one spike for each. Set "
+                "n_steps=1, or repeat the steps of X: numpy.repeat(X, n_steps, axis=1)."
+            )
 
     def _rates(self, values: Float64s) -> Float64s:
         rates = linear_rates(values, self.feature_min_, self._half_range())
@@ -90,7 +113,7 @@ class RateSpikeEncoder(RandomEncoder):
 
     def _encode_sparse(self, X: Rows) -> Rows | None:
         half_range = self._half_range()
-        if np.any((self.feature_min_ < 0.0) & (half_range > 0.0)):
+        if self.layout == "steps" or np.any((self.feature_min_ < 0.0) & (half_range > 0.0)):
             return None
         rows = canonical(X).astype(np.float64)
         row, feature = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.indices
