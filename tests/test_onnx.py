@@ -11,9 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
+    DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
     GaussianPrior,
+    LatencySpikeEncoder,
     Newton,
     PopulationEncoder,
     RateSpikeEncoder,
@@ -210,6 +212,12 @@ def test_spikes_are_refused(encoder, digits):
     model = make_pipeline(encoder, EPSNNClassifier(max_iter=1)).fit(X[:100, :5], y[:100])
     with pytest.raises(NotImplementedError, match="convert the estimator alone, or train it on rates"):
         run(model, X[:, :5])
+
+
+@pytest.mark.parametrize("encoder", [LatencySpikeEncoder(), DeltaSpikeEncoder()])
+def test_encoders_over_time_are_refused(encoder, digits):
+    with pytest.raises(NotImplementedError, match="convert the estimator alone"):
+        run(encoder.fit(digits[0][:20]), digits[0])
 
 
 def test_refusals(digits, monkeypatch):

@@ -20,8 +20,8 @@ Signals = NDArray[np.floating]
 
 # Elements of one temporary (2 MB in float64): the loop over steps shall have many signals at a time.
 _CHUNK_ELEMENTS = 2**18
-# The automatic threshold is this quantile of the changes from step to step.
-_QUANTILE = 0.5
+# The share of changes from step to step that exceed the automatic threshold, or that it passes over.
+_FEW = 0.1
 # A difference of two rounded numbers is off by so many times the rounding of the larger one,
 _ROUNDINGS = 2.0
 # which shall never make a move of much less than a threshold one.
@@ -43,8 +43,9 @@ class DeltaSpikeEncoder(Encoder):
     Parameters
     ----------
     threshold : "auto", float or array-like of shape (n_features,), default="auto"
-        How far a signal moves for a spike, in the units of the feature, positive. "auto" is, for each feature, the
-        median size of its changes from one step to the next in fit, among the steps where it changes.
+        How far a signal moves for a spike, in the units of the feature, positive. "auto" looks at the changes of each
+        feature from one step to the next in fit: it is a size that at most a tenth of them exceed, or, for a feature
+        that hardly ever changes, one that nine tenths of the changes that there are reach.
 
     Attributes
     ----------
@@ -178,7 +179,7 @@ class DeltaSpikeEncoder(Encoder):
             return np.maximum(one_per_feature("threshold", self.threshold, n_features), TINY)
         # Rows that follow each other, but for the last of one sample and the first of the next.
         inside = np.diff(sequences.samples) == 0
-        return np.array([_typical_change(column, inside) for column in sequences.rows.T])
+        return np.array([_usual_change(column, inside) for column in sequences.rows.T])
 
     def _levels(self, X: Signals) -> Iterator[tuple[slice, Float64s]]:
         """Go through samples in parts: the part, and the reference at each step, in thresholds above the first one."""
@@ -187,11 +188,10 @@ class DeltaSpikeEncoder(Encoder):
             # Halves, here as everywhere: the difference itself may overflow.
             signal = 0.5 * X[part].astype(np.float64)
             with np.errstate(over="ignore"):
-                moved = (signal - signal[:, :1]) / threshold
+                moved = np.clip((signal - signal[:, :1]) / threshold, -_LARGEST_LEVEL, _LARGEST_LEVEL)
                 slack = _rounding(X.dtype, signal, signal[:, :1]) / threshold
             nearest = np.round(moved)
             moved = np.where(np.abs(moved - nearest) <= np.minimum(slack, _MOST_SLACK), nearest, moved)
-            moved = np.clip(moved, -_LARGEST_LEVEL, _LARGEST_LEVEL)
             lowest, highest = np.floor(moved), np.ceil(moved)
             levels = np.zeros_like(moved)
             for step in range(1, X.shape[1]):
@@ -205,13 +205,16 @@ def _rounding(dtype: np.dtype, first: Float64s, second: Float64s) -> Float64s:
     return _ROUNDINGS * float(np.finfo(dtype).eps) * np.maximum(np.abs(first), np.abs(second))
 
 
-def _typical_change(values: Signals, inside: NDArray[np.bool_]) -> float:
-    """A quantile of the sizes of the changes of a feature, infinite if it never changes."""
+def _usual_change(values: Signals, inside: NDArray[np.bool_]) -> float:
+    """The automatic threshold of a feature from its values at steps, of which those inside go on to the next."""
     halves = 0.5 * values.astype(np.float64)
     changes = np.abs(np.diff(halves))
-    changes = changes[inside & (changes > _rounding(values.dtype, halves[1:], halves[:-1]))]
-    if len(changes) == 0:
+    changes[changes <= _rounding(values.dtype, halves[1:], halves[:-1])] = 0.0
+    changes = changes[inside]
+    moves = changes[changes > 0.0]
+    if len(moves) == 0:
         return np.inf
-    # One that occurs, so that a signal of whole numbers moves by whole numbers of thresholds.
-    half = float(np.quantile(changes, _QUANTILE, method="inverted_cdf"))
-    return max(2.0 * min(half, _LARGEST_HALF), TINY)
+    # Sizes that occur, so that a signal of whole numbers moves by whole numbers of thresholds.
+    of_all = np.quantile(changes, 1.0 - _FEW, method="inverted_cdf")
+    of_moves = np.quantile(moves, _FEW, method="inverted_cdf")
+    return max(2.0 * min(float(max(of_all, of_moves)), _LARGEST_HALF), TINY)

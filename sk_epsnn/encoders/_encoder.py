@@ -19,7 +19,26 @@ TINY = float(np.finfo(np.float64).tiny)
 
 
 def one_per_feature(name: str, given: ArrayLike, n_features: int) -> Float64s:
-    """Return a parameter of that name, one positive number or one for each feature, as one for each feature."""
+    """Return one number for each feature from a parameter that gives one for all or one for each.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    given : float or array-like of shape (n_features,)
+        Its value.
+    n_features : int
+
+    Returns
+    -------
+    numbers : array of shape (n_features,)
+        Positive and finite.
+
+    Raises
+    ------
+    ValueError
+        If they are not; the message says what is expected.
+    """
     try:
         numbers = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):

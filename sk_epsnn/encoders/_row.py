@@ -69,7 +69,19 @@ def columns(X: Rows) -> Iterator[Float64s]:
 
 
 def linear_rates(values: Float64s, low: Float64s, half_range: Float64s) -> Float64s:
-    """Rates from 0 at the low end to 1 at the high end, of values inside the range that is broadcast to them."""
+    """Rates from 0 at the low end of a range to 1 at its high end.
+
+    Parameters
+    ----------
+    values : array of shape (n_rows, n_features)
+        Inside the range.
+    low, half_range : arrays of shape (n_features,)
+        Its low end and half its length, 0 for a constant feature, whose rate is 0.
+
+    Returns
+    -------
+    rates : array of the shape of the values
+    """
     rates = 0.5 * values
     rates -= 0.5 * low
     # Dividing by infinity gives constant features a rate of exactly zero.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.encoders import DeltaSpikeEncoder, LatencySpikeEncoder, PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.messages import WeightMoments
@@ -63,6 +63,8 @@ def register_onnx_converters() -> None:
     )
     update_registered_converter(PopulationEncoder, "SkEpsnnPopulation", _shape_of_rates, _convert_population)
     update_registered_converter(RateSpikeEncoder, "SkEpsnnRate", _shape_of_rates, _refuse_spikes)
+    update_registered_converter(LatencySpikeEncoder, "SkEpsnnLatency", _shape_of_rates, _refuse_steps)
+    update_registered_converter(DeltaSpikeEncoder, "SkEpsnnDelta", _shape_of_rates, _refuse_steps)
 
 
 class _Nodes:
@@ -163,6 +165,10 @@ def _refuse_spikes(scope: Any, operator: Any, container: Any) -> None:
         "The random numbers of spikes cannot be computed in ONNX: convert the estimator alone, or train it on rates, "
         "PopulationEncoder(output='rates')."
     )
+
+
+def _refuse_steps(scope: Any, operator: Any, container: Any) -> None:
+    raise NotImplementedError("Encoders over time are not converted to ONNX: convert the estimator alone.")
 
 
 def _give(add: _Nodes, values: str, output: Any) -> None:

@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 
 from sk_epsnn._arrays import argument_to_numpy
 from sk_epsnn._nesting import chosen
-from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.encoders import Encoder
 from sk_epsnn.plotting._common import new_or_given
 
 
@@ -60,7 +60,7 @@ class SpikeRasterDisplay:
 
         Parameters
         ----------
-        estimator : PopulationEncoder, RateSpikeEncoder or any transformer
+        estimator : PopulationEncoder, another encoder or any transformer
             Fitted; of a pipeline that contains an encoder, or a search over one, the steps up to the last encoder are
             used.
         X : array-like of shape (n_samples, n_features)
@@ -81,7 +81,7 @@ class SpikeRasterDisplay:
         """
         estimator = chosen(estimator)
         if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
-            encoders = [isinstance(step, PopulationEncoder | RateSpikeEncoder) for _, step in estimator.steps]
+            encoders = [isinstance(step, Encoder) for _, step in estimator.steps]
             if not any(encoders):
                 raise TypeError(f"{cls.__name__} needs a pipeline with an encoder, such as PopulationEncoder.")
             estimator = estimator[: len(encoders) - encoders[::-1].index(True)]
