@@ -13,10 +13,12 @@ from sklearn.preprocessing import MinMaxScaler
 
 from sk_epsnn import (
     AverageEP,
+    DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
     HeavisideOutput,
     LaplacePrior,
+    LatencySpikeEncoder,
     Levels,
     Newton,
     PopulationEncoder,
@@ -146,6 +148,8 @@ def test_html_shows_the_estimator(name):
         EPSNNRegressor(),
         PopulationEncoder(),
         RateSpikeEncoder(),
+        LatencySpikeEncoder(),
+        DeltaSpikeEncoder(),
         LaplacePrior(),
         Newton(),
         AverageEP(),

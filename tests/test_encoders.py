@@ -5,6 +5,7 @@ import math
 import pickle
 import struct
 import tracemalloc
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks, get_tags
 from versions import parametrize_with_checks
 
-from sk_epsnn.encoders import PopulationEncoder, RateSpikeEncoder, _hash, _population, _rate, _row
+from sk_epsnn.encoders import (
+    DeltaSpikeEncoder,
+    LatencySpikeEncoder,
+    PopulationEncoder,
+    RateSpikeEncoder,
+    _hash,
+    _population,
+    _rate,
+    _row,
+)
 
 CONFIGURATIONS = [
     PopulationEncoder(),
@@ -31,12 +41,22 @@ CONFIGURATIONS = [
     RateSpikeEncoder(),
     RateSpikeEncoder(n_steps=3),
     RateSpikeEncoder(feature_range=(-1, 1), random_state=3),
+    DeltaSpikeEncoder(),
+    DeltaSpikeEncoder(threshold=0.5),
+]
+# Their results have three axes: no data frame holds them, and the second axis is not that of the names.
+WITH_STEPS = [
+    RateSpikeEncoder(n_steps=3, layout="steps"),
+    LatencySpikeEncoder(),
+    LatencySpikeEncoder(n_steps=4, tau=2.0, threshold=0.3, feature_range=(-1, 1)),
 ]
 EXTRA_CHECKS = [
     "check_param_validation",
     "check_dataframe_column_names_consistency",
     "check_inplace_ensure_writeable",
     "check_get_feature_names_out_error",
+]
+FRAME_CHECKS = [
     "check_transformer_get_feature_names_out",
     "check_transformer_get_feature_names_out_pandas",
     "check_set_output_transform",
@@ -85,9 +105,9 @@ def scalar_splitmix(word):
     return word ^ (word >> 31)
 
 
-def scalar_uniform(row, seed, column):
-    golden = 0x9E3779B97F4A7C15
-    total = scalar_splitmix(seed)
+def scalar_uniform(row, seed, column, step=0):
+    golden, per_step = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95
+    total = scalar_splitmix(seed) + scalar_splitmix(step * per_step & MASK)
     for index, value in enumerate(row):
         (bits,) = struct.unpack("<Q", struct.pack("<d", value))
         total += scalar_splitmix((bits + (index + 1) * golden) & MASK)
@@ -105,16 +125,22 @@ def scalar_rate(value, low, high, center, width, tuning):
 # The scikit-learn contract.
 
 
-@parametrize_with_checks(CONFIGURATIONS)
+@parametrize_with_checks([*CONFIGURATIONS, *WITH_STEPS])
 def test_common_checks(estimator, check):
     check(estimator)
 
 
 # The checks of set_output fit on arrays and transform data frames, and the other way round, on purpose.
 @pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names:UserWarning")
-@pytest.mark.parametrize("encoder", CONFIGURATIONS, ids=repr)
-@pytest.mark.parametrize("check", EXTRA_CHECKS)
-def test_checks_called_by_hand(check, encoder):
+@pytest.mark.parametrize(
+    ("encoder", "check"),
+    [
+        *product(CONFIGURATIONS, [*EXTRA_CHECKS, *FRAME_CHECKS]),
+        *product(WITH_STEPS, EXTRA_CHECKS),
+    ],
+    ids=str,
+)
+def test_checks_called_by_hand(encoder, check):
     getattr(estimator_checks, check)(type(encoder).__name__, clone(encoder))
 
 
@@ -125,7 +151,7 @@ def test_docstring_examples(module):
     assert outcome.failed == 0
 
 
-@pytest.mark.parametrize("encoder", [PopulationEncoder, RateSpikeEncoder])
+@pytest.mark.parametrize("encoder", [PopulationEncoder, RateSpikeEncoder, LatencySpikeEncoder, DeltaSpikeEncoder])
 def test_first_docstring_line_says_what_comes_out(encoder):
     assert "spikes (0 or 1)" in encoder.__doc__.splitlines()[0]
 

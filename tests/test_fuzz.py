@@ -21,9 +21,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sk_epsnn import (
+    DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
     LaplacePrior,
+    LatencySpikeEncoder,
     Newton,
     PopulationEncoder,
     RateSpikeEncoder,
@@ -240,7 +242,9 @@ def test_calls_in_any_order(machine, freeze):
     run_state_machine_as_test(lambda: machine(freeze), settings=RUNS)
 
 
-@pytest.mark.parametrize("encoder", [PopulationEncoder(5), RateSpikeEncoder()])
+@pytest.mark.parametrize(
+    "encoder", [PopulationEncoder(5), RateSpikeEncoder(), LatencySpikeEncoder(), DeltaSpikeEncoder()]
+)
 @given(data=st.data(), seed=SEEDS, n_rows=ROWS, wrong=wrong("X", "parameter", "new rows"), junk=JUNK)
 @settings(deadline=None)
 def test_encoders(encoder, freeze, data, seed, n_rows, wrong, junk):
