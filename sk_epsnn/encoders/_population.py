@@ -96,6 +96,7 @@ class PopulationEncoder(RandomEncoder):
     See Also
     --------
     RateSpikeEncoder : One rate per feature instead of a population.
+    DeltaSpikeEncoder : Codes how a signal moves instead of its level.
 
     Notes
     -----
@@ -104,7 +105,9 @@ class PopulationEncoder(RandomEncoder):
     The random numbers are a hash of `seed_`, the row and the output column, so **equal rows get equal spikes**, within
     a call and between calls. For several independent codes of the same rows use encoders with other `random_state`,
     or make the rows differ by a column that counts them. Two encoders of the same seed draw the same random numbers
-    for the same row.
+    for the same row. The steps of a sample, in X of shape (n_samples, n_steps, n_features), are coded like rows, but
+    that the number of the step is part of the hash: equal values at different steps get independent spikes, and the
+    first step those of a row.
 
     A constant feature (a range of zero, or below 4e-308) has an automatic width of 1; all its
     centres coincide with its clipped values, so all its neurons have rate 1. Any other value is far beyond

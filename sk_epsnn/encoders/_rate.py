@@ -54,9 +54,9 @@ class RateSpikeEncoder(RandomEncoder):
     With one step, and with ``layout="steps"``, the last axis keeps the names of the features; else the columns of a
     feature named ``x0`` are named ``x0_t0``, ``x0_t1``, and so on.
 
-    As in `PopulationEncoder`, **equal rows get equal spikes**, and equal values at different steps of a sample do not.
-    For several independent codes of the same rows raise `n_steps`, use encoders with other `random_state`, or make the
-    rows differ by a column that counts them.
+    As in `PopulationEncoder`, **equal rows get equal spikes**, and equal values at different steps of a sample
+    independent ones. For several independent codes of the same rows raise `n_steps`, use encoders with other
+    `random_state`, or make the rows differ by a column that counts them.
 
     A constant feature (a range of zero, or below 4e-308) has rate 0 and never spikes.
 
