@@ -7,7 +7,7 @@ from sklearn.base import clone
 from toys import Leak, Patches
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton
-from sk_epsnn.connections import Connection, Dense
+from sk_epsnn.connections import Connection, Dense, Filter, Readout
 from sk_epsnn.ep import mixing
 from sk_epsnn.messages import Inputs, WeightMoments
 from sk_epsnn.outputs import SigmoidOutput
@@ -17,6 +17,11 @@ PLACED = {
     "patches": (Patches(4, (5, 6), size=3), 30),
     "patches apart": (Patches(4, (5, 6), size=2, stride=2), 30),
     "leak": (Leak(4, n_steps=6, leak=0.6), 30),
+    "filter": (Filter(4, n_features=5, leak=0.6), 30),
+    "steps": (Filter(4, n_features=5), 30),
+    "mean": (Readout(4, n_features=5), 30),
+    "parts": (Readout(4, n_features=5, kind=4), 30),
+    "last": (Readout(4, n_features=5, kind="last", leak=0.7), 30),
 }
 EVERY = pytest.mark.parametrize(("connection", "n_inputs"), PLACED.values(), ids=PLACED)
 CONSTANT = pytest.mark.parametrize("constant", [False, True], ids=["no bias", "bias"])

@@ -1,4 +1,4 @@
-"""Connections: which inputs a neuron of a layer reads, as an index map around the mixing block ``u = W v``.
+"""Which inputs a neuron of a layer reads, as an index map around the mixing block ``u = W v``.
 
 `Connection.gather` makes rows from the inputs of a sample, every row is mixed with the same weights, and
 `Connection.scatter`, its transpose, takes the messages back. With one row per sample that holds every input this is a
@@ -8,12 +8,31 @@ see rows and columns, and nothing of this.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 from sk_epsnn._arrays import Array, concat, ones_like, zeros_like
 from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import InputMessage, Inputs
+
+
+class Sensitivity(NamedTuple):
+    """Derivatives of some gathered entries in the weights of the neurons that they are sums of.
+
+    Attributes
+    ----------
+    samples : slice
+    row : int
+    columns : slice
+        Which entries: of these samples, in this row of theirs, these columns.
+    derivatives : array of shape (n_in_slice, n_units_below, n_columns_below)
+    """
+
+    samples: slice
+    row: int
+    columns: slice
+    derivatives: Array
 
 
 class Connection(Option):
@@ -21,7 +40,8 @@ class Connection(Option):
 
     A subclass takes `n_units` as a parameter and gives the geometry: `n_rows`, `n_columns`, `gather` and `scatter`.
     Where a gathered entry is not one input but a weighted sum of several, it sets ``selects = False`` and gives
-    `gather_variance` and `scatter_squared`, which do the same with the squares of the coefficients.
+    `gather_variance` and `scatter_squared`, which do the same with the squares of the coefficients. Where the inputs
+    of such a sum are spikes of one neuron in several rows, `sensitivities` says how it follows that neuron's weights.
 
     Attributes
     ----------
@@ -31,11 +51,14 @@ class Connection(Option):
         Whether every gathered entry is one of the inputs, as it is.
     is_identity : bool
         Whether a row holds all inputs in their order: sparse rows stay sparse.
+    n_features : int or None
+        Inputs of a step, where those of a sample are steps in time, one after another.
     """
 
     n_units: int
     selects: bool = True
     is_identity: bool = False
+    n_features: int | None = None
     _parameter_constraints: dict[str, list[Any]] = {"n_units": [Interval(Integral, 1, 2**31 - 1, closed="both")]}
 
     def n_rows(self, n_inputs: int) -> int:
@@ -86,6 +109,34 @@ class Connection(Option):
     def scatter_squared(self, messages: Array, n_inputs: int) -> Array:
         """Transpose of `gather_variance`."""
         return self.scatter(messages, n_inputs)
+
+    def bound(self, lengths: Array | None) -> Connection:
+        """The connection for samples of so many steps each; None where they have all of them.
+
+        Parameters
+        ----------
+        lengths : integer array of shape (n_samples,), or None
+        """
+        return self
+
+    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+        """Derivatives of the gathered entries in the weights of the neurons that they are sums of.
+
+        The rows of these share their weights: an entry that is a sum over rows, ``z_ri = sum_t K_rt v_ti``, has the
+        derivative ``Q_rij = sum_t K_rt v'_ti x_tj`` in the weight of neuron i to its input j.
+
+        Parameters
+        ----------
+        slopes : array of shape (n_samples, n_rows_below, n_units_below)
+            Derivative ``v'`` of a spike's probability in the mean of its potential.
+        below : array of shape (n_samples, n_rows_below, n_columns_below)
+            Means ``x`` of what the neurons read.
+
+        Yields
+        ------
+        Sensitivity
+        """
+        raise NotImplementedError
 
     def spikes(self, probability: Array, constant: bool) -> Inputs:
         """What independent spikes of a probability, shape (n_samples, n_inputs), are for the neurons of the layer.

@@ -1,0 +1,248 @@
+"""Steps in time: leaky filters, whose rows are the steps of a sample, and readouts, whose one row sums them up.
+
+The inputs of a sample are those of its first step, then those of the second, and so on. All units of a layer filter
+alike, so that a filter acts on what enters the weights: ``u_t = W sum_s K_ts v_s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from numbers import Integral, Real
+
+import numpy as np
+
+from sk_epsnn._arrays import Array, astype, like, permute_dims, reshape, stack
+from sk_epsnn._sklearn import Interval, StrOptions
+from sk_epsnn.connections.base import Connection, Sensitivity
+
+#: Numbers of the derivatives that are worked on at a time.
+_CHUNK = 2**18
+
+
+class _Steps(Connection):
+    """What connections over steps share: how many there are follows from the inputs."""
+
+    n_features: int
+    _parameter_constraints = {
+        **Connection._parameter_constraints,
+        "n_features": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def n_steps(self, n_inputs: int) -> int:
+        """Steps of a sample.
+
+        Raises
+        ------
+        ValueError
+            If so many inputs are not a number of steps.
+        """
+        if n_inputs % self.n_features:
+            raise ValueError(f"{n_inputs} inputs cannot be cut into steps of n_features={self.n_features}.")
+        return n_inputs // self.n_features
+
+    def _by_step(self, values: Array) -> Array:
+        return reshape(values, (values.shape[0], -1, self.n_features))
+
+
+class Filter(_Steps):
+    """A leaky trace at every step: ``x_t = leak x_(t-1) + (1 - leak) v_t``, of unit gain.
+
+    Parameters
+    ----------
+    n_units : int
+        Neurons of the layer, at every step.
+    n_features : int
+        Inputs of a step.
+    leak : float, default=0.0
+        What is left of a trace one step later, in [0, 1); 0 reads every step by itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_epsnn.connections import Filter
+    >>> Filter(2, n_features=1, leak=0.5).gather(np.array([[1.0, 0.0, 0.0, 1.0]]))
+    array([[0.5   ],
+           [0.25  ],
+           [0.125 ],
+           [0.5625]])
+    """
+
+    _parameter_constraints = {**_Steps._parameter_constraints, "leak": [Interval(Real, 0, 1, closed="left")]}
+
+    def __init__(self, n_units: int, n_features: int, leak: float = 0.0):
+        self.n_units = n_units
+        self.n_features = n_features
+        self.leak = leak
+
+    @property
+    def selects(self) -> bool:  # type: ignore[override]
+        """Without a leak every gathered entry is one of the inputs."""
+        return self.leak == 0
+
+    def n_rows(self, n_inputs: int) -> int:
+        """One for each step."""
+        return self.n_steps(n_inputs)
+
+    def n_columns(self, n_inputs: int) -> int:
+        """Inputs of a step."""
+        return self.n_features
+
+    def gather(self, values: Array) -> Array:
+        """Traces at all steps."""
+        return reshape(_trace(self._by_step(values), self.leak, 1 - self.leak), (-1, self.n_features))
+
+    def gather_variance(self, variance: Array) -> Array:
+        """Variances of the traces."""
+        squared = _trace(self._by_step(variance), self.leak**2, (1 - self.leak) ** 2)
+        return reshape(squared, (-1, self.n_features))
+
+    def scatter(self, messages: Array, n_inputs: int) -> Array:
+        """From the traces of all later steps."""
+        return self._back(messages, n_inputs, self.leak, 1 - self.leak)
+
+    def scatter_squared(self, messages: Array, n_inputs: int) -> Array:
+        """Transpose of `gather_variance`."""
+        return self._back(messages, n_inputs, self.leak**2, (1 - self.leak) ** 2)
+
+    def _back(self, messages: Array, n_inputs: int, leak: float, gain: float) -> Array:
+        by_step = reshape(messages, (-1, self.n_steps(n_inputs), self.n_features))
+        return reshape(_trace(by_step[:, ::-1, :], leak, gain)[:, ::-1, :], (-1, n_inputs))
+
+    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+        """Eligibility traces ``e_t = leak e_(t-1) + (1 - leak) v'_t x_t``, one step after another."""
+        for part in _parts(slopes, below):
+            slope, inputs = slopes[part, :, :], below[part, :, :]
+            trace: Array = 0.0
+            for step in range(slope.shape[1]):
+                new = (1 - self.leak) * slope[:, step, :, None]
+                trace = self.leak * trace + new * inputs[:, step, None, :]
+                yield Sensitivity(part, step, slice(None), trace)
+
+
+class Readout(_Steps):
+    """One row for each sample: means over equal parts of its steps, or what a leaky trace holds at its end.
+
+    Parameters
+    ----------
+    n_units : int
+    n_features : int
+        Inputs of a step.
+    kind : "last" or int, default=1
+        Number of equal parts, whose means are side by side; 1 is the mean over all steps. Or "last": a weighted mean
+        of all steps, the weight of a step ``leak`` times that of the next.
+    leak : float, default=0.0
+        For "last", in [0, 1); with 0 it reads the last step alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_epsnn.connections import Readout
+    >>> Readout(2, n_features=1, kind=2).gather(np.array([[1.0, 3.0, 5.0, 7.0]]))
+    array([[2., 6.]])
+    """
+
+    selects = False
+    #: Steps of each sample; None where they have all of them.
+    lengths: Array | None = None
+    _parameter_constraints = {
+        **_Steps._parameter_constraints,
+        "kind": [StrOptions({"last"}), Interval(Integral, 1, None, closed="left")],
+        "leak": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(self, n_units: int, n_features: int, kind: str | int = 1, leak: float = 0.0):
+        self.n_units = n_units
+        self.n_features = n_features
+        self.kind = kind
+        self.leak = leak
+
+    @property
+    def n_parts(self) -> int:
+        """Sums that stand side by side."""
+        return 1 if isinstance(self.kind, str) else self.kind
+
+    def n_columns(self, n_inputs: int) -> int:
+        """Inputs of a step, once for each part."""
+        return self.n_parts * self.n_features
+
+    def bound(self, lengths: Array | None) -> Readout:
+        """See `Connection.bound`: steps after the end of a sample have no weight."""
+        if lengths is None and self.lengths is None:
+            return self
+        connection = copy(self)
+        connection.lengths = lengths
+        return connection
+
+    def taps(self, n_steps: int) -> np.ndarray:
+        """Weights of the steps, shape (1 or n_samples, n_parts, n_steps)."""
+        ends = np.array([n_steps]) if self.lengths is None else self.lengths
+        ends, step = ends[:, None], np.arange(n_steps)
+        if isinstance(self.kind, str):
+            ago = ends - 1 - step
+            weight = np.where(ago >= 0, float(self.leak) ** np.maximum(ago, 0), 0.0)[:, None, :]
+        else:
+            # As equal as they can be, the first ones longer.
+            size, longer = np.divmod(ends, self.n_parts)
+            edges = size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
+            weight = (edges[:, :-1, None] <= step) & (step < edges[:, 1:, None])
+        total = weight.sum(2, keepdims=True)
+        return weight / np.where(total > 0, total, 1.0)
+
+    def gather(self, values: Array) -> Array:
+        """Weighted means over the steps."""
+        return self._means(values, 1)
+
+    def gather_variance(self, variance: Array) -> Array:
+        """Variances of the means."""
+        return self._means(variance, 2)
+
+    def _means(self, values: Array, power: int) -> Array:
+        by_step = self._by_step(values)
+        means = self._taps_like(by_step, by_step.shape[1]) ** power @ by_step
+        return reshape(means, (-1, self.n_parts * self.n_features))
+
+    def scatter(self, messages: Array, n_inputs: int) -> Array:
+        """To every step its share."""
+        return self._shared(messages, n_inputs, 1)
+
+    def scatter_squared(self, messages: Array, n_inputs: int) -> Array:
+        """Transpose of `gather_variance`."""
+        return self._shared(messages, n_inputs, 2)
+
+    def _shared(self, messages: Array, n_inputs: int, power: int) -> Array:
+        by_part = reshape(messages, (-1, self.n_parts, self.n_features))
+        taps = permute_dims(self._taps_like(by_part, self.n_steps(n_inputs)), (0, 2, 1))
+        return reshape(taps**power @ by_part, (-1, n_inputs))
+
+    def _taps_like(self, values: Array, n_steps: int) -> Array:
+        """The weights of the steps in the library and dtype of values."""
+        return astype(like(self.taps(n_steps), values), values.dtype, copy=False)
+
+    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+        """Sums over the steps of a part, one product each."""
+        taps = self._taps_like(slopes, slopes.shape[1])
+        for samples in _parts(slopes, below):
+            of_these = taps if taps.shape[0] == 1 else taps[samples, :, :]
+            for part in range(self.n_parts):
+                weighted = slopes[samples, :, :] * of_these[:, part, :, None]
+                columns = slice(part * self.n_features, (part + 1) * self.n_features)
+                derivatives = permute_dims(weighted, (0, 2, 1)) @ below[samples, :, :]
+                yield Sensitivity(samples, 0, columns, derivatives)
+
+
+def _trace(by_step: Array, leak: float, gain: float) -> Array:
+    """``x_t = leak x_(t-1) + gain v_t`` along the second axis."""
+    if leak == 0:
+        return by_step if gain == 1 else gain * by_step
+    traces = [gain * by_step[:, 0, :]]
+    for step in range(1, by_step.shape[1]):
+        traces.append(leak * traces[-1] + gain * by_step[:, step, :])
+    return stack(traces, axis=1)
+
+
+def _parts(slopes: Array, below: Array) -> Iterator[slice]:
+    """Samples whose derivatives are worked on together."""
+    size = max(1, _CHUNK // (slopes.shape[2] * below.shape[2]))
+    for start in range(0, slopes.shape[0], size):
+        yield slice(start, start + size)

@@ -1,0 +1,85 @@
+"""Filters and readouts: what they are beside sums written out, and how traces follow weights."""
+
+import numpy as np
+import pytest
+from toys import Leak
+
+from sk_epsnn.connections import Filter, Readout
+
+
+def test_a_filter_is_its_matrix():
+    values = np.random.default_rng(0).normal(size=(7, 30))
+    mine, theirs = Filter(4, n_features=5, leak=0.6), Leak(4, n_steps=6, leak=0.6)
+    for name in ("gather", "gather_variance"):
+        np.testing.assert_allclose(getattr(mine, name)(values), getattr(theirs, name)(values), rtol=1e-13, atol=1e-15)
+
+
+def test_a_filter_has_unit_gain():
+    trace = Filter(1, n_features=1, leak=0.8).gather(np.ones((1, 200)))
+    np.testing.assert_allclose(trace[-1], 1.0)
+    assert trace[0] == pytest.approx(0.2)
+
+
+def test_readouts_of_parts_are_means_over_the_parts_that_numpy_splits():
+    values = np.random.default_rng(1).normal(size=(3, 7, 2))
+    for n_parts in (1, 2, 3, 7):
+        expected = [part.mean(1) for part in np.array_split(values, n_parts, axis=1)]
+        rows = Readout(1, n_features=2, kind=n_parts).gather(values.reshape(3, 14))
+        np.testing.assert_allclose(rows, np.concatenate(expected, axis=1), rtol=1e-13)
+
+
+def test_the_last_is_what_a_leaky_trace_holds():
+    values = np.random.default_rng(2).normal(size=(3, 14))
+    trace = Filter(1, n_features=2, leak=0.7).gather(values).reshape(3, 7, 2)[:, -1]
+    rows = Readout(1, n_features=2, kind="last", leak=0.7).gather(values)
+    np.testing.assert_allclose(rows * (1 - 0.7**7), trace, rtol=1e-13)
+    np.testing.assert_array_equal(Readout(1, n_features=2, kind="last").gather(values), values[:, -2:])
+
+
+@pytest.mark.parametrize("kind", [1, 3, "last"])
+def test_a_sample_that_ends_is_read_up_to_its_end(kind):
+    rng = np.random.default_rng(3)
+    values, lengths = rng.normal(size=(4, 6, 2)), np.array([6, 4, 1, 0])
+    readout = Readout(1, n_features=2, kind=kind, leak=0.5)
+    rows = readout.bound(lengths).gather(values.reshape(4, -1))
+    for row, sample, length in zip(rows[:3], values, lengths, strict=False):
+        np.testing.assert_allclose(row, readout.gather(sample[:length].reshape(1, -1))[0], rtol=1e-13)
+    np.testing.assert_array_equal(rows[3], 0)
+    assert readout.lengths is None
+    messages = rng.normal(size=rows.shape)
+    for gather, scatter in (("gather", "scatter"), ("gather_variance", "scatter_squared")):
+        down = getattr(readout.bound(lengths), scatter)(messages, 12)
+        up = getattr(readout.bound(lengths), gather)(values.reshape(4, -1))
+        np.testing.assert_allclose((down * values.reshape(4, -1)).sum(), (messages * up).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [Filter(1, 3, leak=0.6), Readout(1, 3, kind=1), Readout(1, 3, kind=2), Readout(1, 3, kind="last", leak=0.8)],
+    ids=["filter", "mean", "parts", "last"],
+)
+@pytest.mark.parametrize("lengths", [None, np.array([5, 2, 0, 4])], ids=["whole", "ragged"])
+def test_sensitivities_are_derivatives_in_the_weights(connection, lengths):
+    """Of the gathered probabilities of three neurons that read two inputs at five steps."""
+    rng = np.random.default_rng(4)
+    below, weights = rng.normal(size=(4, 5, 2)), rng.normal(size=(3, 2))
+    connection = connection.bound(lengths)
+
+    def gathered(weights):
+        spikes = np.tanh(below @ weights.T)
+        return connection.gather(spikes.reshape(4, 15)).reshape(4, -1, connection.n_columns(15))
+
+    expected = np.zeros((*gathered(weights).shape, 3, 2))
+    for i in range(3):
+        for j in range(2):
+            step = np.zeros((3, 2))
+            step[i, j] = 1e-6
+            expected[..., i, j] = (gathered(weights + step) - gathered(weights - step)) / 2e-6
+    slopes = 1 - np.tanh(below @ weights.T) ** 2
+    seen = np.zeros(expected.shape[:3])
+    for samples, row, columns, derivatives in connection.sensitivities(slopes, below):
+        block = expected[samples, row, columns]
+        for i in range(3):
+            np.testing.assert_allclose(derivatives[:, i], block[:, i, i], atol=1e-8)
+        seen[samples, row, columns] += 1
+    assert (seen == 1).all()
