@@ -13,7 +13,7 @@ from sk_epsnn.estimators import (
     predict_with_std,
 )
 from sk_epsnn.export import register_onnx_converters, to_nir
-from sk_epsnn.neurons import Heaviside, Sigmoid
+from sk_epsnn.neurons import LIF, Heaviside, Sigmoid, SigmoidLIF
 from sk_epsnn.outputs import HeavisideOutput
 from sk_epsnn.plotting import (
     ConvergenceDisplay,
@@ -42,6 +42,8 @@ __all__ = [
     "EPSNNRegressor",
     "GaussianMixturePrior",
     "GaussianPrior",
+    "LIF",
+    "SigmoidLIF",
     "Heaviside",
     "HeavisideOutput",
     "LaplacePrior",

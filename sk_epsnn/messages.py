@@ -23,11 +23,12 @@ class Inputs:
     """Messages from the neurons below a layer, shape (n_samples, n_in); the last column may be the constant 1.
 
     ``variance`` is ``p (1 - p)`` for spikes of probability ``mean`` and None for observed inputs, whose ``mean`` may
-    be `SparseRows`.
+    be `SparseRows`. ``lengths``, of shape (n_samples,), says how many steps in time each sample has; None for all.
     """
 
     mean: Array
     variance: Array | None
+    lengths: Array | None = None
 
     @property
     def stays_sparse(self) -> bool:
@@ -43,9 +44,9 @@ class Inputs:
         return self.mean if same else square
 
 
-def observed(values: Array) -> Inputs:
+def observed(values: Array, lengths: Array | None = None) -> Inputs:
     """Inputs that are known numbers."""
-    return Inputs(values, None)
+    return Inputs(values, None, lengths)
 
 
 class WeightMoments(NamedTuple):

@@ -7,7 +7,20 @@ from typing import Any, NamedTuple
 
 from scipy import sparse
 
-from sk_epsnn._arrays import Array, astype, like, repeat_rows, reshape, take, total_of
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    is_any,
+    like,
+    repeat_rows,
+    reshape,
+    sum_over,
+    take,
+    total_of,
+    where,
+    zeros_like,
+)
+from sk_epsnn._sequences import are_present
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.connections import Connection
 from sk_epsnn.messages import Inputs, observed
@@ -45,14 +58,15 @@ class Batch:
         mean, target, weight = (
             astype(part, dtype, copy=False) for part in (self.inputs.mean, self.target, self.sample_weight)
         )
-        return self if mean is self.inputs.mean else Batch(Inputs(mean, self.inputs.variance), target, weight)
+        return self if mean is self.inputs.mean else Batch(replace(self.inputs, mean=mean), target, weight)
 
     def take(self, chosen: Any) -> Batch:
         """Some of the samples, by a slice, indices or a mask."""
         mean = self.inputs.mean
         by_sample = mean if mean.shape[0] == self.n_samples else reshape(mean, (self.n_samples, -1))
-        mean = reshape(take(by_sample, chosen), (-1, mean.shape[1]))
-        return Batch(observed(mean), take(self.target, chosen), take(self.sample_weight, chosen))
+        mean, lengths = reshape(take(by_sample, chosen), (-1, mean.shape[1])), self.inputs.lengths
+        inputs = observed(mean, None if lengths is None else take(lengths, chosen))
+        return Batch(inputs, take(self.target, chosen), take(self.sample_weight, chosen))
 
 
 @dataclass(frozen=True)
@@ -118,22 +132,41 @@ class Network:
 
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
         """The same network with coordinates chosen from rows; options are those of `fit_basis`."""
-        rows = self._gathered(X)
-        weight = repeat_rows(sample_weight, rows.shape[0] // X.shape[0])
+        rows, lengths = self._gathered(X)
+        n_rows = rows.shape[0] // X.shape[0]
+        weight = repeat_rows(sample_weight, n_rows)
+        if lengths is not None and n_rows > 1:
+            weight = weight * are_present(lengths, n_rows).ravel()
         return replace(self, basis=fit_basis(rows, weight, constant=self.constant, **options))
+
+    def for_inputs(self, n_inputs: int) -> Network:
+        """The same for so many columns of data, where they are another number of steps."""
+        return self if n_inputs == self.n_inputs or not self.has_steps else replace(self, n_inputs=n_inputs)
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the columns of data are steps in time."""
+        return self.connections[0].n_features is not None
 
     def enter(self, X: Any) -> Inputs:
         """Rows of data as they enter the first layer."""
         assert self.basis is not None
-        return observed(self.basis.transform(self._gathered(X)))
+        rows, lengths = self._gathered(X)
+        return observed(self.basis.transform(rows), lengths)
 
     def batch(self, X: Any, target: Array, sample_weight: Array) -> Batch:
         """Rows with targets and weights as the network sees them, in the library and dtype of the data."""
         return Batch(self.enter(X), *(astype(like(part, X), X.dtype) for part in (target, sample_weight)))
 
-    def _gathered(self, X: Any) -> Any:
-        """What the neurons of the first layer read; sparse rows become dense unless they stay as they are."""
-        first = self.connections[0]
+    def _gathered(self, X: Any) -> tuple[Any, Any]:
+        """What the neurons of the first layer read, and how many steps each sample has; None for all or none.
+
+        Sparse rows become dense unless they stay as they are. Steps that are absent, which are NaN, become zeros.
+        """
+        first, lengths = self.connections[0], None
         if sparse.issparse(X) and not first.is_identity:
             X = X.toarray()
-        return first.gather(X)
+        if first.n_features is not None and is_any(absent := X != X):
+            lengths = sum_over(astype(~absent[:, :: first.n_features], "int64"), axis=1)
+            X = where(absent, zeros_like(X), X)
+        return first.bound(lengths).gather(X), lengths

@@ -11,8 +11,10 @@ References
 
 from __future__ import annotations
 
+from numbers import Real
+
 from sk_epsnn._arrays import Array, sqrt
-from sk_epsnn._sklearn import Option
+from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import SpikeMoments
 from sk_epsnn.numerics import expected_sigmoid, normal_cdf_pdf
 
@@ -32,6 +34,10 @@ class Neuron(Option):
 
     name: str
     has_ties = False
+    #: What is left of an input one step later, where inputs have steps in time.
+    leak: float = 0.0
+    #: Whether the neuron needs steps in time.
+    has_memory = False
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Predictive spike probability and its derivatives; message q0(v) of eq. 31.
@@ -86,4 +92,52 @@ class Sigmoid(Neuron):
         return moments.probability - moments.first
 
 
-NEURONS = {c.name: c for c in (Heaviside, Sigmoid)}
+class LIF(Heaviside):
+    """Leaky integrate-and-fire neuron: a threshold on a potential that decays from step to step.
+
+    Its potential is ``u_t = W x_t + b`` with the traces ``x_t = leak x_(t-1) + (1 - leak) v_t`` of what it reads, so
+    that a constant input drives it alike whatever the leak. X has shape (n_samples, n_steps, n_features).
+
+    Parameters
+    ----------
+    leak : float, default=0.9
+        What is left of an input one step later, in [0, 1): ``exp(-1 / tau)`` for a time constant of ``tau`` steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_epsnn import EPSNNClassifier, LIF
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> X = (rng.random((200, 10, 4)) < 0.2 + 0.4 * y[:, None, None]).astype(float)
+    >>> clf = EPSNNClassifier(8, activation=LIF(leak=0.8), random_state=0).fit(X, y)
+    >>> clf.predict_proba(X).shape
+    (200, 2)
+    """
+
+    name = "lif"
+    has_memory = True
+    _parameter_constraints = {"leak": [Interval(Real, 0, 1, closed="left")]}
+
+    def __init__(self, leak: float = 0.9):
+        self.leak = leak
+
+
+class SigmoidLIF(Sigmoid):
+    """Leaky neuron that fires with probability ``1 / (1 + exp(-u))``; else as `LIF`.
+
+    Parameters
+    ----------
+    leak : float, default=0.9
+        See `LIF`.
+    """
+
+    name = "sigmoid_lif"
+    has_memory = True
+    _parameter_constraints = LIF._parameter_constraints
+
+    def __init__(self, leak: float = 0.9):
+        self.leak = leak
+
+
+NEURONS = {c.name: c for c in (Heaviside, Sigmoid, LIF, SigmoidLIF)}

@@ -55,8 +55,14 @@ def test_a_sample_that_ends_is_read_up_to_its_end(kind):
 
 @pytest.mark.parametrize(
     "connection",
-    [Filter(1, 3, leak=0.6), Readout(1, 3, kind=1), Readout(1, 3, kind=2), Readout(1, 3, kind="last", leak=0.8)],
-    ids=["filter", "mean", "parts", "last"],
+    [
+        Filter(1, 3, leak=0.6),
+        Leak(1, 5, leak=0.6),
+        Readout(1, 3, kind=1),
+        Readout(1, 3, kind=2),
+        Readout(1, 3, kind="last", leak=0.8),
+    ],
+    ids=["filter", "general", "mean", "parts", "last"],
 )
 @pytest.mark.parametrize("lengths", [None, np.array([5, 2, 0, 4])], ids=["whole", "ragged"])
 def test_sensitivities_are_derivatives_in_the_weights(connection, lengths):

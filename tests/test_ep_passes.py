@@ -170,7 +170,7 @@ def test_float32_is_kept(output):
     state, x = random_state([4, 5, 3, 2], output=output), random_rows(6, 4).astype(np.float32)
     weights = state.moments(x.dtype)
     up = forward(state, observed(x), weights, log_ratios=[np.ones((6, 5), np.float32), np.ones((6, 3), np.float32)])
-    log_z, down, log_ratios = backward(state, up, random_targets(6, 2).astype(np.float32), weights, UpdateCounts())
+    log_z, down, log_ratios, _ = backward(state, up, random_targets(6, 2).astype(np.float32), weights, UpdateCounts())
     spread = predict_spread(state, observed(x), weights)
     flat = [log_z, *log_ratios, *spread]
     spikes = [(entering.mean, entering.square, entering.variance) for entering in up.inputs[1:]]
@@ -187,7 +187,7 @@ def test_log_partition_is_that_of_the_backward_pass(hidden, output, power):
     state, x = random_state([4, 5, 2], hidden, output, power=power), random_rows(6, 4)
     weights, target = state.moments(FLOAT), random_targets(6, 2)
     up = forward(state, observed(x), weights)
-    log_z, down, log_ratios = backward(state, up, target, weights, UpdateCounts())
+    log_z, down, log_ratios, _ = backward(state, up, target, weights, UpdateCounts())
     last = up.potentials[-1]
     np.testing.assert_allclose(log_partition(state, last, target), log_z, rtol=1e-12)
     each = state.network.output.log_partition(last.mean, last.variance, target, power)
@@ -207,7 +207,7 @@ def test_messages_come_in_the_order_of_the_layers():
     state, x = random_state([4, 5, 3, 2]), random_rows(6, 4)
     weights = state.moments(FLOAT)
     up = forward(state, observed(x), weights)
-    _, down, log_ratios = backward(state, up, random_targets(6, 2), weights, UpdateCounts())
+    _, down, log_ratios, _ = backward(state, up, random_targets(6, 2), weights, UpdateCounts())
     assert [ratio.shape for ratio in log_ratios] == [(6, 5), (6, 3)]
     assert [part.g.shape for part in down] == [(6, 5), (6, 3), (6, 2)]
     for index in (0, 1):
@@ -227,7 +227,7 @@ def test_gradient_in_the_last_layer_is_exact(output, power):
     state, x = random_state([4, 6, 2], "sigmoid", output, power=power), random_rows(5, 4)
     weights, target = state.moments(FLOAT), random_targets(5, 2)
     up = forward(state, observed(x), weights)
-    _, down, _ = backward(state, up, target, weights, UpdateCounts())
+    _, down, _, _ = backward(state, up, target, weights, UpdateCounts())
     noise = mixing.spike_noise(down[1], up.inputs[1])
     found = mixing.mean_gradient(down[1], up.inputs[1], weights[1].mean, noise)
     exact = oracles.gradient(lambda mean: total_log_z(state, weights, x, target, 1, mean), weights[1].mean)
@@ -246,7 +246,7 @@ def test_gradient_in_the_first_layer(hidden, output, power):
     state, x = random_state([3, 200, 2], hidden, output, power=power), random_rows(8, 3)
     weights, target = state.moments(FLOAT), random_targets(8, 2)
     up = forward(state, observed(x), weights)
-    _, down, _ = backward(state, up, target, weights, UpdateCounts())
+    _, down, _, _ = backward(state, up, target, weights, UpdateCounts())
     found = mixing.mean_gradient(down[0], up.inputs[0], weights[0].mean, 0.0)
     exact = oracles.gradient(lambda mean: total_log_z(state, weights, x, target, 0, mean), weights[0].mean)
     sizes = np.linalg.norm(found), np.linalg.norm(exact)
@@ -259,7 +259,7 @@ def test_backward_counts_bounded_messages():
     weights = state.moments(FLOAT)
     up = forward(state, observed(x), weights)
     counts = UpdateCounts()
-    _, down, (ratio,) = backward(state, up, np.full((20, 1), 200.0), weights, counts)
+    _, down, (ratio,), _ = backward(state, up, np.full((20, 1), 200.0), weights, counts)
     plain = plain_log_ratio(down[1], weights[1], up.spikes[0].probability)
     assert np.abs(ratio).max() == LOG_RATIO_BOUND
     assert counts == UpdateCounts(bounded_log_ratios=int((np.abs(plain) > LOG_RATIO_BOUND).sum()))
@@ -418,7 +418,7 @@ def test_stretches_are_a_dense_network_with_weights_of_0():
         weights = state.moments(FLOAT)
         for log_ratios in (None, ratios):
             up = forward(state, observed(first), weights, log_ratios=log_ratios)
-            log_z, down, below = backward(state, up, target, weights, UpdateCounts())
+            log_z, down, below, _ = backward(state, up, target, weights, UpdateCounts())
             collected += [part.reshape(5, -1) for here in up.potentials for part in here]
             collected += [log_z, *below, *(part.reshape(5, -1) for message in down for part in message)]
         collected += [*predict_spread(state, observed(first), weights)]

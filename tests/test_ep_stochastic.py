@@ -268,7 +268,7 @@ def ep_energy(state, batch, excess):
 def excess_of(state, batch):
     weights = state.moments("float64")
     up = forward(state, batch.inputs, weights)
-    _, messages, _ = backward(state, up, batch.target, weights, UpdateCounts())
+    _, messages, _, _ = backward(state, up, batch.target, weights, UpdateCounts())
     rows = row_weights(state, batch.sample_weight)
     return [row[:, None] * (m.gamma - m.kappa) for row, m in zip(rows, messages, strict=True)]
 

@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from sk_epsnn._arrays import Array, concat, ones_like, zeros_like
+from sk_epsnn._arrays import Array, concat, ones_like, reshape, stack, zeros_like
 from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import InputMessage, Inputs
+
+#: Numbers of the derivatives that are worked on at a time.
+CHUNK = 2**18
 
 
 class Sensitivity(NamedTuple):
@@ -122,8 +125,8 @@ class Connection(Option):
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Derivatives of the gathered entries in the weights of the neurons that they are sums of.
 
-        The rows of these share their weights: an entry that is a sum over rows, ``z_ri = sum_t K_rt v_ti``, has the
-        derivative ``Q_rij = sum_t K_rt v'_ti x_tj`` in the weight of neuron i to its input j.
+        The rows of these neurons share their weights: an entry that is a sum over rows of the spikes of neuron i,
+        ``z_ri = sum_t K_rt v_ti``, has the derivative ``Q_rij = sum_t K_rt v'_ti x_tj`` in the weight to its input j.
 
         Parameters
         ----------
@@ -136,7 +139,19 @@ class Connection(Option):
         ------
         Sensitivity
         """
-        raise NotImplementedError
+        n_rows, n_units = slopes.shape[1:]
+        n_inputs = n_rows * n_units
+        n_entries = self.n_rows(n_inputs) * self.n_columns(n_inputs)
+        for samples in in_parts(slopes.shape[0], n_entries * below.shape[2]):
+            slope, inputs = slopes[samples, :, :], below[samples, :, :]
+            shape = (slope.shape[0], -1, self.n_columns(n_inputs))
+            products = (slope * inputs[:, :, j, None] for j in range(inputs.shape[2]))
+            traces = [reshape(self.gather(reshape(each, (-1, n_inputs))), shape) for each in products]
+            derivatives = stack(traces, axis=3)
+            for row in range(derivatives.shape[1]):
+                for start in range(0, derivatives.shape[2], n_units):
+                    columns = slice(start, start + n_units)
+                    yield Sensitivity(samples, row, columns, derivatives[:, row, columns, :])
 
     def spikes(self, probability: Array, constant: bool) -> Inputs:
         """What independent spikes of a probability, shape (n_samples, n_inputs), are for the neurons of the layer.
@@ -179,6 +194,13 @@ class Connection(Option):
         slope = message.linear - message.noise * inputs.mean[:, : message.noise.shape[1]]
         curvature = self.scatter_squared(message.quadratic + message.noise, n_inputs)
         return self.scatter(slope, n_inputs) - (0.5 - probability) * curvature
+
+
+def in_parts(n_samples: int, size: int) -> Iterator[slice]:
+    """Samples to work on together, which take so many numbers each."""
+    step = max(1, CHUNK // size)
+    for start in range(0, n_samples, step):
+        yield slice(start, start + step)
 
 
 class Dense(Connection):

@@ -14,10 +14,7 @@ import numpy as np
 
 from sk_epsnn._arrays import Array, astype, like, permute_dims, reshape, stack
 from sk_epsnn._sklearn import Interval, StrOptions
-from sk_epsnn.connections.base import Connection, Sensitivity
-
-#: Numbers of the derivatives that are worked on at a time.
-_CHUNK = 2**18
+from sk_epsnn.connections.base import Connection, Sensitivity, in_parts
 
 
 class _Steps(Connection):
@@ -111,7 +108,7 @@ class Filter(_Steps):
 
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Eligibility traces ``e_t = leak e_(t-1) + (1 - leak) v'_t x_t``, one step after another."""
-        for part in _parts(slopes, below):
+        for part in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
             slope, inputs = slopes[part, :, :], below[part, :, :]
             trace: Array = 0.0
             for step in range(slope.shape[1]):
@@ -222,7 +219,7 @@ class Readout(_Steps):
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Sums over the steps of a part, one product each."""
         taps = self._taps_like(slopes, slopes.shape[1])
-        for samples in _parts(slopes, below):
+        for samples in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
             of_these = taps if taps.shape[0] == 1 else taps[samples, :, :]
             for part in range(self.n_parts):
                 weighted = slopes[samples, :, :] * of_these[:, part, :, None]
@@ -239,10 +236,3 @@ def _trace(by_step: Array, leak: float, gain: float) -> Array:
     for step in range(1, by_step.shape[1]):
         traces.append(leak * traces[-1] + gain * by_step[:, step, :])
     return stack(traces, axis=1)
-
-
-def _parts(slopes: Array, below: Array) -> Iterator[slice]:
-    """Samples whose derivatives are worked on together."""
-    size = max(1, _CHUNK // (slopes.shape[2] * below.shape[2]))
-    for start in range(0, slopes.shape[0], size):
-        yield slice(start, start + size)

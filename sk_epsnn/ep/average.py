@@ -177,7 +177,7 @@ class _Iteration:
         weights = moments_of(state, local, batch.target.dtype)
         shared = [(n - 1) / n * ratio for n, ratio in zip(_messages_per_spike(state), ratios, strict=True)]
         up = forward(state, batch.inputs, weights, log_ratios=shared)
-        _, down, new_ratios = backward(state, up, batch.target, weights, self.counts)
+        _, down, new_ratios, _ = backward(state, up, batch.target, weights, self.counts)
         rows = row_weights(state, batch.sample_weight)
         # The power of power EP is that of the outputs, whose own share leaves the cavity to this power.
         own = [alone] * len(state.network.hidden) + [alone * state.power]

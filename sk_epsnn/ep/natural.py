@@ -27,6 +27,7 @@ from sk_epsnn._arrays import (
     where,
 )
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.between_rows import BetweenRows
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
 from sk_epsnn.ep.steps import mean_curvature, moved, with_site
 from sk_epsnn.messages import Derivatives, Inputs
@@ -193,7 +194,13 @@ def _(posterior: LevelWeights, cavity: LevelWeights, site: Array, temperature: f
 
 @singledispatch
 def measured(
-    posterior: Weights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
+    posterior: Weights,
+    message: Derivatives,
+    curvature: Array,
+    inputs: Inputs,
+    between: BetweenRows | None,
+    scale: float,
+    shares: bool,
 ) -> Averages:
     """What a batch says of the site precision and of the curvature of a layer, ``scale`` times.
 
@@ -204,29 +211,52 @@ def measured(
     curvature : array of shape (n_rows, n_out)
         In each potential, not negative.
     inputs : Inputs
+    between : BetweenRows or None
+        What the rows of a sample have in common.
     scale : float
     shares : bool
         Whether all units share one matrix of curvature; else it is diagonal.
     """
     noise = scale * mixing.spike_noise(message, inputs)
     scaled = message._replace(gamma=scale * message.gamma)
-    site = bound_precision(mixing.site_precision(scaled, inputs, noise), UpdateCounts())
+    site = mixing.site_precision(scaled, inputs, noise)
+    if between is not None:
+        site = site + scale * between.site(joint=False)
+    site = bound_precision(site, UpdateCounts())
     if not shares:
-        return Averages(site, mixing.site_precision(message._replace(gamma=scale * curvature), inputs, noise))
+        diagonal = mixing.site_precision(message._replace(gamma=scale * curvature), inputs, noise)
+        if between is not None:
+            diagonal = diagonal + scale * between.shared.curvature(between.curvature, joint=False)
+        return Averages(site, diagonal)
     by_unit, by_row = sum_over(curvature, axis=0), sum_over(curvature, axis=1)
-    weight = by_row / clip(sum_over(by_row), min=smallest_normal(by_row))
-    return Averages(site, scale * by_unit[:, None], noise, mixing.shared_second_moment(weight, inputs))
+    mass = clip(sum_over(by_row), min=smallest_normal(by_row))
+    matrix = mixing.shared_second_moment(by_row / mass, inputs)
+    if between is not None:
+        more, of_units = between.shared.second_moment(between.curvature)
+        matrix = (mass * matrix + more) / (mass + sum_over(of_units))
+        by_unit = by_unit + of_units
+    return Averages(site, scale * by_unit[:, None], noise, matrix)
 
 
 @measured.register
 def _(
-    posterior: JointWeights, message: Derivatives, curvature: Array, inputs: Inputs, scale: float, shares: bool
+    posterior: JointWeights,
+    message: Derivatives,
+    curvature: Array,
+    inputs: Inputs,
+    between: BetweenRows | None,
+    scale: float,
+    shares: bool,
 ) -> Averages:
     noise, gamma = mixing.spike_noise(message, inputs), clip(message.gamma, min=0.0)
     site = scale * mixing.joint_site_precision(gamma, inputs, noise)
-    if not is_any(curvature != gamma):
+    if between is None and not is_any(curvature != gamma):
         return Averages(site, None)
-    return Averages(site, scale * mixing.joint_site_precision(curvature, inputs, noise))
+    matrices = scale * mixing.joint_site_precision(curvature, inputs, noise)
+    if between is not None:
+        matrices = matrices + scale * between.shared.curvature(between.curvature, joint=True)
+        site = site + scale * between.site(joint=True)
+    return Averages(site, matrices)
 
 
 @singledispatch

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.between_rows import BetweenRows, weighted
 from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, own_sites, spread_kl
 from sk_epsnn.ep.passes import Upward, backward, forward, potentials, row_weights
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
@@ -97,11 +98,12 @@ class _Ascent:
         posteriors: list[Weights],
         weights: list[WeightMoments] | None = None,
         first: Potentials | None = None,
+        common: list[Array | None] | None = None,
     ) -> _Trial:
-        """Forward pass of given posteriors; their moments and the first potentials may be known."""
+        """Forward pass of given posteriors; their moments, the first potentials and what rows share may be known."""
         if weights is None:
             weights = moments_of(self.state, posteriors, self.batch.target.dtype)
-        up = forward(self.state, self.batch.inputs, weights, first)
+        up = forward(self.state, self.batch.inputs, weights, first, common=common)
         return _Trial(posteriors, weights, up, data_energy(self.state, self.batch, up.potentials[-1]))
 
     @property
@@ -111,7 +113,7 @@ class _Ascent:
 
     def sweep(self, step: float, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
-        _, messages, _ = backward(self.state, self.here.up, self.batch.target, self.here.weights, counts)
+        _, messages, _, between = backward(self.state, self.here.up, self.batch.target, self.here.weights, counts)
         rows = row_weights(self.state, self.batch.sample_weight)
         curvatures = [
             weight[:, None] * curvature
@@ -120,11 +122,12 @@ class _Ascent:
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
         excess = [message.gamma - message.kappa for message in messages]
         solutions = [
-            newton_direction(posterior, cavity, _Message(message, curvature, inputs), layer.temperature, counts)
-            for message, curvature, inputs, posterior, cavity, layer in zip(
+            newton_direction(posterior, cavity, _Message(message, curvature, inputs, common), layer.temperature, counts)
+            for message, curvature, inputs, common, posterior, cavity, layer in zip(
                 messages,
                 curvatures,
                 self.here.up.inputs,
+                [weighted(between, index, rows) for index in range(len(between))],
                 self.here.posteriors,
                 self.cavities,
                 self.state.layers,
@@ -136,6 +139,10 @@ class _Ascent:
         start = self.energy
         taken = self._move_means(solutions, excess, step, counts)
         gain = self.energy - start
+        if any(each is not None for each in self.here.up.common):
+            # Held so far, as covariances are.
+            first = self.here.up.potentials[0]
+            self.here = self._trial(self.here.posteriors, self.here.weights, first)
         sites = [s.site for s in solutions]
         del solutions
         self._move_precisions(sites, excess, max(taken, LEAST_PRECISION_STEP), counts)
@@ -154,7 +161,7 @@ class _Ascent:
             weights = [w.with_mean(q.mean) for w, q in zip(here.weights, ahead, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
-            return self._trial(ahead, weights, known)
+            return self._trial(ahead, weights, known, here.up.common)
 
         length = self._search(trial, excess, step, whole=False)
         counts.shortened_steps += 0 < length < step
@@ -231,6 +238,7 @@ class _Message(NamedTuple):
     derivatives: Derivatives
     curvature: Array
     inputs: Inputs
+    between: BetweenRows | None = None
 
 
 @singledispatch
@@ -242,17 +250,24 @@ def newton_direction(
     ``C`` and ``cost`` are `mean_curvature` and `mean_cost`: for Gaussian weights ``P_c`` and ``P_c (m - m_c)``. Weights
     that are independent of each other take conjugate gradients.
     """
-    derivatives, curvature, inputs = message
+    derivatives, curvature, inputs, between = message
     dtype, noise = inputs.mean.dtype, mixing.spike_noise(derivatives, inputs)
-    site = bound_precision(mixing.site_precision(derivatives, inputs, noise), counts)
+    site = mixing.site_precision(derivatives, inputs, noise)
+    site = bound_precision(site if between is None else site + between.site(joint=False), counts)
     gradient = _gradient(posterior, cavity, message, noise, site, temperature)
     diagonal = astype(mean_curvature(posterior, cavity), dtype) + noise
 
     def operator(direction: Array) -> tuple[Array, Array]:
         image = inputs.mean @ direction.T
-        return diagonal * direction + (curvature * image).T @ inputs.mean, image
+        bent = curvature * image
+        if between is not None:
+            bent = bent + between.shared.image(image, between.curvature)
+        return diagonal * direction + bent.T @ inputs.mean, image
 
-    delta, image = conjugate_gradient(operator, gradient, diagonal + curvature.T @ inputs.square, CG_STEPS, CG_TOL)
+    preconditioner = diagonal + curvature.T @ inputs.square
+    if between is not None:
+        preconditioner = preconditioner + between.shared.curvature(between.curvature, joint=False)
+    delta, image = conjugate_gradient(operator, gradient, preconditioner, CG_STEPS, CG_TOL)
     return _Solution(delta, image, site)
 
 
@@ -261,14 +276,18 @@ def _(
     posterior: JointWeights, cavity: JointWeights, message: _Message, temperature: float, counts: UpdateCounts
 ) -> _Solution:
     """Joint weights of a unit: the system is solved as it is."""
-    derivatives, curvature, inputs = message
+    derivatives, curvature, inputs, between = message
     dtype, noise = inputs.mean.dtype, mixing.spike_noise(derivatives, inputs)
     gamma = clip(derivatives.gamma, min=0.0)
     site = mixing.joint_site_precision(gamma, inputs, noise)
+    if between is not None:
+        site = site + between.site(joint=True)
     gradient = _gradient(posterior, cavity, message, noise, site, temperature)
     # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
     extra = curvature - gamma
     hessian = mean_curvature(posterior, cavity) + site
+    if between is not None:
+        hessian = hessian + between.shared.curvature(between.curvature, joint=True)
     if is_any(extra != 0):
         hessian = hessian + mixing.joint_site_precision(extra, inputs, 0.0)
     delta = solve(hessian, astype(gradient[:, :, None], "float64"))
@@ -280,7 +299,7 @@ def _gradient(
     posterior: Weights, cavity: Weights, message: _Message, noise: Array | float, site: Array, temperature: float
 ) -> Array:
     """Gradient of the energy in the means, in the dtype of the data."""
-    derivatives, _, inputs = message
+    derivatives, _, inputs, _ = message
     dtype = inputs.mean.dtype
     gradient = mixing.mean_gradient(derivatives, inputs, astype(posterior.mean, dtype), noise)
     return gradient - astype(mean_cost(posterior, cavity, site, temperature), dtype)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sk_epsnn._arrays import (
     Array,
     clip,
+    copy_of,
     epsilon,
     in_chunks,
     is_any,
@@ -25,6 +26,7 @@ from sk_epsnn._arrays import (
     zeros_like,
 )
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.between_rows import BetweenRows, SharedRows, between_rows, shared_rows
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
@@ -32,11 +34,34 @@ from sk_epsnn.numerics import expit, expm1, logit, without_subnormal
 
 
 class Upward(NamedTuple):
-    """What the forward pass leaves behind: one entry per layer (``spikes``: per hidden layer)."""
+    """What the forward pass leaves behind: one entry per layer, those of the last three lists per hidden layer.
+
+    Where spikes of several rows are summed up, ``shared`` has the rows, and ``common`` the variance that the sums owe
+    to weights which rows share; else None.
+    """
 
     inputs: list[Inputs]
     potentials: list[Potentials]
     spikes: list[SpikeMoments]
+    shared: list[SharedRows | None]
+    common: list[Array | None]
+
+
+class Downward(NamedTuple):
+    """What the backward pass leaves behind.
+
+    Attributes
+    ----------
+    log_z : array of shape (n_samples,)
+    messages : list of Derivatives, one per layer
+    log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
+    between : list of BetweenRows or None, one per layer
+    """
+
+    log_z: Array
+    messages: list[Derivatives]
+    log_ratios: list[Array]
+    between: list[BetweenRows | None]
 
 
 def potentials(
@@ -65,6 +90,7 @@ def forward(
     weights: list[WeightMoments],
     first: Potentials | None = None,
     log_ratios: list[Array] | None = None,
+    common: list[Array | None] | None = None,
 ) -> Upward:
     """Forward half of Algorithm 1: mixing (eq. 25), then activation (eq. 31), layer by layer.
 
@@ -79,9 +105,11 @@ def forward(
     log_ratios : list of arrays of shape (n_samples, n_spikes), optional
         Messages that came down to the hidden spikes, already raised to the cavity's power (eq. 23); without
         them the pass is predictive (Section V-C).
+    common : list of arrays or None, optional
+        That of an earlier pass, to be held where covariances are.
     """
     network = state.network
-    up = Upward([inputs], [potentials(state, 0, inputs, weights[0]) if first is None else first], [])
+    up = Upward([inputs], [potentials(state, 0, inputs, weights[0]) if first is None else first], [], [], [])
     for index, layer in enumerate(network.hidden):
         moments = in_chunks(layer.neuron.forward, *up.potentials[index][:2])
         up.spikes.append(moments)
@@ -89,35 +117,49 @@ def forward(
         if log_ratios is not None:
             edge = epsilon(probability)
             probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
-        up.inputs.append(network.connections[index + 1].spikes(probability, network.constant))
+        connection = network.connections[index + 1].bound(inputs.lengths)
+        entering = connection.spikes(probability, network.constant)
+        up.shared.append(shared_rows(connection, up.inputs[index], moments, network.n_rows[index]))
+        up.common.append(_common(up, weights[index]) if common is None else common[index])
+        up.inputs.append(_with_common(entering, up.common[-1]))
         up.potentials.append(potentials(state, index + 1, up.inputs[-1], weights[index + 1]))
     return up
 
 
-def backward(
-    state: State, up: Upward, target: Array, weights: list[WeightMoments], counts: UpdateCounts
-) -> tuple[Array, list[Derivatives], list[Array]]:
-    """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first.
+def _common(up: Upward, weights: WeightMoments) -> Array | None:
+    """Variance that sums of the spikes of the last layer so far owe to weights which its rows share."""
+    shared = up.shared[-1]
+    return None if shared is None else shared.variance(up.potentials[-1], weights)
 
-    Returns
-    -------
-    log_z : array of shape (n_samples,)
-    down : list of Derivatives, one per layer
-    log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
-    """
+
+def _with_common(inputs: Inputs, common: Array | None) -> Inputs:
+    """Gathered spikes with variance that rows have in common."""
+    if common is None:
+        return inputs
+    variance = copy_of(inputs.variance)
+    n_spikes = common.shape[1]
+    variance[:, :n_spikes] = clip(variance[:, :n_spikes] + common, min=0.0)
+    return Inputs(inputs.mean, variance)
+
+
+def backward(state: State, up: Upward, target: Array, weights: list[WeightMoments], counts: UpdateCounts) -> Downward:
+    """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first."""
     network = state.network
     log_z, message = network.output.evidence(*up.potentials[-1][:2], target, state.power)
     down = [message]
     log_ratios: list[Array] = []
+    between: list[BetweenRows | None] = [None]
     for index in range(len(network.hidden) - 1, -1, -1):
         moments, above = up.spikes[index], index + 1
         probability = by_sample(moments.probability, network.sizes[above])
         below = mixing.to_inputs(down[0], weights[above], network.fan_ins[above] - network.constant)
-        ratio = network.connections[above].log_ratio(below, up.inputs[above], probability)
+        connection, shared = network.connections[above].bound(up.inputs[0].lengths), up.shared[index]
+        ratio = connection.log_ratio(below, up.inputs[above], probability)
+        between.insert(0, None if shared is None else between_rows(shared, down[0], below, weights[above]))
         ratio = bound_log_ratio(ratio, counts)
         log_ratios.insert(0, ratio)
         down.insert(0, neuron_message(moments, by_sample(ratio, moments.probability.shape[1])))
-    return sum_over(log_z, axis=1), down, log_ratios
+    return Downward(sum_over(log_z, axis=1), down, log_ratios, between)
 
 
 def neuron_message(moments: SpikeMoments, log_ratio: Array) -> Derivatives:
@@ -155,7 +197,8 @@ def predict_spread(state: State, inputs: Inputs, weights: list[WeightMoments]) -
     if not up.spikes:
         return Spread(mean, variance, zeros_like(variance))
     noise = up.spikes[-1].probability - network.hidden[-1].neuron.repeat_probability(up.spikes[-1])
-    noise = network.readout.gather_variance(by_sample(noise, network.sizes[-1]))
+    readout = network.readout.bound(inputs.lengths)
+    noise = readout.gather_variance(by_sample(noise, network.sizes[-1]))
     last = weights[-1]
     n_spikes = noise.shape[1]
     square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]

@@ -16,6 +16,7 @@ from typing import Any
 
 from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
 from sk_epsnn.ep import mixing
+from sk_epsnn.ep.between_rows import weighted
 from sk_epsnn.ep.evidence import kept_share
 from sk_epsnn.ep.natural import (
     Averages,
@@ -170,19 +171,21 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     rate = walk.rate * LAST_RATE**done
     weights = state.training_moments(batch.target.dtype)
     up = forward(state, batch.inputs, weights)
-    log_z, messages, _ = backward(state, up, batch.target, weights, counts)
+    log_z, messages, _, between = backward(state, up, batch.target, weights, counts)
     evidence = total_of(batch.sample_weight * log_z)
     if not math.isfinite(evidence):
         raise Diverged
     scale = total_mass / batch.mass
     share = _share(walk.n_steps, done)
     layers, ways, curvatures = [], [], step_curvatures(state, messages)
-    for index, weight in enumerate(row_weights(state, batch.sample_weight)):
+    rows = row_weights(state, batch.sample_weight)
+    for index, weight in enumerate(rows):
         layer, way, inputs = state.layers[index], walk.layers[index], up.inputs[index]
         message = messages[index].times(weight)
         if share is not None:
             curvature = weight[:, None] * curvatures[index]
-            new = measured(layer.posterior, message, curvature, inputs, scale, _shares(state, index, inputs))
+            common = weighted(between, index, rows)
+            new = measured(layer.posterior, message, curvature, inputs, common, scale, _shares(state, index, inputs))
             layer, way = _with_averages(layer, way, new, share, walk.n_steps)
             if layer.rule is not None and done >= GAUSSIAN_SHARE:
                 layer, way = _with_refreshed_prior(layer, way, counts)

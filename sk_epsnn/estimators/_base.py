@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: the door for data, fit, streams, prediction, files."""
+"""What the classifier and the regressor share: fit, streams, prediction, files."""
 
 from __future__ import annotations
 
@@ -12,23 +12,14 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import (
-    Array,
-    argument_to_numpy,
-    array_namespace,
     concat,
     converted,
-    device,
-    largest,
-    largest_finite,
-    smallest,
-    to_numpy,
 )
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import (
@@ -38,8 +29,6 @@ from sk_epsnn._sklearn import (
     Option,
     StrOptions,
     check_same_namespace,
-    check_sample_weight,
-    dispatched_namespace,
     one_blas_thread,
     start_fit_task,
 )
@@ -48,8 +37,8 @@ from sk_epsnn.basis import stays_sparse
 from sk_epsnn.connections import Connection
 from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.ep.options import INFERENCES
-from sk_epsnn.ep.setup import largest_to_square
 from sk_epsnn.estimators._callbacks import FitTask
+from sk_epsnn.estimators._door import Door
 from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._planner import make_plan
@@ -68,7 +57,7 @@ from sk_epsnn.weights import NAMED_LEVELS, Levels
 SEVERAL_THREADS = 3e8
 
 
-class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, BaseEstimator):
+class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixin, BaseEstimator):
     """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
 
     #: "classifier" or "regressor".
@@ -76,6 +65,7 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), Connection],
         "activation": [StrOptions(set(NEURONS)), Neuron, "array-like"],
+        "readout": [StrOptions({"mean", "last"}), Interval(Integral, 1, None, closed="left")],
         "weights": [StrOptions({"continuous", *NAMED_LEVELS}), Levels],
         "prior": [StrOptions(set(PRIORS)), WeightPrior],
         "inference": [StrOptions({"auto", *INFERENCES}), Inference],
@@ -174,19 +164,6 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
                 stacklevel=stacklevel,
             )
 
-    # ------------------------------------------------------------------ the door
-
-    def _enter(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Rows to train on, validated: inputs where they are, targets or labels and weights as arrays of NumPy."""
-        X, y = validate_data(self, X, y, **_input_checks(X), reset=reset, multi_output=True)
-        if not reset:
-            self._check_library(X)
-        refuse_huge("X", X.data if sparse.issparse(X) else X)
-        rows = np.empty((X.shape[0], 0))
-        given = argument_to_numpy(sample_weight)
-        weight = check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
-        return X, self._check_y(to_numpy(y)), weight
-
     def _weighted(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> tuple[Rows, np.ndarray]:
         """The rows of positive weight: weight 0 stands for absence. The targets are not encoded yet."""
         rows, kept = Rows(X, y, sample_weight), sample_weight > 0
@@ -197,26 +174,9 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         rows = rows if kept.all() else rows.take(kept)
         return rows, rows.target
 
-    def _enter_inputs(self, X: Any) -> Any:
-        """Inputs to predict from, in the library that the fitted arrays are of."""
-        X = validate_data(self, X, **_input_checks(X), reset=False)
-        self._check_library(X)
-        refuse_huge("X", X.data if sparse.issparse(X) else X)
-        return X
-
-    def _check_library(self, X: Any) -> None:
-        """Refuse arrays of another library, or on another device, than those that the estimator was fitted on."""
-        fitted, given = (array_namespace(array) for array in (self._offset, X))
-        if fitted is not given or (fitted is not np and device(self._offset) != device(X)):
-            raise ValueError(
-                f"This {type(self).__name__} holds arrays of {fitted.__name__} and cannot work with those of "
-                f"{given.__name__} on {'the CPU' if given is np else device(X)}. Give it arrays like those it was "
-                "fitted on, with sklearn.set_config(array_api_dispatch=True) if they are not NumPy's, or move it with "
-                "sklearn.utils._array_api.move_estimator_to (scikit-learn 1.9 or newer)."
-            )
-
     def _problem(self, rows: Rows, y: np.ndarray, *, is_stream: bool = False) -> Problem:
-        return Problem(self._task, rows.n_samples, rows.X.shape[1], self._n_output_units(y), is_stream)
+        n_steps = getattr(self, "n_steps_in_", None)
+        return Problem(self._task, rows.n_samples, self.n_features_in_, self._n_output_units(y), is_stream, n_steps)
 
     # ------------------------------------------------------------------ prediction
 
@@ -225,8 +185,9 @@ class BaseEPSNN(CallbackSupportMixin, WeightReadout, DocumentationLinkMixin, Bas
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_offset", method=method)
         X = self._enter_inputs(X)
-        predictive = self._plan.trainer.predictor(self._progress.state, X.dtype)
-        chunks = list(gen_batches(X.shape[0], PREDICT_ROWS))
+        state = self._progress.state.for_inputs(X.shape[1])
+        predictive = self._plan.trainer.predictor(state, X.dtype)
+        chunks = list(gen_batches(X.shape[0], max(1, PREDICT_ROWS // max(state.network.n_rows))))
         apart = len(chunks) > 1 and effective_n_jobs(self.n_jobs) > 1
         context = one_blas_thread if apart else self._blas_threads(X, chunks[0].stop)
         with context(), Parallel(n_jobs=self.n_jobs, prefer="threads") as run:
@@ -355,21 +316,3 @@ def _within(context: Callable[[], AbstractContextManager[None]], work: Callable[
     """Work on rows within a context of the thread, or of the machine, where this is done."""
     with context():
         return work(X)
-
-
-def _input_checks(X: Any) -> dict[str, Any]:
-    """How inputs are validated: in the library that they are of, where scikit-learn's dispatch allows it."""
-    xp, _ = dispatched_namespace(X)
-    return {"accept_sparse": "csr", "dtype": [xp.float64, xp.float32]}
-
-
-def refuse_huge(name: str, values: Array) -> None:
-    """Refuse finite values whose squares would overflow."""
-    if 0 in values.shape:
-        return
-    most, limit = max(float(largest(values)), -float(smallest(values))), largest_to_square(largest_finite(values))
-    if most > limit:
-        raise ValueError(
-            f"{name} holds values up to {most:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "
-            "Rescale them, for example with sklearn.preprocessing.StandardScaler."
-        )

@@ -168,6 +168,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         *,
         activation="heaviside",
         output_activation="auto",
+        readout="mean",
         weights="continuous",
         prior="gaussian",
         inference="auto",
@@ -187,6 +188,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.output_activation = output_activation
+        self.readout = readout
         self.weights = weights
         self.prior = prior
         self.inference = inference

@@ -87,6 +87,8 @@ class Problem:
         Rows of the fit, columns of X, output units.
     is_stream : bool
         Whether the rows are a batch of a stream: nothing depends on how many there are.
+    n_steps : int or None
+        Steps of a sample, each of ``n_features``, where X has them.
     """
 
     task: str
@@ -94,6 +96,7 @@ class Problem:
     n_features: int
     n_outputs: int
     is_stream: bool = False
+    n_steps: int | None = None
 
 
 class Parts(NamedTuple):

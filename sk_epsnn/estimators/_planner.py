@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
-from sk_epsnn.connections import Connection, Dense
+from sk_epsnn.connections import Connection, Dense, Filter, Readout
 from sk_epsnn.course import LEAST_SET_UP, Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
@@ -95,11 +96,38 @@ class Planner:
 
     def _network(self) -> Network:
         connections = self._connections()
-        hidden = tuple(Layer(*pair) for pair in zip(connections, self._neurons(len(connections)), strict=True))
+        neurons = self._neurons(len(connections))
         output = self._output() if self.problem.task == "classifier" else self._real_output()
         constant = self.answers.given("fit_intercept", bool(self.estimator.fit_intercept))
-        readout = Dense(self.problem.n_outputs * output.units_per_target)
-        return Network(hidden, readout, output, constant, self.problem.n_features)
+        readout: Connection = Dense(self.problem.n_outputs * output.units_per_target)
+        *connections, readout = self._over_steps([*connections, readout], neurons)
+        hidden = tuple(Layer(*pair) for pair in zip(connections, neurons, strict=True))
+        n_inputs = self.problem.n_features * (self.problem.n_steps or 1)
+        return Network(hidden, readout, output, constant, n_inputs)
+
+    def _over_steps(self, connections: Sequence[Connection], neurons: Sequence[Neuron]) -> list[Connection]:
+        """Connections that follow the steps of X, those given where it has none."""
+        kind = self.answers.given("readout", self.estimator.readout)
+        if self.problem.n_steps is None:
+            leaky = next((neuron for neuron in neurons if neuron.has_memory), None)
+            given = f"activation={leaky!r}" if leaky is not None else f"readout={kind!r}"
+            if leaky is not None or kind != "mean":
+                raise ValueError(
+                    f"{given} is for steps in time, and X has none; give X the shape (n_samples, n_steps, n_features), "
+                    "or leave activation and readout as they are by default."
+                )
+            return list(connections)
+        if not all(isinstance(connection, Dense) for connection in connections):
+            raise ValueError(
+                "hidden_layer_sizes must hold numbers of neurons where X has steps in time; how a neuron reads them is "
+                "said by activation, such as LIF(leak=0.9)."
+            )
+        width, filters = self.problem.n_features, []
+        for connection, neuron in zip(connections, neurons, strict=False):
+            filters.append(Filter(connection.n_units, width, neuron.leak))
+            width = connection.n_units
+        leak = neurons[-1].leak if neurons else 0.0
+        return [*filters, Readout(connections[-1].n_units, width, 1 if kind == "mean" else kind, leak)]
 
     def _connections(self) -> tuple[Connection, ...]:
         sizes = self.estimator.hidden_layer_sizes

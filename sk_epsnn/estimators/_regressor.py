@@ -11,7 +11,8 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sk_epsnn._arrays import Array, astype, log, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
-from sk_epsnn.estimators._base import BaseEPSNN, refuse_huge
+from sk_epsnn.estimators._base import BaseEPSNN
+from sk_epsnn.estimators._door import refuse_huge
 from sk_epsnn.estimators._readout import InputSpace
 from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
@@ -170,6 +171,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         hidden_layer_sizes=(),
         *,
         activation="heaviside",
+        readout="mean",
         weights="continuous",
         prior="gaussian",
         noise_variance="auto",
@@ -188,6 +190,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.readout = readout
         self.weights = weights
         self.prior = prior
         self.noise_variance = noise_variance

@@ -1,0 +1,174 @@
+"""What the rows of a sample have in common: the uncertain weights that they share.
+
+Spikes of one neuron in several rows, such as steps in time, go up and down together as its weights do. Where they are
+summed up their variances do not average out: to first order in the covariance of two potentials (Price's theorem), with
+the derivatives ``v'`` of the probabilities, an entry ``z = sum_t K_t v_t`` has beyond the variance of independent rows
+
+``E = sum_j s_j Q_j^2 - sum_t (K_t v'_t)^2 S_t``,    ``Q_j = sum_t K_t v'_t x_tj``,
+
+where ``s`` are the variances of the weights and ``S_t`` what they make of the variance of a potential. Without it every
+weight is told a fraction of the truth about its curvature, and predictions are far too sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sk_epsnn._arrays import Array, clip, diagonal, new_zeros, reshape, sqrt, stack, sum_over, vecdot, where, zeros_like
+from sk_epsnn.connections import Connection
+from sk_epsnn.messages import Derivatives, InputMessage, Inputs, Potentials, SpikeMoments, WeightMoments
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows of a layer of neurons whose spikes a connection sums up.
+
+    Attributes
+    ----------
+    connection : Connection
+        That of the layer above.
+    below : Inputs of shape (n_samples * n_rows, n_in)
+        What the neurons read.
+    slopes : array of shape (n_samples * n_rows, n_units)
+        Derivatives of the spike probabilities in the means of the potentials.
+    n_rows : int
+        Rows of a sample.
+    """
+
+    connection: Connection
+    below: Inputs
+    slopes: Array
+    n_rows: int
+
+    def variance(self, potentials: Potentials, weights: WeightMoments) -> Array:
+        """Variance that the gathered entries owe to the weights that rows share, beyond that of independent rows."""
+        own = self.connection.gather_variance(self._by_sample(self.slopes * self.slopes * potentials.from_weights))
+        n_samples = self.slopes.shape[0] // self.n_rows
+        common = zeros_like(reshape(own, (n_samples, -1, own.shape[1])))
+        for samples, row, columns, derivatives in self._sensitivities():
+            common[samples, row, columns] = _quadratic(derivatives, weights)
+        return reshape(common, own.shape) - own
+
+    def curvature(self, cost: Array, *, joint: bool) -> Array:
+        """``sum cost Q Q^T`` over samples, rows and entries: of every unit a matrix if joint, else its diagonal.
+
+        Parameters
+        ----------
+        cost : array of shape (n_samples * n_rows_above, n_columns_above)
+            Of every gathered entry, not negative.
+        joint : bool
+
+        Returns
+        -------
+        curvature : array of shape (n_units, n_in) or (n_units, n_in, n_in)
+        """
+        n_units, n_in = self.slopes.shape[1], self.below.mean.shape[1]
+        total = new_zeros(self.slopes, (n_units, n_in, n_in) if joint else (n_units, n_in))
+        for weight, derivatives in self._weighted(cost):
+            if joint:
+                roots = derivatives * sqrt(weight)[:, :, None]
+                total = total + stack([roots[:, i, :].T @ roots[:, i, :] for i in range(n_units)])
+            else:
+                total = total + sum_over(weight[:, :, None] * derivatives * derivatives, axis=0)
+        return total
+
+    def own_cost(self, cost: Array) -> Array:
+        """What a cost of the gathered entries is to the variance of every potential by itself, shape of ``slopes``."""
+        n_inputs = self.n_rows * self.slopes.shape[1]
+        return reshape(self.connection.scatter_squared(cost, n_inputs), self.slopes.shape) * self.slopes**2
+
+    def second_moment(self, cost: Array) -> tuple[Array, Array]:
+        """Sum of ``cost Q Q^T`` over samples, entries and units, and those of ``cost (sum_t K_t v'_t)^2`` by unit.
+
+        Shapes (n_in, n_in) and (n_units,).
+        """
+        n_units, n_in = self.slopes.shape[1], self.below.mean.shape[1]
+        total = new_zeros(self.slopes, (n_in, n_in))
+        for weight, derivatives in self._weighted(cost):
+            roots = reshape(derivatives * sqrt(weight)[:, :, None], (-1, n_in))
+            total = total + roots.T @ roots
+        summed = self.connection.gather(self._by_sample(self.slopes))
+        by_entry = sum_over(cost * summed * summed, axis=0)
+        return total, sum_over(reshape(by_entry, (-1, n_units)), axis=0)
+
+    def image(self, potentials: Array, cost: Array) -> Array:
+        """What moves of the potentials meet through the entries that sum them up: ``v' K^T cost K (v' du)``."""
+        n_inputs = self.n_rows * self.slopes.shape[1]
+        moved = cost * self.connection.gather(self._by_sample(self.slopes * potentials))
+        return self.slopes * reshape(self.connection.scatter(moved, n_inputs), self.slopes.shape)
+
+    def _by_sample(self, values: Array) -> Array:
+        return reshape(values, (-1, self.n_rows * self.slopes.shape[1]))
+
+    def _sensitivities(self) -> Iterator:
+        slopes, below = (reshape(part, (-1, self.n_rows, part.shape[1])) for part in (self.slopes, self.below.mean))
+        return self.connection.sensitivities(slopes, below)
+
+    def _weighted(self, cost: Array) -> Iterator[tuple[Array, Array]]:
+        """Costs of entries, shape (n, n_units), and their derivatives, shape (n, n_units, n_in)."""
+        n_samples = self.slopes.shape[0] // self.n_rows
+        cost = reshape(cost, (n_samples, -1, cost.shape[1]))
+        for samples, row, columns, derivatives in self._sensitivities():
+            yield cost[samples, row, columns], derivatives
+
+
+class BetweenRows(NamedTuple):
+    """What comes down to the sums over rows of a hidden layer, for the weights that its rows share.
+
+    Attributes
+    ----------
+    shared : SharedRows
+    curvature : array of shape (n_samples * n_rows_above, n_columns_above)
+        Minus the second derivative of ``log Z`` in the mean of each entry, by the means of the weights; not negative.
+    cost : array of the same shape
+        Minus twice the derivative in its variance; not negative.
+    """
+
+    shared: SharedRows
+    curvature: Array
+    cost: Array
+
+    def times(self, weight: Array) -> BetweenRows:
+        """The same for rows above that count by a weight each."""
+        weight = weight[:, None]
+        return BetweenRows(self.shared, weight * self.curvature, weight * self.cost)
+
+    def site(self, *, joint: bool) -> Array:
+        """Precision that the terms between rows add to the sites of independent weights, or of joint ones."""
+        own = self.shared.own_cost(self.cost).T @ self.shared.below.square
+        total = self.shared.curvature(self.cost, joint=joint)
+        if not joint:
+            return total - own
+        # Of the same size on the diagonals, and a precision.
+        size = sum_over(diagonal(total), axis=1)
+        share = 1 - sum_over(own, axis=1) / where(size > 0, size, 1.0)
+        return clip(share, min=0.0)[:, None, None] * total
+
+
+def shared_rows(connection: Connection, below: Inputs, moments: SpikeMoments, n_rows: int) -> SharedRows | None:
+    """The rows of a layer that share weights, where a connection sums them up; None where each entry is one spike."""
+    return None if connection.selects else SharedRows(connection, below, moments.first, n_rows)
+
+
+def between_rows(shared: SharedRows, down: Derivatives, message: InputMessage, weights: WeightMoments) -> BetweenRows:
+    """What comes down to the entries of the layer above, whose message to its inputs is known."""
+    n_columns = message.quadratic.shape[1]
+    square = weights.mean[:, :n_columns] ** 2
+    curvature = clip(down.gamma, min=0.0) @ square
+    return BetweenRows(shared, curvature, clip(message.noise + down.kappa @ square, min=0.0))
+
+
+def weighted(between: Sequence[BetweenRows | None], index: int, rows: Sequence[Array]) -> BetweenRows | None:
+    """What comes down to the sums over rows of a layer, by the weights of the rows of the layer above."""
+    here = between[index]
+    return None if here is None else here.times(rows[index + 1])
+
+
+def _quadratic(derivatives: Array, weights: WeightMoments) -> Array:
+    """``Q_i^T Sigma_i Q_i``, shape (n, n_units)."""
+    if weights.covariance is None:
+        return vecdot(derivatives * derivatives, weights.variance)
+    images = [derivatives[:, i, :] @ weights.covariance[i, :, :] for i in range(derivatives.shape[1])]
+    return vecdot(stack(images, axis=1), derivatives)

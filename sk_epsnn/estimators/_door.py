@@ -1,0 +1,120 @@
+"""The door for data: rows, sparse rows, arrays of other libraries and sequences are validated here, and only here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import validate_data
+
+from sk_epsnn._arrays import (
+    Array,
+    argument_to_numpy,
+    array_namespace,
+    device,
+    largest,
+    largest_finite,
+    smallest,
+    to_numpy,
+)
+from sk_epsnn._sequences import has_steps, validate_sequences
+from sk_epsnn._sklearn import check_sample_weight, dispatched_namespace
+from sk_epsnn.ep.setup import largest_to_square
+
+
+class Door:
+    """What an estimator is given, as the network takes it: rows of X.
+
+    The steps of a sequence stand side by side in its row, NaN where they are absent.
+    """
+
+    _offset: Array
+    n_features_in_: int
+    n_steps_in_: int
+
+    def _check_y(self, y: np.ndarray) -> np.ndarray:
+        """Targets or labels, validated."""
+        raise NotImplementedError
+
+    def _enter(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Rows to train on, validated: inputs where they are, targets or labels and weights as arrays of NumPy."""
+        if has_steps(X):
+            X = self._enter_sequences(X, reset=reset)
+            y = validate_data(self, y=y, reset=False, multi_output=True)
+            check_consistent_length(X, y)
+        else:
+            self._refuse_rows_for_sequences(X, reset=reset)
+            X, y = validate_data(self, X, y, **_input_checks(X), reset=reset, multi_output=True)
+            self._check_rows(X, reset=reset)
+        rows = np.empty((X.shape[0], 0))
+        given = argument_to_numpy(sample_weight)
+        weight = check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
+        return X, self._check_y(to_numpy(y)), weight
+
+    def _enter_inputs(self, X: Any) -> Any:
+        """Inputs to predict from, in the library that the fitted arrays are of."""
+        if has_steps(X):
+            return self._enter_sequences(X, reset=False)
+        self._refuse_rows_for_sequences(X, reset=False)
+        X = validate_data(self, X, **_input_checks(X), reset=False)
+        self._check_rows(X, reset=False)
+        return X
+
+    def _refuse_rows_for_sequences(self, X: Any, *, reset: bool) -> None:
+        if reset:
+            vars(self).pop("n_steps_in_", None)
+        elif hasattr(self, "n_steps_in_"):
+            raise ValueError(
+                f"This {type(self).__name__} was fitted on sequences, and X is none; give it X of shape (n_samples, "
+                f"n_steps, {self.n_features_in_})."
+            )
+
+    def _check_rows(self, X: Any, *, reset: bool) -> None:
+        """Refuse rows of another library than that of the network, or out of range."""
+        if not reset:
+            self._check_library(X)
+        refuse_huge("X", X.data if sparse.issparse(X) else X)
+
+    def _enter_sequences(self, X: Any, *, reset: bool) -> np.ndarray:
+        """The steps of every sample side by side, shape (n_samples, n_steps * n_features); NaN after its end."""
+        if not reset and not hasattr(self, "n_steps_in_"):
+            raise ValueError(
+                f"This {type(self).__name__} was fitted on rows, but X has three dimensions; give it X of shape "
+                f"(n_samples, {self.n_features_in_}), or fit anew."
+            )
+        sequences = validate_sequences(self, X, reset=reset, dtype=[np.float64, np.float32])
+        refuse_huge("X", sequences.rows)
+        if reset:
+            self.n_steps_in_ = sequences.n_steps
+        return sequences.padded(sequences.rows).reshape(len(sequences.lengths), -1)
+
+    def _check_library(self, X: Any) -> None:
+        """Refuse arrays of another library, or on another device, than those that the estimator was fitted on."""
+        fitted, given = (array_namespace(array) for array in (self._offset, X))
+        if fitted is not given or (fitted is not np and device(self._offset) != device(X)):
+            raise ValueError(
+                f"This {type(self).__name__} holds arrays of {fitted.__name__} and cannot work with those of "
+                f"{given.__name__} on {'the CPU' if given is np else device(X)}. Give it arrays like those it was "
+                "fitted on, with sklearn.set_config(array_api_dispatch=True) if they are not NumPy's, or move it with "
+                "sklearn.utils._array_api.move_estimator_to (scikit-learn 1.9 or newer)."
+            )
+
+
+def _input_checks(X: Any) -> dict[str, Any]:
+    """How inputs are validated: in the library that they are of, where scikit-learn's dispatch allows it."""
+    xp, _ = dispatched_namespace(X)
+    return {"accept_sparse": "csr", "dtype": [xp.float64, xp.float32]}
+
+
+def refuse_huge(name: str, values: Array) -> None:
+    """Refuse finite values whose squares would overflow."""
+    if 0 in values.shape:
+        return
+    most, limit = max(float(largest(values)), -float(smallest(values))), largest_to_square(largest_finite(values))
+    if most > limit:
+        raise ValueError(
+            f"{name} holds values up to {most:.1e}; {values.dtype} arithmetic needs them below {limit:.0e}. "
+            "Rescale them, for example with sklearn.preprocessing.StandardScaler."
+        )
