@@ -1,24 +1,47 @@
 """What the rows of a sample have in common: the uncertain weights that they share.
 
 Spikes of one neuron in several rows, such as steps in time, go up and down together as its weights do. Where they are
-summed up their variances do not average out: to first order in the covariance of two potentials (Price's theorem), with
+summed up their variances do not average out. To first order in the covariance of two potentials (Price's theorem), with
 the derivatives ``v'`` of the probabilities, an entry ``z = sum_t K_t v_t`` has beyond the variance of independent rows
 
 ``E = sum_j s_j Q_j^2 - sum_t (K_t v'_t)^2 S_t``,    ``Q_j = sum_t K_t v'_t x_tj``,
 
 where ``s`` are the variances of the weights and ``S_t`` what they make of the variance of a potential. Without it every
 weight is told a fraction of the truth about its curvature, and predictions are far too sure.
+
+Inputs that are uncertain themselves, spikes of a layer below, are taken to go up and down together in all rows:
+``sum_j (m_j^2 + s_j) (sum_t K_t v'_t sd_tj)^2`` less its diagonal. Leaky traces all but do so.
+
+Thresholds turn a correlation ``r`` of two potentials into the covariance ``sum_k r^k D_k D'_k / k!`` of two spikes,
+``D_k = phi(h) He_(k-1)(h)`` at the threshold ``h`` in standard deviations, of which ``E`` has the first term. The next
+ones come with the one ``r`` for all pairs of rows at which the first would be as large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, clip, diagonal, new_zeros, reshape, sqrt, stack, sum_over, vecdot, where, zeros_like
-from sk_epsnn.connections import Connection
-from sk_epsnn.messages import Derivatives, InputMessage, Inputs, Potentials, SpikeMoments, WeightMoments
+from sk_epsnn._arrays import (
+    Array,
+    clip,
+    diagonal,
+    new_zeros,
+    reshape,
+    smallest_normal,
+    sqrt,
+    stack,
+    sum_over,
+    vecdot,
+    where,
+)
+from sk_epsnn.connections import Connection, Sensitivity
+from sk_epsnn.messages import Derivatives, InputMessage, Inputs, Potentials, WeightMoments
+
+#: Terms of the covariance of two spikes in the correlation of their potentials.
+ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -31,25 +54,61 @@ class SharedRows:
         That of the layer above.
     below : Inputs of shape (n_samples * n_rows, n_in)
         What the neurons read.
+    potentials : Potentials of shape (n_samples * n_rows, n_units)
     slopes : array of shape (n_samples * n_rows, n_units)
         Derivatives of the spike probabilities in the means of the potentials.
     n_rows : int
         Rows of a sample.
+    has_threshold : bool
+        Whether the neurons fire above a threshold, for sure.
     """
 
     connection: Connection
     below: Inputs
+    potentials: Potentials
     slopes: Array
     n_rows: int
+    has_threshold: bool
 
-    def variance(self, potentials: Potentials, weights: WeightMoments) -> Array:
-        """Variance that the gathered entries owe to the weights that rows share, beyond that of independent rows."""
-        own = self.connection.gather_variance(self._by_sample(self.slopes * self.slopes * potentials.from_weights))
+    def variance(self, weights: WeightMoments) -> Array:
+        """Variance that the gathered entries have beyond that of independent rows."""
+        square = self.slopes * self.slopes
+        total = self._of_entries(self.below.mean, lambda each: _quadratic(each, weights))
+        own = square * self.potentials.from_weights
+        if self.below.variance is not None:
+            size = weights.mean * weights.mean + weights.variance
+            total = total + self._of_entries(sqrt(self.below.variance), lambda each: vecdot(each * each, size))
+            own = own + square * (self.below.variance @ size.T)
+        first = total - self.connection.gather_variance(self._by_sample(own))
+        return self._with_higher_orders(first) if self.has_threshold else first
+
+    def _of_entries(self, below: Array, value: Callable[[Array], Array]) -> Array:
+        """What a function makes of the derivatives in the weights of every gathered entry."""
         n_samples = self.slopes.shape[0] // self.n_rows
-        common = zeros_like(reshape(own, (n_samples, -1, own.shape[1])))
-        for samples, row, columns, derivatives in self._sensitivities():
-            common[samples, row, columns] = _quadratic(derivatives, weights)
-        return reshape(common, own.shape) - own
+        n_columns = self.connection.n_columns(self.n_rows * self.slopes.shape[1])
+        n_rows = self.connection.n_rows(self.n_rows * self.slopes.shape[1])
+        values = new_zeros(self.slopes, (n_samples, n_rows, n_columns))
+        for samples, row, columns, derivatives in self._sensitivities(below):
+            values[samples, row, columns] = value(derivatives)
+        return reshape(values, (-1, n_columns))
+
+    def _with_higher_orders(self, first: Array) -> Array:
+        """The covariances of thresholds whose first term is given."""
+        sd = sqrt(self.potentials.variance)
+        threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
+        total, correlation = first, None
+        for order in range(1, ORDER + 1):
+            part = self._by_sample(polynomial / math.sqrt(order))
+            pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
+            if correlation is None:
+                most = clip(pairs, min=smallest_normal(pairs))
+                correlation = clip(first / most, min=-1.0, max=1.0)
+            else:
+                total = total + correlation**order * pairs
+            # Normalised Hermite polynomials times the density.
+            following = (threshold * polynomial - math.sqrt(order - 1) * before) / math.sqrt(order)
+            before, polynomial = polynomial, following
+        return total
 
     def curvature(self, cost: Array, *, joint: bool) -> Array:
         """``sum cost Q Q^T`` over samples, rows and entries: of every unit a matrix if joint, else its diagonal.
@@ -102,15 +161,15 @@ class SharedRows:
     def _by_sample(self, values: Array) -> Array:
         return reshape(values, (-1, self.n_rows * self.slopes.shape[1]))
 
-    def _sensitivities(self) -> Iterator:
-        slopes, below = (reshape(part, (-1, self.n_rows, part.shape[1])) for part in (self.slopes, self.below.mean))
+    def _sensitivities(self, below: Array) -> Iterator[Sensitivity]:
+        slopes, below = (reshape(part, (-1, self.n_rows, part.shape[1])) for part in (self.slopes, below))
         return self.connection.sensitivities(slopes, below)
 
     def _weighted(self, cost: Array) -> Iterator[tuple[Array, Array]]:
         """Costs of entries, shape (n, n_units), and their derivatives, shape (n, n_units, n_in)."""
         n_samples = self.slopes.shape[0] // self.n_rows
         cost = reshape(cost, (n_samples, -1, cost.shape[1]))
-        for samples, row, columns, derivatives in self._sensitivities():
+        for samples, row, columns, derivatives in self._sensitivities(self.below.mean):
             yield cost[samples, row, columns], derivatives
 
 
@@ -145,11 +204,6 @@ class BetweenRows(NamedTuple):
         size = sum_over(diagonal(total), axis=1)
         share = 1 - sum_over(own, axis=1) / where(size > 0, size, 1.0)
         return clip(share, min=0.0)[:, None, None] * total
-
-
-def shared_rows(connection: Connection, below: Inputs, moments: SpikeMoments, n_rows: int) -> SharedRows | None:
-    """The rows of a layer that share weights, where a connection sums them up; None where each entry is one spike."""
-    return None if connection.selects else SharedRows(connection, below, moments.first, n_rows)
 
 
 def between_rows(shared: SharedRows, down: Derivatives, message: InputMessage, weights: WeightMoments) -> BetweenRows:

@@ -25,11 +25,13 @@ from sk_epsnn._arrays import (
     sum_over,
     zeros_like,
 )
+from sk_epsnn.connections import Connection
 from sk_epsnn.ep import mixing
-from sk_epsnn.ep.between_rows import BetweenRows, SharedRows, between_rows, shared_rows
+from sk_epsnn.ep.between_rows import BetweenRows, SharedRows, between_rows
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
+from sk_epsnn.neurons import Neuron
 from sk_epsnn.numerics import expit, expm1, logit, without_subnormal
 
 
@@ -119,25 +121,32 @@ def forward(
             probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
         connection = network.connections[index + 1].bound(inputs.lengths)
         entering = connection.spikes(probability, network.constant)
-        up.shared.append(shared_rows(connection, up.inputs[index], moments, network.n_rows[index]))
+        up.shared.append(_shared(connection, up, layer.neuron, network.n_rows[index]))
         up.common.append(_common(up, weights[index]) if common is None else common[index])
         up.inputs.append(_with_common(entering, up.common[-1]))
         up.potentials.append(potentials(state, index + 1, up.inputs[-1], weights[index + 1]))
     return up
 
 
+def _shared(connection: Connection, up: Upward, neuron: Neuron, n_rows: int) -> SharedRows | None:
+    """The rows of the last layer so far, where a connection sums them up; None where each entry is one spike."""
+    if connection.selects:
+        return None
+    slopes = up.spikes[-1].first
+    return SharedRows(connection, up.inputs[-1], up.potentials[-1], slopes, n_rows, neuron.has_ties)
+
+
 def _common(up: Upward, weights: WeightMoments) -> Array | None:
     """Variance that sums of the spikes of the last layer so far owe to weights which its rows share."""
     shared = up.shared[-1]
-    return None if shared is None else shared.variance(up.potentials[-1], weights)
+    return None if shared is None else shared.variance(weights)
 
 
 def _with_common(inputs: Inputs, common: Array | None) -> Inputs:
     """Gathered spikes with variance that rows have in common."""
     if common is None:
         return inputs
-    variance = copy_of(inputs.variance)
-    n_spikes = common.shape[1]
+    variance, n_spikes = copy_of(inputs.variance), common.shape[1]
     variance[:, :n_spikes] = clip(variance[:, :n_spikes] + common, min=0.0)
     return Inputs(inputs.mean, variance)
 
