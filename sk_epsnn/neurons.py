@@ -11,10 +11,10 @@ References
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 from sk_epsnn._arrays import Array, sqrt
-from sk_epsnn._sklearn import Interval, Option
+from sk_epsnn._sklearn import Interval, Option, StrOptions
 from sk_epsnn.messages import SpikeMoments
 from sk_epsnn.numerics import expected_sigmoid, normal_cdf_pdf
 
@@ -36,6 +36,8 @@ class Neuron(Option):
     has_ties = False
     #: What is left of an input one step later, where inputs have steps in time.
     leak: float = 0.0
+    #: How the outputs read its spikes where there are steps: "mean", "last" or a number of equal parts.
+    readout: str | int = "mean"
     #: Whether the neuron needs steps in time.
     has_memory = False
 
@@ -102,6 +104,10 @@ class LIF(Heaviside):
     ----------
     leak : float, default=0.9
         What is left of an input one step later, in [0, 1): ``exp(-1 / tau)`` for a time constant of ``tau`` steps.
+    readout : {"mean", "last"} or int, default="mean"
+        How the outputs read the spikes of the last hidden layer, or the inputs if there is none: the mean over all
+        steps; the last step of traces that leak as the neurons do; or means over so many equal parts of the steps, side
+        by side.
 
     Examples
     --------
@@ -117,10 +123,14 @@ class LIF(Heaviside):
 
     name = "lif"
     has_memory = True
-    _parameter_constraints = {"leak": [Interval(Real, 0, 1, closed="left")]}
+    _parameter_constraints = {
+        "leak": [Interval(Real, 0, 1, closed="left")],
+        "readout": [StrOptions({"mean", "last"}), Interval(Integral, 1, None, closed="left")],
+    }
 
-    def __init__(self, leak: float = 0.9):
+    def __init__(self, leak: float = 0.9, readout: str | int = "mean"):
         self.leak = leak
+        self.readout = readout
 
 
 class SigmoidLIF(Sigmoid):
@@ -129,6 +139,7 @@ class SigmoidLIF(Sigmoid):
     Parameters
     ----------
     leak : float, default=0.9
+    readout : {"mean", "last"} or int, default="mean"
         See `LIF`.
     """
 
@@ -136,8 +147,9 @@ class SigmoidLIF(Sigmoid):
     has_memory = True
     _parameter_constraints = LIF._parameter_constraints
 
-    def __init__(self, leak: float = 0.9):
+    def __init__(self, leak: float = 0.9, readout: str | int = "mean"):
         self.leak = leak
+        self.readout = readout
 
 
 NEURONS = {c.name: c for c in (Heaviside, Sigmoid, LIF, SigmoidLIF)}

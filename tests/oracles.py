@@ -131,6 +131,8 @@ class SpikeLaw(NamedTuple):
 SPIKE_LAWS = {
     "heaviside": SpikeLaw(np.zeros_like, np.zeros_like, 0.0),
     "sigmoid": SpikeLaw(log_expit, lambda u: log_expit(-u), None),
+    "lif": SpikeLaw(np.zeros_like, np.zeros_like, 0.0),
+    "sigmoid_lif": SpikeLaw(log_expit, lambda u: log_expit(-u), None),
 }
 
 

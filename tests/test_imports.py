@@ -34,7 +34,7 @@ ALLOWED = {
     "outputs": {"_arrays", "_sklearn", "numerics", "messages", "softmax"},
     "connections": {"_arrays", "_sklearn", "messages"},
     "priors": {"_arrays", "_sklearn", "numerics", "weights"},
-    "network": {"_arrays", "messages", "basis", "neurons", "outputs", "connections"},
+    "network": {"_arrays", "_sequences", "messages", "basis", "neurons", "outputs", "connections"},
     "ep": {
         *(
             "_arrays",
@@ -51,7 +51,18 @@ ALLOWED = {
         *("priors", "network", "course", "training"),
     },
     "estimators": {
-        *("_arrays", "_sklearn", "_rollback", "_nesting", "_version", "numerics", "messages", "basis", "weights"),
+        *(
+            "_arrays",
+            "_sequences",
+            "_sklearn",
+            "_rollback",
+            "_nesting",
+            "_version",
+            "numerics",
+            "messages",
+            "basis",
+            "weights",
+        ),
         *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training"),
         "ep",
     },

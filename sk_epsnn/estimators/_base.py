@@ -65,7 +65,6 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), Connection],
         "activation": [StrOptions(set(NEURONS)), Neuron, "array-like"],
-        "readout": [StrOptions({"mean", "last"}), Interval(Integral, 1, None, closed="left")],
         "weights": [StrOptions({"continuous", *NAMED_LEVELS}), Levels],
         "prior": [StrOptions(set(PRIORS)), WeightPrior],
         "inference": [StrOptions({"auto", *INFERENCES}), Inference],

@@ -168,7 +168,6 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         *,
         activation="heaviside",
         output_activation="auto",
-        readout="mean",
         weights="continuous",
         prior="gaussian",
         inference="auto",
@@ -188,7 +187,6 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.output_activation = output_activation
-        self.readout = readout
         self.weights = weights
         self.prior = prior
         self.inference = inference

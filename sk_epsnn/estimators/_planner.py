@@ -17,7 +17,7 @@ from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_ba
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
-from sk_epsnn.neurons import NEURONS, Neuron
+from sk_epsnn.neurons import NEURONS, Heaviside, Neuron
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, HeteroscedasticOutput, SpikingOutput
 from sk_epsnn.priors import PRIORS, WeightPrior
 from sk_epsnn.training import Inference, Stage, Trainer
@@ -70,6 +70,11 @@ class Planner:
         network = self._network()
         grid, gain = self._levels()
         inference = self._inference(network, grid is not None)
+        if inference.name == "average_ep" and self.problem.n_steps is not None and network.hidden:
+            raise ValueError(
+                "inference='average_ep' knows nothing of the weights that steps in time share; set "
+                "inference='stochastic' or 'newton'."
+            )
         if network.output.name == HeteroscedasticOutput.name and inference.name not in ("newton", "stochastic"):
             raise ValueError(
                 f"noise_variance={network.output.name!r} needs checked steps, and inference={inference.name!r} "
@@ -101,20 +106,17 @@ class Planner:
         constant = self.answers.given("fit_intercept", bool(self.estimator.fit_intercept))
         readout: Connection = Dense(self.problem.n_outputs * output.units_per_target)
         *connections, readout = self._over_steps([*connections, readout], neurons)
-        hidden = tuple(Layer(*pair) for pair in zip(connections, neurons, strict=True))
+        hidden = tuple(Layer(*pair) for pair in zip(connections, neurons[: len(connections)], strict=True))
         n_inputs = self.problem.n_features * (self.problem.n_steps or 1)
         return Network(hidden, readout, output, constant, n_inputs)
 
     def _over_steps(self, connections: Sequence[Connection], neurons: Sequence[Neuron]) -> list[Connection]:
         """Connections that follow the steps of X, those given where it has none."""
-        kind = self.answers.given("readout", self.estimator.readout)
         if self.problem.n_steps is None:
-            leaky = next((neuron for neuron in neurons if neuron.has_memory), None)
-            given = f"activation={leaky!r}" if leaky is not None else f"readout={kind!r}"
-            if leaky is not None or kind != "mean":
+            if leaky := [neuron for neuron in neurons if neuron.has_memory]:
                 raise ValueError(
-                    f"{given} is for steps in time, and X has none; give X the shape (n_samples, n_steps, n_features), "
-                    "or leave activation and readout as they are by default."
+                    f"activation={leaky[0]!r} remembers steps in time, and X has none; give X the shape (n_samples, "
+                    "n_steps, n_features), or take activation='heaviside' or 'sigmoid'."
                 )
             return list(connections)
         if not all(isinstance(connection, Dense) for connection in connections):
@@ -122,12 +124,15 @@ class Planner:
                 "hidden_layer_sizes must hold numbers of neurons where X has steps in time; how a neuron reads them is "
                 "said by activation, such as LIF(leak=0.9)."
             )
+        if any(neuron.readout != "mean" for neuron in neurons[:-1]):
+            raise ValueError("readout is for the neurons that the outputs read: leave it at 'mean' in all others.")
         width, filters = self.problem.n_features, []
-        for connection, neuron in zip(connections, neurons, strict=False):
+        for connection, neuron in zip(connections[:-1], neurons, strict=False):
             filters.append(Filter(connection.n_units, width, neuron.leak))
             width = connection.n_units
-        leak = neurons[-1].leak if neurons else 0.0
-        return [*filters, Readout(connections[-1].n_units, width, 1 if kind == "mean" else kind, leak)]
+        last = neurons[-1] if neurons else Heaviside()
+        kind = 1 if last.readout == "mean" else last.readout
+        return [*filters, Readout(connections[-1].n_units, width, kind, last.leak)]
 
     def _connections(self) -> tuple[Connection, ...]:
         sizes = self.estimator.hidden_layer_sizes
@@ -141,6 +146,8 @@ class Planner:
     def _neurons(self, n_hidden: int) -> tuple[Neuron, ...]:
         activation = self.estimator.activation
         single = isinstance(activation, str | Neuron)
+        if n_hidden == 0 and self._is_memory(activation):
+            n_hidden = 1  # that of the outputs, which read the steps of X
         if n_hidden == 0 and (activation != "heaviside" if single else len(activation) > 0):
             raise ValueError(
                 f"activation={activation!r} is that of hidden neurons, and there are none; leave it out, or set "
@@ -157,6 +164,11 @@ class Planner:
             neuron.check()
         self.answers.given("activation", tuple(map(repr, neurons)))
         return neurons
+
+    def _is_memory(self, activation: Any) -> bool:
+        """Whether an activation says how steps of X are read."""
+        kind = NEURONS.get(activation) if isinstance(activation, str) else type(activation)
+        return self.problem.n_steps is not None and getattr(kind, "has_memory", False)
 
     def _output(self) -> SpikingOutput:
         """The output neurons of a classifier."""

@@ -171,7 +171,6 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         hidden_layer_sizes=(),
         *,
         activation="heaviside",
-        readout="mean",
         weights="continuous",
         prior="gaussian",
         noise_variance="auto",
@@ -190,7 +189,6 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
-        self.readout = readout
         self.weights = weights
         self.prior = prior
         self.noise_variance = noise_variance
