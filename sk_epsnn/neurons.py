@@ -34,6 +34,8 @@ class Neuron(Option):
 
     name: str
     has_ties = False
+    #: Variance of the normal noise that makes of a threshold what the neuron is, or nearly so.
+    threshold_noise = 0.0
     #: What is left of an input one step later, where inputs have steps in time.
     leak: float = 0.0
     #: How the outputs read its spikes where there are steps: "mean", "last" or a number of equal parts.
@@ -84,6 +86,7 @@ class Sigmoid(Neuron):
     """Stochastic neuron: fires with probability ``1 / (1 + exp(-u))``."""
 
     name = "sigmoid"
+    threshold_noise = 1.702**2
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Spike probability ``E sigma(u)`` by the mixture of eight probits, with its derivatives."""

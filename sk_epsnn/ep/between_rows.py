@@ -14,7 +14,8 @@ Inputs that are uncertain themselves, spikes of a layer below, are taken to go u
 
 Thresholds turn a correlation ``r`` of two potentials into the covariance ``sum_k r^k D_k D'_k / k!`` of two spikes,
 ``D_k = phi(h) He_(k-1)(h)`` at the threshold ``h`` in standard deviations, of which ``E`` has the first term. The next
-ones come with the one ``r`` for all pairs of rows at which the first would be as large.
+ones come with the one ``r`` for all pairs of rows at which the first would be as large, and with the mean powers of the
+correlations of these pairs for a unit with average variances.
 """
 
 from __future__ import annotations
@@ -24,11 +25,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from sk_epsnn._arrays import (
     Array,
+    absolute,
+    astype,
     clip,
+    concat,
     diagonal,
+    like,
     new_zeros,
+    permute_dims,
     reshape,
     smallest_normal,
     sqrt,
@@ -41,7 +49,9 @@ from sk_epsnn.connections import Connection, Sensitivity
 from sk_epsnn.messages import Derivatives, InputMessage, Inputs, Potentials, WeightMoments
 
 #: Terms of the covariance of two spikes in the correlation of their potentials.
-ORDER = 4
+ORDER = 6
+#: Mean correlations below this say nothing of the others.
+LEAST_MEAN = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,8 @@ class SharedRows:
         Derivatives of the spike probabilities in the means of the potentials.
     n_rows : int
         Rows of a sample.
-    has_threshold : bool
-        Whether the neurons fire above a threshold, for sure.
+    threshold_noise : float
+        Variance of the normal noise that makes of a threshold what the neurons are, or nearly so.
     """
 
     connection: Connection
@@ -68,7 +78,7 @@ class SharedRows:
     potentials: Potentials
     slopes: Array
     n_rows: int
-    has_threshold: bool
+    threshold_noise: float
 
     def variance(self, weights: WeightMoments) -> Array:
         """Variance that the gathered entries have beyond that of independent rows."""
@@ -80,7 +90,7 @@ class SharedRows:
             total = total + self._of_entries(sqrt(self.below.variance), lambda each: vecdot(each * each, size))
             own = own + square * (self.below.variance @ size.T)
         first = total - self.connection.gather_variance(self._by_sample(own))
-        return self._with_higher_orders(first) if self.has_threshold else first
+        return self._with_higher_orders(first, weights)
 
     def _of_entries(self, below: Array, value: Callable[[Array], Array]) -> Array:
         """What a function makes of the derivatives in the weights of every gathered entry."""
@@ -92,11 +102,12 @@ class SharedRows:
             values[samples, row, columns] = value(derivatives)
         return reshape(values, (-1, n_columns))
 
-    def _with_higher_orders(self, first: Array) -> Array:
+    def _with_higher_orders(self, first: Array, weights: WeightMoments) -> Array:
         """The covariances of thresholds whose first term is given."""
-        sd = sqrt(self.potentials.variance)
+        sd = sqrt(self.potentials.variance + self.threshold_noise)
         threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
-        total, correlation = first, None
+        total, correlation, spreads = first, None, self._spreads_of_correlations(weights)
+        groups = spreads[0].shape[2], self.slopes.shape[1]
         for order in range(1, ORDER + 1):
             part = self._by_sample(polynomial / math.sqrt(order))
             pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
@@ -104,11 +115,46 @@ class SharedRows:
                 most = clip(pairs, min=smallest_normal(pairs))
                 correlation = clip(first / most, min=-1.0, max=1.0)
             else:
-                total = total + correlation**order * pairs
+                by_group = reshape(correlation**order, (spreads[0].shape[0], -1, *groups))
+                powers = clip(by_group * spreads[order - 2], min=-1.0, max=1.0)
+                total = total + reshape(powers, pairs.shape) * pairs
             # Normalised Hermite polynomials times the density.
             following = (threshold * polynomial - math.sqrt(order - 1) * before) / math.sqrt(order)
             before, polynomial = polynomial, following
         return total
+
+    def _spreads_of_correlations(self, weights: WeightMoments) -> list[Array]:
+        """Mean powers of the correlations of pairs of rows, from the second on, as multiples of powers of their mean.
+
+        Of a unit with the average variances, for every sample, row above and group of columns, with an axis more.
+        """
+        n_units, n_rows = self.slopes.shape[1], self.n_rows
+        inputs = [(self.below.mean, sum_over(weights.variance, axis=0))]
+        if self.below.variance is not None:
+            inputs.append((sqrt(self.below.variance), sum_over(weights.mean**2 + weights.variance, axis=0)))
+        scaled = concat([values * sqrt(size) for values, size in inputs], axis=1)
+        by_row = reshape(scaled, (-1, n_rows, scaled.shape[1]))
+        common = by_row @ permute_dims(by_row, (0, 2, 1))
+        size = sqrt(clip(diagonal(common), min=smallest_normal(common)))
+        correlation = common / (size[:, :, None] * size[:, None, :])
+        # Which rows every entry sums up, each by itself.
+        each = astype(like(np.repeat(np.eye(n_rows), n_units, axis=1), scaled), scaled.dtype)
+        taps = self.connection.bound(None).gather(each)
+        taps = reshape(taps, (n_rows, -1, taps.shape[1] // n_units, n_units))[:, :, :, 0]
+        # Filters are alike at all steps, but for the first ones.
+        taps = permute_dims(taps[:, -1:, :], (1, 2, 0))
+        square = sum_over(taps * taps, axis=2)
+        pairs = sum_over(taps, axis=2) ** 2 - square
+        wholes = [
+            sum_over((taps @ correlation[:, None, :, :] ** order) * taps, axis=3) for order in range(1, ORDER + 1)
+        ]
+        moments = [where(pairs > 0, (whole - square) / where(pairs > 0, pairs, 1.0), 0.0) for whole in wholes]
+        mean = moments[0]
+        known = absolute(mean) > LEAST_MEAN
+        return [
+            where(known, moment / where(known, mean, 1.0) ** order, 1.0)[:, :, :, None]
+            for order, moment in enumerate(moments[1:], start=2)
+        ]
 
     def curvature(self, cost: Array, *, joint: bool) -> Array:
         """``sum cost Q Q^T`` over samples, rows and entries: of every unit a matrix if joint, else its diagonal.

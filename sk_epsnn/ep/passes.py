@@ -133,7 +133,7 @@ def _shared(connection: Connection, up: Upward, neuron: Neuron, n_rows: int) -> 
     if connection.selects:
         return None
     slopes = up.spikes[-1].first
-    return SharedRows(connection, up.inputs[-1], up.potentials[-1], slopes, n_rows, neuron.has_ties)
+    return SharedRows(connection, up.inputs[-1], up.potentials[-1], slopes, n_rows, neuron.threshold_noise)
 
 
 def _common(up: Upward, weights: WeightMoments) -> Array | None:
