@@ -49,7 +49,7 @@ from sk_epsnn.connections import Connection, Sensitivity
 from sk_epsnn.messages import Derivatives, InputMessage, Inputs, Potentials, WeightMoments
 
 #: Terms of the covariance of two spikes in the correlation of their potentials.
-ORDER = 6
+ORDER = 4
 #: Mean correlations below this say nothing of the others.
 LEAST_MEAN = 0.05
 
@@ -106,16 +106,18 @@ class SharedRows:
         """The covariances of thresholds whose first term is given."""
         sd = sqrt(self.potentials.variance + self.threshold_noise)
         threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
-        total, correlation, spreads = first, None, self._spreads_of_correlations(weights)
+        spreads = self._spreads_of_correlations(weights)
+        total, correlation, power = first, None, None
         groups = spreads[0].shape[2], self.slopes.shape[1]
         for order in range(1, ORDER + 1):
             part = self._by_sample(polynomial / math.sqrt(order))
             pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
             if correlation is None:
                 most = clip(pairs, min=smallest_normal(pairs))
-                correlation = clip(first / most, min=-1.0, max=1.0)
+                correlation = power = clip(first / most, min=-1.0, max=1.0)
             else:
-                by_group = reshape(correlation**order, (spreads[0].shape[0], -1, *groups))
+                power = power * correlation
+                by_group = reshape(power, (spreads[0].shape[0], -1, *groups))
                 powers = clip(by_group * spreads[order - 2], min=-1.0, max=1.0)
                 total = total + reshape(powers, pairs.shape) * pairs
             # Normalised Hermite polynomials times the density.
@@ -145,10 +147,11 @@ class SharedRows:
         taps = permute_dims(taps[:, -1:, :], (1, 2, 0))
         square = sum_over(taps * taps, axis=2)
         pairs = sum_over(taps, axis=2) ** 2 - square
-        wholes = [
-            sum_over((taps @ correlation[:, None, :, :] ** order) * taps, axis=3) for order in range(1, ORDER + 1)
-        ]
-        moments = [where(pairs > 0, (whole - square) / where(pairs > 0, pairs, 1.0), 0.0) for whole in wholes]
+        moments, power = [], correlation
+        for _ in range(ORDER):
+            whole = sum_over((taps @ power[:, None, :, :]) * taps, axis=3)
+            moments.append(where(pairs > 0, (whole - square) / where(pairs > 0, pairs, 1.0), 0.0))
+            power = power * correlation
         mean = moments[0]
         known = absolute(mean) > LEAST_MEAN
         return [
