@@ -183,3 +183,10 @@ def test_samples_with_steps_are_refused(freeze):
     with pytest.raises(NotFittedError):
         LatencySpikeEncoder().transform(rows())
     assert freeze(encoder) == before
+
+
+def test_small_integer_types_count_steps():
+    X = rows(300, 4)
+    np.testing.assert_array_equal(
+        LatencySpikeEncoder(np.int8(100)).fit_transform(X), LatencySpikeEncoder(100).fit_transform(X)
+    )

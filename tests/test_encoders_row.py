@@ -258,3 +258,13 @@ def test_steps_are_not_made_of_steps(layout, freeze):
     assert freeze(encoder) == before
     with pytest.raises(ValueError, match="'layout' parameter of RateSpikeEncoder must be a str among"):
         RateSpikeEncoder(layout="rows").fit(signals()[0])
+
+
+@pytest.mark.parametrize("layout", ["columns", "steps"])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_small_integer_types_count_steps(layout, kind):
+    X = kind(np.random.default_rng(0).poisson(0.7, size=(20, 50)).astype(float))
+    small, large = (
+        RateSpikeEncoder(n_steps=n_steps, layout=layout, random_state=0).fit_transform(X) for n_steps in (np.int8(4), 4)
+    )
+    assert small.shape == large.shape and (small != large).sum() == 0

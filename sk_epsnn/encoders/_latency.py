@@ -81,7 +81,7 @@ class LatencySpikeEncoder(RowEncoder):
 
     @property
     def _n_steps_out(self) -> int:
-        return self.n_steps
+        return int(self.n_steps)
 
     def _suffixes(self) -> list[str]:
         return [""]
