@@ -96,13 +96,13 @@ def test_extreme_ranges(limits, tau):
     assert spikes[1].sum() == (0 if constant or tau == 1e300 else 1)
 
 
-def test_rates_just_above_the_threshold():
-    threshold = 0.3
-    X = np.nextafter(threshold, [[0.0, 1.0, 2.0]])
-    for tau in ("linear", 2.0):
+def test_rates_about_the_threshold():
+    threshold = 0.25
+    X = np.nextafter(threshold, [[0.0, threshold, 1.0]])
+    for tau in ("linear", 2.0, 1.7e308):
         spikes = LatencySpikeEncoder(5, tau=tau, threshold=threshold, feature_range=(0, 1)).fit(X).transform(X)
-        assert not spikes[0, :, 0].any()
-        assert spikes[0, -1, 1] == (tau == "linear")
+        assert not spikes[0, :, :2].any()
+        assert spikes[0, -1, 2] == (tau == "linear")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
@@ -183,3 +183,10 @@ def test_samples_with_steps_are_refused(freeze):
     with pytest.raises(NotFittedError):
         LatencySpikeEncoder().transform(rows())
     assert freeze(encoder) == before
+
+
+def test_small_integer_types_count_steps():
+    X = rows(300, 4)
+    np.testing.assert_array_equal(
+        LatencySpikeEncoder(np.int8(100)).fit_transform(X), LatencySpikeEncoder(100).fit_transform(X)
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
@@ -241,6 +242,10 @@ def test_frames_cannot_hold_rows_as_steps(library):
     encoder = RateSpikeEncoder(n_steps=3, layout="steps").set_output(transform=library).fit(signals()[0])
     with pytest.raises(ValueError, match=r"RateSpikeEncoder gives.*set_output\(transform='default'\)"):
         encoder.transform(signals()[0])
+    with config_context(transform_output=library):
+        with pytest.raises(ValueError, match=r"RateSpikeEncoder gives.*set_output\(transform='default'\)"):
+            clone(encoder).fit_transform(signals()[0])
+        assert encoder.set_output(transform="default").transform(signals()[0]).shape == (12, 3, 3)
 
 
 @pytest.mark.parametrize("layout", ["columns", "steps"])
@@ -253,3 +258,13 @@ def test_steps_are_not_made_of_steps(layout, freeze):
     assert freeze(encoder) == before
     with pytest.raises(ValueError, match="'layout' parameter of RateSpikeEncoder must be a str among"):
         RateSpikeEncoder(layout="rows").fit(signals()[0])
+
+
+@pytest.mark.parametrize("layout", ["columns", "steps"])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_small_integer_types_count_steps(layout, kind):
+    X = kind(np.random.default_rng(0).poisson(0.7, size=(20, 50)).astype(float))
+    small, large = (
+        RateSpikeEncoder(n_steps=n_steps, layout=layout, random_state=0).fit_transform(X) for n_steps in (np.int8(4), 4)
+    )
+    assert small.shape == large.shape and (small != large).sum() == 0

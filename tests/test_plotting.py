@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
     ConvergenceDisplay,
+    DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
     Newton,
@@ -348,6 +349,12 @@ def test_raster_of_what_a_search_has_chosen(blobs):
     search = GridSearchCV(pipeline, {"populationencoder__n_neurons": [4, 6]}, cv=2).fit(blobs.X, blobs.y)
     expected = search.best_estimator_[0].transform(blobs.X)
     np.testing.assert_array_equal(SpikeRasterDisplay.from_estimator(search, blobs.X).activity, expected)
+
+
+def test_raster_of_an_encoder_inside_a_pipeline(blobs):
+    model = make_pipeline(DeltaSpikeEncoder(), EPSNNClassifier(max_iter=1)).fit(blobs.X, blobs.y)
+    expected = model[0].transform(blobs.X)
+    np.testing.assert_array_equal(SpikeRasterDisplay.from_estimator(model, blobs.X).activity, expected)
 
 
 def test_raster_of_sparse_spikes():

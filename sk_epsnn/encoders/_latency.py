@@ -81,7 +81,7 @@ class LatencySpikeEncoder(RowEncoder):
 
     @property
     def _n_steps_out(self) -> int:
-        return self.n_steps
+        return int(self.n_steps)
 
     def _suffixes(self) -> list[str]:
         return [""]
@@ -101,7 +101,7 @@ class LatencySpikeEncoder(RowEncoder):
             times[above] = (self.n_steps - 1) * ((1.0 - rates[above]) / (1.0 - self.threshold))
         else:
             # log(r / (r - threshold)), accurate also where the threshold is a small part of the rate.
-            with np.errstate(divide="ignore", over="ignore"):
+            with np.errstate(over="ignore"):
                 times[above] = -self.tau * np.log1p(-self.threshold / rates[above])
         nearest = np.floor(times + 0.5)
         return (nearest[:, :, np.newaxis] == np.arange(self.n_steps)).reshape(len(values), -1)

@@ -95,7 +95,7 @@ class RateSpikeEncoder(RandomEncoder):
 
     @property
     def _n_steps_out(self) -> int | None:
-        return self.n_steps if self.layout == "steps" else None
+        return int(self.n_steps) if self.layout == "steps" else None
 
     def _suffixes(self) -> list[str]:
         return [f"_t{step}" for step in range(self.n_steps)] if self.layout == "columns" and self.n_steps > 1 else [""]
@@ -122,6 +122,6 @@ class RateSpikeEncoder(RandomEncoder):
         column = feature.astype(np.int64)[:, np.newaxis] * self.n_steps + np.arange(self.n_steps)
         keys = sparse_row_keys(rows, self.seed_)[row]
         spike, step = np.nonzero(uniforms_at(keys[:, np.newaxis], counters_of(column)) < rates[:, np.newaxis])
-        shape = (rows.shape[0], rows.shape[1] * self.n_steps)
+        shape = (rows.shape[0], rows.shape[1] * int(self.n_steps))
         ones = np.ones(len(spike), dtype=X.dtype)
         return type(X)((ones, (row[spike], column[spike, step])), shape=shape)
