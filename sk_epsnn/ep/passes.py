@@ -95,9 +95,16 @@ def forward(
 
 
 def backward(
-    state: State, up: Upward, target: Array, weights: list[WeightMoments], counts: UpdateCounts
+    state: State,
+    up: Upward,
+    target: Array,
+    weights: list[WeightMoments],
+    counts: UpdateCounts,
+    evidence: tuple[Array, Derivatives] | None = None,
 ) -> tuple[Array, list[Derivatives], list[Array]]:
     """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first.
+
+    That of the outputs may be known already.
 
     Returns
     -------
@@ -106,7 +113,7 @@ def backward(
     log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
     """
     network = state.network
-    log_z, message = network.output.evidence(*up.potentials[-1][:2], target, state.power)
+    log_z, message = evidence or network.output.evidence(*up.potentials[-1][:2], target, state.power)
     down = [message]
     log_ratios: list[Array] = []
     for index in range(len(network.hidden) - 1, -1, -1):
