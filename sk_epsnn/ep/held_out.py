@@ -209,7 +209,8 @@ class _Way:
 def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomState) -> Iterator[tuple[Batch, Rows]]:
     """Rows that judge and the others, for every fold; of each class every so manieth row judges.
 
-    A class of fewer rows has one judge, which counts as much less: without any, nothing would speak for its rate.
+    A class of fewer rows has one judge, which counts as much less: without any, nothing would speak for its rate. Where
+    not every class is to have one, no row judges that is the only one of its class, nor do fewer than some in all.
     """
     order, n_rows = rng.permutation(rows.n_samples), held_out.n_rows
     spread = not isinstance(state.network.output, GaussianOutput)
