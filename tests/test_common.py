@@ -6,12 +6,12 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from versions import parametrize_with_checks
 
-from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels, Stochastic
+from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels, Newton, Stochastic
 
 #: Few steps, where it is not the training that is asked about.
 FEW = Stochastic(n_passes=10)
 #: And no rows that judge them.
-SHORT = Stochastic(n_passes=25, validation_fraction=0.0)
+SHORT = Stochastic(n_passes=10, validation_fraction=0.0)
 CONFIGURATIONS = [
     EPSNNClassifier(),
     EPSNNClassifier(output_activation="heaviside", max_iter=4),
@@ -28,7 +28,7 @@ CONFIGURATIONS = [
     EPSNNRegressor(hidden_layer_sizes=(8,), weights="binary", inference=SHORT),
     EPSNNRegressor(hidden_layer_sizes=(8,), prior="gaussian_mixture", inference=FEW),
     EPSNNRegressor(inference=AverageEP(damping=0.1)),
-    EPSNNRegressor(hidden_layer_sizes=(8,)),
+    EPSNNRegressor(hidden_layer_sizes=(8,), inference=Newton(n_sweeps=3)),
     EPSNNRegressor(noise_variance="heteroscedastic"),
 ]
 # Public checks that check_estimator leaves out.
