@@ -208,7 +208,7 @@ def test_epistemic_part_shrinks_with_data_and_grows_far_from_it():
 @pytest.mark.parametrize("hidden", [(), (4,)], ids=str)
 def test_class_weight_multiplies_sample_weight(blobs, hidden):
     weight = np.random.default_rng(0).uniform(0.5, 2, size=160)
-    options = {"hidden_layer_sizes": hidden, "random_state": 0}
+    options = {"hidden_layer_sizes": hidden, "max_iter": 3, "random_state": 0}
     by_class = EPSNNClassifier(class_weight={0: 3, 2: 0.5}, **options)
     by_row = EPSNNClassifier(**options)
     factor = np.array([3, 1, 0.5])[blobs.y]
@@ -332,8 +332,8 @@ def test_of_two_classes_competing_outputs_are_one_sigmoid_unit():
         {"hidden_layer_sizes": (20, 20), "inference": "newton"},
         {"weights": "binary"},
         {"weights": "ternary", "hidden_layer_sizes": 20, "inference": Stochastic(n_passes=20)},
-        {"prior": "bernoulli_gaussian"},
-        {"n_shards": 2},
+        {"prior": "bernoulli_gaussian", "max_iter": 4},
+        {"n_shards": 2, "max_iter": 4},
     ],
 )
 def test_competing_outputs_train_with_every_part(options):
