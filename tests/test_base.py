@@ -4,6 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 import joblib
@@ -24,6 +26,8 @@ from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, 
 
 HIDDEN = pytest.mark.parametrize("hidden", [(), (5,)], ids=["one layer", "hidden layer"])
 KIND = pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
+#: Where it is not asked how well a model learns.
+FEW = {"max_iter": 3, "random_state": 0}
 
 
 @pytest.fixture
@@ -64,8 +68,8 @@ def assert_same_posterior(model, other, X, rtol):
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array])
 def test_sparse_rows_give_the_same_model(kind, hidden, data, container):
     spikes, spikes_test = (np.where(X > 0.5, 1.0, 0.0) for X in (data.X, data.X_test))
-    dense = kind(hidden, random_state=0).fit(spikes, data.y)
-    model = kind(hidden, random_state=0).fit(container(spikes), data.y)
+    dense = kind(hidden, **FEW).fit(spikes, data.y)
+    model = kind(hidden, **FEW).fit(container(spikes), data.y)
     np.testing.assert_allclose(values(model, container(spikes_test)), values(dense, spikes_test), rtol=1e-7, atol=1e-9)
     streams = [
         kind(hidden, random_state=0).partial_fit(X, data.y, **first_call(kind)) for X in (spikes, container(spikes))
@@ -97,7 +101,7 @@ def test_spikes_of_any_number_type(kind, data, dtype):
 def test_input_is_not_changed(kind, hidden, data):
     X, y = data.X.copy(), data.y.copy()
     X.flags.writeable = y.flags.writeable = False
-    kind(hidden).fit(X, y).partial_fit(X, y).predict(X)
+    kind(hidden, **FEW).fit(X, y).partial_fit(X, y).predict(X)
     np.testing.assert_array_equal(X, data.X)
 
 
@@ -137,7 +141,7 @@ def test_rows_without_weight_are_not_seen_at_all(kind, hidden, data, shuffle, ba
     kept = weight > 0
     X = np.where(kept[:, None], data.X, 1e6)
     y = data.y if kind is EPSNNClassifier else np.where(kept, data.y, -1e6)
-    model, other = (kind(hidden, batch_size=batch_size, shuffle=shuffle, random_state=0) for _ in range(2))
+    model, other = (kind(hidden, batch_size=batch_size, shuffle=shuffle, **FEW) for _ in range(2))
     assert_same_posterior(
         model.fit(X, y, sample_weight=weight), other.fit(data.X[kept], data.y[kept]), data.X_test, rtol=0
     )
@@ -183,6 +187,7 @@ def test_stream_learns(kind, data):
     assert scores[-1] > 0.7 and scores[-1] >= scores[0] - 0.05
 
 
+@cache
 def digits_permuted_in_mid_stream(forgetting, hidden):
     """Test accuracies after each of 12 batches; from the eighth on the labels are permuted."""
     X, y = load_digits(return_X_y=True)
@@ -233,7 +238,7 @@ def test_forgetting_loses_certainty(kind, data):
 @KIND
 @HIDDEN
 def test_a_stream_can_follow_a_fit(kind, hidden, data):
-    model = kind(hidden, random_state=0).fit(data.X[:40], data.y[:40])
+    model = kind(hidden, **FEW).fit(data.X[:40], data.y[:40])
     before = np.concatenate([variance.ravel() for variance in model.coefs_variance_]).mean()
     model.partial_fit(data.X[40:], data.y[40:])
     assert np.concatenate([variance.ravel() for variance in model.coefs_variance_]).mean() < before
@@ -286,7 +291,7 @@ def test_verbose_prints_one_line_an_epoch(kind, data, capsys):
 
 @KIND
 def test_refit_forgets_what_came_before(kind, data, freeze):
-    model = kind((3,), random_state=0).fit(data.X[:, :1], data.y)
+    model = kind((3,), **FEW).fit(data.X[:, :1], data.y)
     model.set_params(hidden_layer_sizes=(), max_iter=2).fit(data.X, data.y)
     fresh = kind(max_iter=2, random_state=0).fit(data.X, data.y)
     assert freeze(vars(model)) == freeze(vars(fresh))
@@ -342,9 +347,9 @@ def test_temperature_sets_the_variances_that_are_read_out(kind, data):
 @KIND
 @HIDDEN
 def test_without_intercept_every_bias_is_exactly_zero(kind, hidden, data):
-    model = kind(hidden, fit_intercept=False, random_state=0).fit(data.X, data.y)
+    model = kind(hidden, fit_intercept=False, **FEW).fit(data.X, data.y)
     assert all((b == 0).all() for b in [*model.intercepts_, *model.intercepts_variance_])
-    assert any((b != 0).any() for b in kind(hidden, random_state=0).fit(data.X, data.y).intercepts_)
+    assert any((b != 0).any() for b in kind(hidden, **FEW).fit(data.X, data.y).intercepts_)
 
 
 # ---------------------------------------------------------------------- reproducibility
@@ -353,6 +358,8 @@ def test_without_intercept_every_bias_is_exactly_zero(kind, hidden, data):
 @KIND
 def test_random_state_decides_the_result(kind, data):
     options = {"hidden_layer_sizes": (5,), "batch_size": 20, "max_iter": 2}
+    if kind is EPSNNRegressor:
+        options["inference"] = Newton(n_sweeps=3)
     first, again, other = (kind(random_state=seed, **options).fit(data.X, data.y) for seed in (3, 3, 4))
     generator = kind(random_state=np.random.RandomState(3), **options).fit(data.X, data.y)
     np.testing.assert_array_equal(values(first, data.X_test), values(again, data.X_test))
@@ -364,7 +371,7 @@ def test_random_state_decides_the_result(kind, data):
 @HIDDEN
 def test_global_random_state_is_left_alone(kind, hidden, data, freeze):
     before = freeze(np.random.get_state())  # noqa: NPY002
-    model = kind(hidden, batch_size=20, random_state=0).fit(data.X, data.y)
+    model = kind(hidden, batch_size=20, **FEW).fit(data.X, data.y)
     values(model.partial_fit(data.X, data.y), data.X_test)
     assert freeze(np.random.get_state()) == before  # noqa: NPY002
 
@@ -373,14 +380,14 @@ def test_global_random_state_is_left_alone(kind, hidden, data, freeze):
 @HIDDEN
 def test_n_jobs_does_not_change_the_result(kind, hidden, data, monkeypatch):
     monkeypatch.setattr("sk_epsnn.estimators._base.PREDICT_ROWS", 7)
-    one, two = (kind(hidden, n_jobs=n, random_state=0).fit(data.X, data.y) for n in (1, 2))
+    one, two = (kind(hidden, n_jobs=n, **FEW).fit(data.X, data.y) for n in (1, 2))
     np.testing.assert_array_equal(values(one, data.X_test), values(two, data.X_test))
 
 
 @KIND
 @HIDDEN
 def test_prediction_in_chunks_is_the_same(kind, hidden, data, monkeypatch):
-    model = kind(hidden, random_state=0).fit(data.X, data.y)
+    model = kind(hidden, **FEW).fit(data.X, data.y)
     whole = values(model, data.X_test)
     monkeypatch.setattr("sk_epsnn.estimators._base.PREDICT_ROWS", 7)
     np.testing.assert_allclose(values(model, data.X_test), whole, rtol=1e-9, atol=1e-12)
@@ -440,22 +447,26 @@ def test_return_std_and_probabilities_reach_through_a_pipeline(kind, data):
         assert model.predict_proba(data.X_test).shape == (80, 3)
 
 
-@KIND
-@HIDDEN
-def test_dump_and_load_in_another_process(kind, hidden, data, tmp_path):
-    model = kind(hidden, random_state=0).fit(data.X, data.y)
-    method = "predict_proba" if kind is EPSNNClassifier else "predict"
-    joblib.dump(model, tmp_path / "model.joblib")
-    np.save(tmp_path / "X.npy", data.X_test)
+def test_dump_and_load_in_another_process(blobs, line, tmp_path):
+    """Both kinds, with and without a hidden layer."""
+    models, expected = [], []
+    for kind, hidden in product((EPSNNClassifier, EPSNNRegressor), ((), (5,))):
+        data = blobs if kind is EPSNNClassifier else line
+        model = kind(hidden, **FEW).fit(data.X, data.y)
+        models.append((model, data.X_test))
+        expected.append(model.predict_proba(data.X_test) if kind is EPSNNClassifier else model.predict(data.X_test))
+    joblib.dump(models, tmp_path / "models.joblib")
     code = (
-        "import sys, joblib, numpy as np; folder = sys.argv[1]; model = joblib.load(folder + '/model.joblib'); "
-        f"np.save(folder + '/result.npy', model.{method}(np.load(folder + '/X.npy')))"
+        "import sys, joblib, numpy as np; folder = sys.argv[1]; models = joblib.load(folder + '/models.joblib'); "
+        "results = [getattr(m, 'predict_proba' if hasattr(m, 'predict_proba') else 'predict')(X) for m, X in models]; "
+        "joblib.dump(results, folder + '/results.joblib')"
     )
     path = os.pathsep.join([str(Path(sk_epsnn.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True, env={**os.environ, "PYTHONPATH": path}
     )
-    np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), getattr(model, method)(data.X_test))
+    for result, before in zip(joblib.load(tmp_path / "results.joblib"), expected, strict=True):
+        np.testing.assert_array_equal(result, before)
 
 
 @KIND

@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNClassifier, HeavisideOutput
+from sk_epsnn import EPSNNClassifier, HeavisideOutput, Stochastic
 
 LABELS = {
     "strings": np.array(["b", "c", "a"]),
@@ -65,7 +65,7 @@ def test_labels_in_a_column_are_taken_with_a_warning(blobs):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_probabilities(blobs, hidden, n_classes):
     y = blobs.y if n_classes == 3 else blobs.y > 0
-    model = EPSNNClassifier(hidden, random_state=0).fit(blobs.X, y)
+    model = EPSNNClassifier(hidden, max_iter=5, random_state=0).fit(blobs.X, y)
     probability = model.predict_proba(blobs.X_test)
     assert probability.shape == (80, n_classes)
     assert (probability >= 0).all()
@@ -130,7 +130,7 @@ def test_shapes_follow_the_perceptron(blobs, n_classes):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_uncertainty_splits_the_entropy(blobs, hidden, n_classes):
     y = blobs.y if n_classes == 3 else blobs.y > 0
-    model = EPSNNClassifier(hidden, random_state=0).fit(blobs.X, y)
+    model = EPSNNClassifier(hidden, max_iter=5, random_state=0).fit(blobs.X, y)
     total, aleatoric, epistemic = model.predict_uncertainty(blobs.X_test)
     probability = model.predict_proba(blobs.X_test)
     assert total.shape == aleatoric.shape == epistemic.shape == (80,)
@@ -208,7 +208,7 @@ def test_epistemic_part_shrinks_with_data_and_grows_far_from_it():
 @pytest.mark.parametrize("hidden", [(), (4,)], ids=str)
 def test_class_weight_multiplies_sample_weight(blobs, hidden):
     weight = np.random.default_rng(0).uniform(0.5, 2, size=160)
-    options = {"hidden_layer_sizes": hidden, "random_state": 0}
+    options = {"hidden_layer_sizes": hidden, "max_iter": 3, "random_state": 0}
     by_class = EPSNNClassifier(class_weight={0: 3, 2: 0.5}, **options)
     by_row = EPSNNClassifier(**options)
     factor = np.array([3, 1, 0.5])[blobs.y]
@@ -328,12 +328,12 @@ def test_of_two_classes_competing_outputs_are_one_sigmoid_unit():
 @pytest.mark.parametrize(
     "options",
     [
-        {"hidden_layer_sizes": 20},
+        {"hidden_layer_sizes": 20, "inference": Stochastic(n_passes=20)},
         {"hidden_layer_sizes": (20, 20), "inference": "newton"},
         {"weights": "binary"},
-        {"weights": "ternary", "hidden_layer_sizes": 20},
-        {"prior": "bernoulli_gaussian"},
-        {"n_shards": 2},
+        {"weights": "ternary", "hidden_layer_sizes": 20, "inference": Stochastic(n_passes=20)},
+        {"prior": "bernoulli_gaussian", "max_iter": 4},
+        {"n_shards": 2, "max_iter": 4},
     ],
 )
 def test_competing_outputs_train_with_every_part(options):

@@ -192,8 +192,8 @@ def test_a_filter_learns_which_pulse_came_first():
 
 def test_a_patch_of_the_whole_image_is_a_dense_layer(digits):
     """One row with every input in its order: the same network, the same bits."""
-    whole = EPSNNClassifier((Patches(10, (8, 8), size=8),), random_state=0).fit(digits.X, digits.y)
-    dense = EPSNNClassifier(10, random_state=0).fit(digits.X, digits.y)
+    whole = EPSNNClassifier((Patches(10, (8, 8), size=8),), max_iter=5, random_state=0).fit(digits.X, digits.y)
+    dense = EPSNNClassifier(10, max_iter=5, random_state=0).fit(digits.X, digits.y)
     np.testing.assert_array_equal(whole.predict_proba(digits.X_test), dense.predict_proba(digits.X_test))
 
 
@@ -226,10 +226,10 @@ def test_a_leak_of_nothing_is_the_input_itself():
     "options",
     [
         {"weights": "binary", "fit_intercept": False, "inference": Newton()},
-        {"weights": "ternary", "max_iter": None},
+        {"weights": "ternary", "max_iter": 20},
         {"prior": "laplace"},
         {"inference": "average_ep", "max_iter": 2},
-        {"prior": GaussianPrior(variance=1.0), "activation": "sigmoid", "max_iter": None},
+        {"prior": GaussianPrior(variance=1.0), "activation": "sigmoid", "max_iter": 20},
         {"inference": Newton(rotate_inputs=False), "prior": GaussianPrior(spectral_exponent=0.0)},
         {"n_shards": 2, "max_iter": 20},
         {"n_shards": 2, "inference": Newton()},

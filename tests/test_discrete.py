@@ -17,11 +17,18 @@ from sk_epsnn import (
     HeavisideOutput,
     Levels,
     Newton,
+    Stochastic,
 )
 from sk_epsnn.priors import PRIORS
 
+#: Few passes, that hidden layers learn digits with well enough to be looked at.
+FEW = Stochastic(n_passes=20)
 GRIDS = {"binary": [-1, 1], "ternary": [-1, 0, 1], "four": [-1, -0.5, 0.5, 1]}
 LEVELS = pytest.mark.parametrize("grid", sorted(GRIDS))
+
+
+def few(hidden):
+    return {"inference": FEW} if hidden else {}
 
 
 def weights_on(grid):
@@ -31,7 +38,7 @@ def weights_on(grid):
 @LEVELS
 @pytest.mark.parametrize("hidden", [(), (20,)])
 def test_fitted_levels(digits, grid, hidden):
-    model = EPSNNClassifier(hidden, weights=weights_on(grid), random_state=0).fit(digits.X, digits.y)
+    model = EPSNNClassifier(hidden, weights=weights_on(grid), random_state=0, **few(hidden)).fit(digits.X, digits.y)
     levels = GRIDS[grid]
     np.testing.assert_allclose(model.levels_, levels, rtol=1e-12, atol=1e-15)
     gains = [1.0] * len(hidden) + [model.readout_gain_[0]]
@@ -102,7 +109,7 @@ def test_level_probabilities_are_the_posterior_of_inputs_that_never_vary(digits)
 
 @LEVELS
 def test_frozen_network_is_the_deterministic_one(digits, grid):
-    model = EPSNNClassifier(30, weights=weights_on(grid), random_state=1).fit(digits.X, digits.y)
+    model = EPSNNClassifier(30, weights=weights_on(grid), inference=FEW, random_state=1).fit(digits.X, digits.y)
     frozen = model.freeze()
     hidden = digits.X_test @ model.map_coefs_[0] + model.map_intercepts_[0] >= 0
     potential = hidden @ model.map_coefs_[1] + model.map_intercepts_[1]
@@ -145,7 +152,8 @@ def test_stream_and_pickle_of_discrete_weights(digits):
     ("name", "hidden"), [(name, h) for name in sorted(PRIORS) for h in ((), (20,)) if (name, h) != ("ard", (20,))]
 )
 def test_every_prior_trains(digits, name, hidden):
-    model = EPSNNClassifier(hidden, prior=name, random_state=0).fit(digits.X, digits.y)
+    options = few(hidden) or {"max_iter": 4}
+    model = EPSNNClassifier(hidden, prior=name, random_state=0, **options).fit(digits.X, digits.y)
     assert model.score(digits.X_test, digits.y_test) > 0.75
     assert all(np.isfinite(v).all() and (v > 0).all() for v in model.coefs_variance_)
 
@@ -166,7 +174,7 @@ def test_spike_and_slab_finds_the_relevant_inputs(n_features):
 def test_inputs_that_never_vary_keep_their_activation_probability(digits, hidden):
     X = np.hstack([digits.X, np.zeros((len(digits.X), 2))])
     prior = BernoulliGaussianPrior(active_probability=0.3, variance=1.0)
-    model = EPSNNClassifier(hidden, prior=prior, random_state=0).fit(X, digits.y)
+    model = EPSNNClassifier(hidden, prior=prior, random_state=0, **few(hidden)).fit(X, digits.y)
     np.testing.assert_allclose(model.activation_probabilities_[0][-2:], 0.3, rtol=0, atol=1e-6)
     assert (np.abs(model.activation_probabilities_[0][:-2] - 0.3) > 0.01).any()
 
@@ -197,5 +205,5 @@ def test_attributes_of_other_models_say_what_they_need(line, name, needs):
 @pytest.mark.parametrize("output", ["heaviside", "sigmoid"])
 def test_neurons_in_any_mix(digits, activation, output):
     sizes = (20, 20)
-    model = EPSNNClassifier(sizes, activation=activation, output_activation=output, random_state=0)
+    model = EPSNNClassifier(sizes, activation=activation, output_activation=output, inference=FEW, random_state=0)
     assert model.fit(digits.X, digits.y).score(digits.X_test, digits.y_test) > 0.75

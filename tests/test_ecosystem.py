@@ -1,6 +1,7 @@
 """Beside other libraries: files of skops, streams of river, threads that predict at once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,26 +26,32 @@ from sk_epsnn import (
     RateSpikeEncoder,
 )
 
+#: Of few passes: how well they learn is not asked here.
 ESTIMATORS = {
-    "one layer": EPSNNClassifier(random_state=0),
-    "hidden layers": EPSNNClassifier((8, 6), activation=["heaviside", "sigmoid"], random_state=0),
-    "binary": EPSNNClassifier(8, weights="binary", random_state=0),
-    "spike and slab": EPSNNClassifier(prior="bernoulli_gaussian", random_state=np.random.RandomState(0)),
-    "threshold": EPSNNClassifier(output_activation="heaviside", random_state=0),
+    "one layer": EPSNNClassifier(max_iter=3, random_state=0),
+    "hidden layers": EPSNNClassifier((8, 6), activation=["heaviside", "sigmoid"], max_iter=3, random_state=0),
+    "binary": EPSNNClassifier(8, weights="binary", max_iter=3, random_state=0),
+    "spike and slab": EPSNNClassifier(prior="bernoulli_gaussian", max_iter=3, random_state=np.random.RandomState(0)),
+    "threshold": EPSNNClassifier(output_activation="heaviside", max_iter=3, random_state=0),
     "options": EPSNNClassifier(
         output_activation=HeavisideOutput(noise_variance=2.0),
         weights=Levels([-1, 0, 0.5], gain=0.3),
         inference=AverageEP(damping=0.1),
+        max_iter=3,
         random_state=0,
     ),
-    "pipeline": make_pipeline(MinMaxScaler(), RateSpikeEncoder(random_state=0), EPSNNClassifier(random_state=0)),
-    "regressor": EPSNNRegressor(8, random_state=0),
-    "encoded regressor": make_pipeline(PopulationEncoder(), EPSNNRegressor(random_state=0)),
+    "pipeline": make_pipeline(
+        MinMaxScaler(), RateSpikeEncoder(random_state=0), EPSNNClassifier(max_iter=3, random_state=0)
+    ),
+    "regressor": EPSNNRegressor(8, max_iter=3, random_state=0),
+    "encoded regressor": make_pipeline(PopulationEncoder(), EPSNNRegressor(max_iter=3, random_state=0)),
 }
 EVERY = pytest.mark.parametrize("name", ESTIMATORS)
 
 
+@cache
 def fitted(name):
+    """An estimator, fitted once for all tests, and rows that it has not seen."""
     model = ESTIMATORS[name]
     X, y = load_diabetes(return_X_y=True) if "regressor" in name else load_digits(return_X_y=True)
     return model.fit(X[:200], y[:200]), X[200:400]
@@ -87,11 +94,11 @@ def test_river_learns_row_by_row_what_partial_fit_does():
     classes = np.arange(10)
     stream = river.convert_sklearn_to_river(EPSNNClassifier(random_state=0), classes=classes)
     plain = EPSNNClassifier(random_state=0)
-    for row, label in zip(X[:100], y[:100], strict=True):
+    for row, label in zip(X[:40], y[:40], strict=True):
         stream.learn_one(dict(enumerate(row)), label)
         plain.partial_fit(row[None], [label], classes=classes)
-    told = stream.predict_proba_one(dict(enumerate(X[100])))
-    np.testing.assert_array_equal([told[label] for label in classes], plain.predict_proba(X[100:101])[0])
+    told = stream.predict_proba_one(dict(enumerate(X[40])))
+    np.testing.assert_array_equal([told[label] for label in classes], plain.predict_proba(X[40:41])[0])
 
 
 def test_river_learns_batches_of_a_regression():

@@ -303,3 +303,28 @@ def test_every_class_has_a_judge(n_folds):
         np.testing.assert_allclose(weights, 2 * counts * n_rows / 100, atol=1 + (n_folds - 1))
         assert weights[2] > 0 and (weights[2] == 2 * n_rows / 100 or n_folds == 2)
         assert judges.target.shape[0] + others.n_samples == 100
+
+
+def start_of_classes(n_classes):
+    return state_of([random_state([3, n_classes], constant=False).posteriors[0]], [], SoftmaxOutput(), constant=False)
+
+
+def test_no_row_judges_that_is_the_only_one_of_its_class():
+    state = start_of_classes(4)
+    label = np.array([0] * 30 + [1] + [2] * 30 + [3])
+    rows = Rows(np.zeros((62, 3)), np.where(label[:, None] == np.arange(4), 1.0, -1.0), np.ones(62))
+    for n_rows in (15, 31):
+        held_out = HeldOut(n_rows, (), (), every_class=False)
+        ((judges, others),) = _splits(state, rows, held_out, np.random.RandomState(0))
+        assert set(judges.target.argmax(axis=1)) == {0, 2} and len(judges.target) in (n_rows - 1, n_rows, n_rows + 1)
+        assert set(others.target.argmax(axis=1)) == {0, 1, 2, 3}
+        assert len(judges.target) + others.n_samples == 62 and set(judges.sample_weight) == {1.0}
+
+
+def test_nothing_is_chosen_without_judges():
+    state = start_of_classes(20)
+    rows = Rows(np.zeros((20, 3)), 2.0 * np.eye(20) - 1, np.ones(20))
+    held_out = HeldOut(10, ((Stop(None, 1),),), ((1.0,), (0.1,)), every_class=False)
+    progress = Progress(state)
+    found = choose_on_held_out(None, progress, rows, held_out, None, np.random.RandomState(0), print)
+    assert found is progress

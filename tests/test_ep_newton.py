@@ -13,7 +13,8 @@ from sk_epsnn.ep.passes import predict
 from sk_epsnn.ep.steps import kl_mean_part
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
-from sk_epsnn.outputs import HeavisideOutput, SigmoidOutput
+from sk_epsnn.outputs import HeavisideOutput, SigmoidOutput, SoftmaxOutput
+from sk_epsnn.outputs import softmax as softmax_output
 from sk_epsnn.weights import IndependentWeights
 
 KIND = pytest.mark.parametrize("kind", ["gaussian", "sigmoid"])
@@ -53,6 +54,22 @@ def test_forward_pass_belongs_to_the_means_that_moved(levels, monkeypatch):
     result = newton(state, batch, cavities, step=1.0, n_sweeps=1, tol=0.0)
     assert np.abs(result.posteriors[0].mean - cavities[0].mean).max() > 0.01
     np.testing.assert_allclose(energy(state, batch, result.posteriors, cavities), result.energy, rtol=1e-9)
+
+
+def test_evidence_of_many_is_worked_out_once_for_each_trial(monkeypatch):
+    """That of the start, of the means that moved, and of the precisions that followed; none once more for messages."""
+    calls, won = [], softmax_output._won
+    monkeypatch.setattr(softmax_output, "_won", lambda *args: [calls.append(1), won(*args)][1])
+    rng = np.random.default_rng(0)
+    X, label = rng.normal(size=(60, 3)), rng.integers(0, 4, 60)
+    batch = Batch(observed(X), 2.0 * np.eye(4)[label] - 1, np.ones(60))
+    state = one_layer(3, 4, SoftmaxOutput(), joint=True)
+    for n_sweeps in (1, 2):
+        calls.clear()
+        result = newton(state, batch, priors_of(state), step=1.0, n_sweeps=n_sweeps, tol=0.0)
+        assert result.counts.shortened_steps == result.counts.rejected_steps == result.counts.rejected_precisions == 0
+        assert len(calls) == 1 + 2 * n_sweeps
+    np.testing.assert_allclose(energy(state, batch, result.posteriors, priors_of(state)), result.energy, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("whole", "n_lengths"), [(True, 3), (False, 9)])

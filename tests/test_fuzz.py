@@ -9,6 +9,7 @@ import warnings
 from contextlib import contextmanager
 from copy import deepcopy
 from decimal import Decimal
+from functools import cache
 
 import numpy as np
 import pytest
@@ -102,9 +103,14 @@ class Calls(RuleBasedStateMachine):
         hidden=st.sampled_from([(), (4,)]), weights=st.sampled_from(["continuous", "binary"]), fitted=st.booleans()
     )
     def start(self, hidden, weights, fitted):
-        self.model = self.kind(hidden, weights=weights, inference=Newton(n_sweeps=2), max_iter=2, random_state=0)
-        if fitted:
-            self.model.fit(**self.rows(0, 12))
+        self.model = deepcopy(self.begin(hidden, weights, fitted))
+
+    @classmethod
+    @cache
+    def begin(cls, hidden, weights, fitted):
+        """The few estimators that lives begin with, each made once."""
+        model = cls.kind(hidden, weights=weights, inference=Newton(n_sweeps=2), max_iter=2, random_state=0)
+        return model.fit(rows_of(0, 12), cls.target(0, 12)) if fitted else model
 
     @property
     def fitted(self):

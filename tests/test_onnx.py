@@ -1,6 +1,7 @@
 """Networks in ONNX: labels equal, probabilities and predictions to float32."""
 
 import sys
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,18 @@ def digits():
     return (X > 7).astype(np.float32), y
 
 
+@pytest.fixture(scope="module")
+def fitted(digits):
+    """Function that gives one of the classifiers, each fitted once."""
+
+    @cache
+    def fit(name, dtype):
+        X, y = digits
+        return EPSNNClassifier(max_iter=2, random_state=0, **CLASSIFIERS[name]).fit(X[:600].astype(dtype), y[:600])
+
+    return fit
+
+
 def run(model, X, **options):
     """All outputs of the converted model."""
     graph = skl2onnx.to_onnx(model, X[:1], **options)
@@ -65,9 +78,8 @@ def run(model, X, **options):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_classifier(name, frozen, dtype, digits):
-    X, y = digits[0].astype(dtype), digits[1]
-    model = EPSNNClassifier(max_iter=2, random_state=0, **CLASSIFIERS[name]).fit(X[:600], y[:600])
+def test_classifier(name, frozen, dtype, fitted, digits):
+    X, model = digits[0].astype(dtype), fitted(name, dtype)
     model = model.freeze() if frozen else model
     label, probability = run(model, X, options={"zipmap": False})
     np.testing.assert_array_equal(label, model.predict(X))
@@ -134,7 +146,7 @@ def test_older_operators(opset, digits):
 def test_two_classes_and_a_pipeline(names):
     X, y = load_breast_cancer(return_X_y=True)
     X, y = X.astype(np.float32), np.array(names)[y]
-    model = make_pipeline(StandardScaler(), EPSNNClassifier(5, random_state=0)).fit(X[:300], y[:300])
+    model = make_pipeline(StandardScaler(), EPSNNClassifier(5, max_iter=10, random_state=0)).fit(X[:300], y[:300])
     label, probability = run(model, X, options={id(model): {"zipmap": False}})
     np.testing.assert_array_equal(label, model.predict(X))
     np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-5)

@@ -104,7 +104,7 @@ def digits():
 def test_one_warning_in_a_stream(hidden, digits):
     X, y = digits
     order = np.argsort(y, kind="stable")
-    model = EPSNNClassifier(hidden, random_state=0)
+    model = EPSNNClassifier(hidden, max_iter=3, random_state=0)
     first, *others = stream(model, X[order[:200]], y[order[:200]], 25, classes=range(10))
     assert len(first) == 1 and "The last 25 rows" in first[0] and "class 0." in first[0]
     assert others == [[]] * 7

@@ -32,7 +32,7 @@ from sk_epsnn import (
 
 @pytest.fixture(scope="module")
 def classifier(digits):
-    return EPSNNClassifier(12, random_state=0).fit(digits.X, digits.y)
+    return EPSNNClassifier(12, max_iter=10, random_state=0).fit(digits.X, digits.y)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,11 @@ from sklearn.datasets import load_diabetes
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNRegressor, GaussianPrior, Newton, PopulationEncoder
+from sk_epsnn import EPSNNRegressor, GaussianPrior, Newton, PopulationEncoder, Stochastic
 from sk_epsnn.estimators._defaults import TABLE
+
+#: Few steps, where it is not the training that is asked about.
+FEW = Stochastic(n_passes=4)
 
 
 class ConjugateRegression:
@@ -108,7 +111,7 @@ def test_noise_variance_is_learned_or_given(line):
 
 
 def test_return_std_is_the_root_of_the_total(line):
-    model = EPSNNRegressor(hidden_layer_sizes=(5,), random_state=0).fit(line.X, line.y)
+    model = EPSNNRegressor(hidden_layer_sizes=(5,), inference=FEW, random_state=0).fit(line.X, line.y)
     mean, std = model.predict(line.X_test, return_std=True)
     total, aleatoric, epistemic = model.predict_uncertainty(line.X_test)
     np.testing.assert_array_equal(mean, model.predict(line.X_test))
@@ -140,7 +143,7 @@ def test_outputs_of_one_layer_are_independent(line):
 
 def test_shapes_with_several_outputs(line):
     Y = np.column_stack([line.y, 5 - 3 * line.y**2])
-    model = EPSNNRegressor((4,), random_state=0).fit(line.X, Y)
+    model = EPSNNRegressor((4,), inference=FEW, random_state=0).fit(line.X, Y)
     assert model.predict(line.X_test).shape == (30, 2)
     assert all(part.shape == (30, 2) for part in model.predict_uncertainty(line.X_test))
     assert model.noise_variance_.shape == (2,)

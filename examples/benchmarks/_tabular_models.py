@@ -7,7 +7,9 @@ the error of 5-fold cross-validation within the training rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +58,13 @@ class Model(NamedTuple):
     max_rows: float = np.inf
     max_classes: float = np.inf
     is_ours: bool = False
+
+    def predict(self, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, seed: int) -> np.ndarray:
+        """Means and standard deviations in the units of y, of shape (2, n_test); peers see standardised targets."""
+        if self.is_ours:
+            return np.stack(self.regress(X, y, X_test, seed))
+        mean, std = self.regress(X, (y - y.mean()) / y.std(), X_test, seed)
+        return np.stack([y.mean() + y.std() * mean, y.std() * std])
 
 
 def _classifier(estimator: BaseEstimator) -> Classify:
@@ -209,3 +218,11 @@ MODELS: dict[str, Model] = {
     "ngboost": Model("NGBoost", _ngboost_classify, ngboost, package="ngboost", max_classes=50),
     "laplace": Model("laplace-torch, 100 hidden", laplace_classify, laplace_regress, package="laplace", max_classes=50),
 }
+
+
+def installed(names: Sequence[str]) -> list[str]:
+    """The methods whose packages are there; the others are named."""
+    missing = [name for name in names if MODELS[name].package and find_spec(MODELS[name].package) is None]
+    for name in missing:
+        print(f'{MODELS[name].label} is left out: pip install "sk_epsnn[benchmark]" brings it.', file=sys.stderr)
+    return [name for name in names if name not in missing]

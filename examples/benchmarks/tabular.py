@@ -19,14 +19,13 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from time import process_time
 
 import numpy as np
 from _common import Measures, ece, regressor_measures, report
 from _tabular_data import PROBES, SETS, DataSet, load
-from _tabular_models import MODELS, Model
+from _tabular_models import MODELS, Model, installed
 from _tabular_summary import bars_of, figures_of, print_task
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -82,7 +81,7 @@ def measure(data: DataSet, model: Model, scaled: bool, n_folds: int) -> Measures
         if data.task == "classification":
             predictions.append(model.classify(X, data.y[train], X_test, seed))
         else:
-            predictions.append(_regress(model, X, data.y[train], X_test, seed))
+            predictions.append(model.predict(X, data.y[train], X_test, seed))
         seconds.append(process_time() - began)
         rows.append(test)
     y = data.y[np.concatenate(rows)]
@@ -91,14 +90,6 @@ def measure(data: DataSet, model: Model, scaled: bool, n_folds: int) -> Measures
     else:
         figures = regression_measures(data, np.hstack(predictions), np.concatenate(rows))
     return figures | {"seconds": float(np.mean(seconds))}
-
-
-def _regress(model: Model, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, seed: int) -> np.ndarray:
-    """Means and standard deviations in the units of y; peers are trained on standardised targets."""
-    if model.is_ours:
-        return np.stack(model.regress(X, y, X_test, seed))
-    mean, std = model.regress(X, (y - y.mean()) / y.std(), X_test, seed)
-    return np.stack([y.mean() + y.std() * mean, y.std() * std])
 
 
 def classification_measures(probability: np.ndarray, y: np.ndarray, n_classes: int) -> Measures:
@@ -175,14 +166,6 @@ def _keep(result: Result, path: Path | None) -> None:
     if path is not None:
         with path.open("a") as file:
             file.write(json.dumps(asdict(result)) + "\n")
-
-
-def installed(names: Sequence[str]) -> list[str]:
-    """The methods whose packages are there; the others are named."""
-    missing = [name for name in names if MODELS[name].package and find_spec(MODELS[name].package) is None]
-    for name in missing:
-        print(f'{MODELS[name].label} is left out: pip install "sk_epsnn[benchmark]" brings it.', file=sys.stderr)
-    return [name for name in names if name not in missing]
 
 
 def summarise(results: Sequence[Result], arguments: argparse.Namespace) -> None:

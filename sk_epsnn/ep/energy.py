@@ -61,7 +61,12 @@ def spread_kl(state: State, posteriors: list[Weights], cavities: list[Weights]) 
 
 def data_energy(state: State, batch: Batch, last: Potentials) -> float:
     """Summed log evidence of the batch, accumulated in float64."""
-    return total_of(batch.sample_weight * log_partition(state, last, batch.target))
+    return summed(batch, log_partition(state, last, batch.target))
+
+
+def summed(batch: Batch, log_z: Array) -> float:
+    """Sum over the samples of a batch, each as often as its weight says, accumulated in float64."""
+    return total_of(batch.sample_weight * log_z)
 
 
 def own_sites(up: Upward, excess: list[Array]) -> float:

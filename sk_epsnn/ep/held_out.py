@@ -88,6 +88,8 @@ class HeldOut:
         temperatures of the best; else from the best stop itself. Several folds need the first.
     caution : float
         Standard errors by which others must be better than the first widths, and the first stop.
+    every_class : bool
+        Whether every class has a judge, however few its rows; else none that has a single row.
     """
 
     n_rows: int
@@ -96,6 +98,7 @@ class HeldOut:
     n_folds: int = 1
     anew: bool = False
     caution: float = 0.0
+    every_class: bool = True
 
 
 def choose_on_held_out(
@@ -119,6 +122,8 @@ def choose_on_held_out(
         wide = [[_judged(state.with_widths(widths), judges) for widths in held_out.widths] for state in states]
         parts.append(np.stack([_log_densities(some, judges) for some in wide]))
         weights.append(to_numpy(judges.sample_weight))
+    if not parts:
+        return progress
     tables, weight = np.concatenate(parts, axis=2), np.concatenate(weights)
     widths = [_best(some, weight, held_out.caution) for some in tables]
     found = np.stack([some[best] for some, best in zip(tables, widths, strict=True)])
@@ -204,7 +209,8 @@ class _Way:
 def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomState) -> Iterator[tuple[Batch, Rows]]:
     """Rows that judge and the others, for every fold; of each class every so manieth row judges.
 
-    A class of fewer rows has one judge, which counts as much less: without any, nothing would speak for its rate.
+    A class of fewer rows has one judge, which counts as much less: without any, nothing would speak for its rate. Where
+    not every class is to have one, no row judges that is the only one of its class, nor do fewer than some in all.
     """
     order, n_rows = rng.permutation(rows.n_samples), held_out.n_rows
     spread = not isinstance(state.network.output, GaussianOutput)
@@ -217,7 +223,12 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
     for fold in range(held_out.n_folds):
         place = np.arange(fold, rows.n_samples, every) if spread else np.arange(fold * n_rows, (fold + 1) * n_rows)
         share = np.ones(len(place))
-        if spread:
+        if spread and not held_out.every_class:
+            place = place[np.repeat(counts, counts)[place] > 1]
+            share = np.ones(len(place))
+            if len(place) < LEAST_HELD_OUT:
+                continue
+        elif spread:
             missed = (first + (fold - first) % every) >= first + counts
             place, share = np.append(place, first[missed]), np.append(share, counts[missed] / every)
         judges = rows.take(order[place])

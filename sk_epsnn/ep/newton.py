@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve
+from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve, sum_over
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import BetweenRows, weighted
-from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, own_sites, spread_kl
+from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, own_sites, spread_kl, summed
 from sk_epsnn.ep.passes import Upward, backward, forward, potentials, row_weights
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
 from sk_epsnn.ep.state import State
@@ -78,12 +78,16 @@ def newton(
 
 
 class _Trial(NamedTuple):
-    """Posteriors with their moments, the forward pass that goes with them and its summed log evidence."""
+    """Posteriors with their moments, the forward pass that goes with them and its summed log evidence.
+
+    ``evidence`` is that of the outputs with its derivatives, where these come with it.
+    """
 
     posteriors: list[Weights]
     weights: list[WeightMoments]
     up: Upward
     data_energy: float
+    evidence: tuple[Array, Derivatives] | None
 
 
 class _Ascent:
@@ -104,7 +108,11 @@ class _Ascent:
         if weights is None:
             weights = moments_of(self.state, posteriors, self.batch.target.dtype)
         up = forward(self.state, self.batch.inputs, weights, first, common=common)
-        return _Trial(posteriors, weights, up, data_energy(self.state, self.batch, up.potentials[-1]))
+        batch, output, last = self.batch, self.state.network.output, up.potentials[-1]
+        if not output.derivatives_are_free:
+            return _Trial(posteriors, weights, up, data_energy(self.state, batch, last), None)
+        evidence = output.evidence(*last[:2], batch.target, self.state.power)
+        return _Trial(posteriors, weights, up, summed(batch, sum_over(evidence[0], axis=1)), evidence)
 
     @property
     def energy(self) -> float:
@@ -113,7 +121,8 @@ class _Ascent:
 
     def sweep(self, step: float, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
-        _, messages, _, between = backward(self.state, self.here.up, self.batch.target, self.here.weights, counts)
+        here = self.here
+        _, messages, _, between = backward(self.state, here.up, self.batch.target, here.weights, counts, here.evidence)
         rows = row_weights(self.state, self.batch.sample_weight)
         curvatures = [
             weight[:, None] * curvature

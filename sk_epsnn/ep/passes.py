@@ -151,10 +151,20 @@ def _with_common(inputs: Inputs, common: Array | None) -> Inputs:
     return Inputs(inputs.mean, variance)
 
 
-def backward(state: State, up: Upward, target: Array, weights: list[WeightMoments], counts: UpdateCounts) -> Downward:
-    """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first."""
+def backward(
+    state: State,
+    up: Upward,
+    target: Array,
+    weights: list[WeightMoments],
+    counts: UpdateCounts,
+    evidence: tuple[Array, Derivatives] | None = None,
+) -> Downward:
+    """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first.
+
+    That of the outputs may be known already.
+    """
     network = state.network
-    log_z, message = network.output.evidence(*up.potentials[-1][:2], target, state.power)
+    log_z, message = evidence or network.output.evidence(*up.potentials[-1][:2], target, state.power)
     down = [message]
     log_ratios: list[Array] = []
     between: list[BetweenRows | None] = [None]

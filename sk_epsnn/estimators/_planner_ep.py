@@ -37,6 +37,7 @@ from sk_epsnn.estimators._defaults import (
     passes,
     temperature_of,
 )
+from sk_epsnn.estimators._many_classes import MANY_JOINT_ENTRIES, SWEEPS_OF_MANY
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
 from sk_epsnn.estimators._planner_held_out import HeldOutPlanner
 from sk_epsnn.training import Stage
@@ -61,7 +62,8 @@ class EPPlanner:
         #: Columns that enter the first layer.
         self.n_columns = self.network.fan_ins[0] - self.network.constant
         self.judges = HeldOutPlanner(answers, parts, defaults, self.n_samples)
-        self.regresses, self.varies = self.judges.regresses, self.judges.varies
+        self.regresses, self.varies, self.is_many = self.judges.regresses, self.judges.varies, self.judges.is_many
+        self.n_potentials = self.judges.sizes.n_potentials
         #: Whether weights are Gaussian, which a rotation of the inputs leaves them.
         self.rotatable = self.grid is None and self.prior.conjugate
 
@@ -71,10 +73,11 @@ class EPPlanner:
         self.is_whole = course.shuffle and not self.is_stream
         design = self._design()
         learns = self.is_whole and design.learns is not None and self.n_layers == 1
-        if learns:
-            course = self._learning_course(course, design.joint[-1])
-        schedule = self._schedule(course.tol, learns)
-        single = self.n_layers > 1 and self.n_samples >= SINGLE_ROWS and not self.is_stream
+        by_passes = learns or (self.is_whole and self.judges.widens)
+        if by_passes:
+            course = self._short_course(course, design.joint[-1])
+        schedule = self._schedule(course.tol, by_passes)
+        single = (self.n_layers > 1 or self.is_many) and self.n_samples >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self.judges.held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
@@ -100,18 +103,16 @@ class EPPlanner:
 
     def _is_much(self) -> bool:
         """Whether a single layer has so many potentials that it cannot settle as closely as others."""
-        return (
-            self.n_layers == 1
-            and not self.regresses
-            and self.n_samples * self.network.readout.n_units > MANY_POTENTIALS
-        )
+        return self.n_layers == 1 and not self.regresses and self.n_potentials > MANY_POTENTIALS
 
-    def _learning_course(self, course: Course, joint: bool) -> Course:
-        """Passes of a fit that learns the prior's variance."""
+    def _short_course(self, course: Course, joint: bool) -> Course:
+        """Passes of a fit that settles over many: it learns the variance of the prior, or tells many classes apart."""
         if not course.equal_batches:
             size = course.batch_size
         elif self._is_much():
             size = max(LEAST_MINI_BATCH, BATCH_POTENTIALS // self.network.readout.n_units)
+            if self.judges.widens:
+                size = max(size, self.judges.sizes.batch_size(joint))
         else:
             size = max(course.batch_size, BATCH_NUMBERS // self.network.fan_ins[0] if joint else 0)
         if size != course.batch_size:
@@ -152,7 +153,7 @@ class EPPlanner:
         exponent = self._spectral_exponent(scaled)
         rotate, joint, temperatures = self._rotate(exponent), self._joint(), self._temperatures()
         self._check_each(temperatures)
-        learns = self._learns(joint[-1] or (self._wide_regressor() and rotate), temperatures)
+        learns = self._learns(joint[-1] or (self._along_axes() and rotate and not self.is_many), temperatures)
         return Design(
             prior=self.prior,
             prior_variances=variances,
@@ -220,8 +221,8 @@ class EPPlanner:
         useful = self.rotatable and (self.n_layers > 1 or exponent > 0)
         automatic = useful and self.n_columns <= ROTATION_LIMIT
         reason = "Gaussian weights with hidden layers or a spectral prior"
-        if self._wide_regressor():
-            exact = "nearly exact" if self.varies else "exact"
+        if self._along_axes():
+            exact = "best" if self.is_many else "nearly exact" if self.varies else "exact"
             useful, reason = True, f"independent weights are {exact} along the principal axes"
             few = self.n_samples <= ROTATION_LIMIT and is_auto(self.prior.variance)
             automatic = self.n_columns <= ROTATION_LIMIT or few
@@ -240,9 +241,9 @@ class EPPlanner:
             )
         return rotate
 
-    def _wide_regressor(self) -> bool:
-        """Whether a fit is to a single layer of real outputs whose weights are too many to be joint."""
-        single = self.n_layers == 1 and self.regresses
+    def _along_axes(self) -> bool:
+        """Whether a fit is to a single layer of real outputs, or of many classes, with too many weights to be joint."""
+        single = self.n_layers == 1 and (self.regresses or self.is_many)
         gaussian = self.rotatable and not self.prior.learns_each
         by_sweeps = self.inference.name == "newton" and self.is_whole
         return single and gaussian and by_sweeps and not self._joint()[-1]
@@ -298,19 +299,22 @@ class EPPlanner:
         """Which layers get a joint Gaussian per unit."""
         limits = [self.defaults.joint_fan_in] * (self.n_layers - 1) + [JOINT_FAN_IN]
         units = [connection.n_units for connection in self.network.connections]
+        most = MANY_JOINT_ENTRIES if self.is_many else JOINT_ENTRIES
         return tuple(
-            self.inference.name != "average_ep" and fan_in <= limit and width * fan_in**2 <= JOINT_ENTRIES
+            self.inference.name != "average_ep" and fan_in <= limit and width * fan_in**2 <= most
             for width, fan_in, limit in zip(units, self.network.fan_ins, limits, strict=True)
         )
 
-    def _schedule(self, tol: float, learns: bool) -> Schedule:
-        closely = self.n_layers == 1 and self._joint()[-1] and not (learns and self._is_much())
+    def _schedule(self, tol: float, by_passes: bool) -> Schedule:
+        """How batches are worked on; ``by_passes`` where what is left open in one is for the next pass."""
+        closely = self.n_layers == 1 and self._joint()[-1] and not (by_passes and self._is_much())
         tol = min(LEARNING_TOL * _SWEEP_TOL if closely else _SWEEP_TOL, 0.1 * tol)
         if self.inference.name == "stochastic":
             return Schedule("newton", self.defaults.n_sweeps, 1.0, tol)
         automatic, reason = self.defaults.n_sweeps, self.reasons["n_sweeps"]
-        if learns and self._is_much() and self._joint()[-1]:
-            automatic, reason = min(automatic, MANY_SWEEPS), f"more than {MANY_POTENTIALS} potentials"
+        if by_passes and self._is_much() and (self._joint()[-1] or self.is_many):
+            most = SWEEPS_OF_MANY if self.is_many and self.n_potentials > BATCH_POTENTIALS else MANY_SWEEPS
+            automatic, reason = min(automatic, most), f"more than {MANY_POTENTIALS} potentials"
         n_sweeps = self.answers.answer("inference__n_sweeps", self.inference.n_sweeps, automatic, reason)
         given, reason = getattr(self.inference, "damping", 1.0), "halved where a sweep would lower the energy"
         self.answers.answer("inference__damping", given, "found in each sweep", reason)

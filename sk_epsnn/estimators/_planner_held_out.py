@@ -21,6 +21,7 @@ from sk_epsnn.estimators._defaults import (
     WIDTHS,
     Defaults,
 )
+from sk_epsnn.estimators._many_classes import LAST_OF_MANY, MANY_CLASSES, MANY_WIDTHS, ManyClasses
 from sk_epsnn.estimators._plan import Answers, Parts, is_auto
 from sk_epsnn.outputs import GaussianOutput
 
@@ -35,38 +36,57 @@ class HeldOutPlanner:
         self.regresses = isinstance(self.network.output, GaussianOutput)
         #: Whether the noise is to depend on the inputs.
         self.varies = self.network.output.units_per_target > 1
+        self.sizes = ManyClasses(n_samples, self.network.readout.n_units)
+        #: Whether a single layer tells so many classes apart that ...
+        competes = self.network.output.name == "softmax" and self.n_layers == 1
+        self.is_many = competes and self.network.readout.n_units >= MANY_CLASSES
+        #: ... held-out rows must say how wide the maximum over all of them is.
+        self.widens = self.is_many and parts.grid is None and self.inference.name == "newton"
 
     def held_out(self, course: Course, learns_noise: bool) -> tuple[HeldOut | None, Course]:
         """Rows that are held out at first, and the course that is left when they have chosen."""
         given, name = self.inference.validation_fraction, "inference__validation_fraction"
         by_steps = self.inference.name == "stochastic"
         classifies = not self.regresses and by_steps
-        useful = (learns_noise or classifies) and self.n_layers > 1 and course.shuffle
+        useful = (((learns_noise or classifies) and self.n_layers > 1) or self.widens) and course.shuffle
         if not useful and not is_auto(given):
             raise ValueError(
                 f"validation_fraction={given!r} has no effect here: rows are held out with hidden layers and "
                 "shuffle=True, by regressors with a noise_variance that is no number, and by classifiers with "
-                "inference='stochastic'. Leave it at 'auto'."
+                f"inference='stochastic'; without hidden layers by inference='newton' with {MANY_CLASSES} classes or "
+                "more. Leave it at 'auto'."
             )
-        anew, caution = classifies and useful and self.n_samples < HEATED_ROWS, CAUTION if classifies else 0.0
+        anew = classifies and useful and self.n_samples < HEATED_ROWS
+        caution = CAUTION if classifies or self.widens else 0.0
         folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
         automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
         if classifies and useful:
             automatic = min(automatic, MOST_HELD_OUT / self.n_samples)
+        if self.widens and useful:
+            automatic = min(automatic, self.sizes.judges(MOST_HELD_OUT) / self.n_samples)
         reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows say how cold and wide"
+        if self.widens:
+            reason = f"{MANY_CLASSES} classes or more: held-out rows say how wide the largest of their potentials is"
         reason = reason if useful else f"nothing is held out: {reason} where it is no number and rows are shuffled"
         fraction = self.answers.answer(name, given, automatic, reason)
         n_rows = int(fraction * self.n_samples)
         if n_rows < (LEAST_HELD_OUT if folds == 1 else LEAST_OF_A_FOLD):
-            return None, course
-        if by_steps:
+            return None, replace(course, n_passes=self._passes(course))
+        if self.widens:
+            n_passes, last = self._passes(course), min(course.n_passes, LAST_OF_MANY)
+        elif by_steps:
             n_passes = course.n_passes
             last = n_passes if anew else max(1, round(LAST_SHARE * n_passes))
         else:
             n_passes = min(course.n_passes, PASSES_PER_STEP) if self.heats else course.n_passes
             last = min(course.n_passes, LAST_PASSES) if self.heats else course.n_passes
-        widths = self._widths() if classifies else ((1.0,) * self.n_layers,)
-        return HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution), replace(course, n_passes=last)
+        widths = self._widths() if classifies or self.widens else ((1.0,) * self.n_layers,)
+        held_out = HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution, every_class=not self.widens)
+        return held_out, replace(course, n_passes=last)
+
+    def _passes(self, course: Course) -> int:
+        """Passes on the way to the first stop, or without any rows held out."""
+        return min(course.n_passes, self.sizes.passes()) if self.widens else course.n_passes
 
     @property
     def heats(self) -> bool:
@@ -98,4 +118,6 @@ class HeldOutPlanner:
 
     def _widths(self) -> tuple[tuple[float, ...], ...]:
         """Factors on the covariances that are tried in predictions: one for hidden layers, one for the outputs."""
+        if self.widens:
+            return tuple((width,) for width in MANY_WIDTHS)
         return tuple((*(hidden,) * (self.n_layers - 1), output) for hidden in WIDTHS for output in WIDTHS)

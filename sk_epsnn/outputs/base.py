@@ -40,6 +40,8 @@ class Output(HoldsArrays):
     has_ties = False
     #: Units for each target; the first ones have targets of their own.
     units_per_target = 1
+    #: Whether `evidence` takes no longer than `log_partition`.
+    derivatives_are_free = False
 
     def targeted(self, units: Array) -> Array:
         """Columns of the units that have a target of their own."""

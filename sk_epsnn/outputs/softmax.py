@@ -29,6 +29,7 @@ class SoftmaxOutput(SpikingOutput):
 
     name = "softmax"
     only_power = 0.0
+    derivatives_are_free = True
 
     def evidence(self, mean: Array, variance: Array, target: Array, power: float) -> tuple[Array, Derivatives]:
         """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
