@@ -37,7 +37,7 @@ class Neuron(Option):
     #: Variance of the normal noise that makes of a threshold what the neuron is, or nearly so.
     threshold_noise = 0.0
     #: What is left of an input one step later, where inputs have steps in time.
-    leak: float = 0.0
+    leak: float | str = 0.0
     #: How the outputs read its spikes where there are steps: "mean", "last" or a number of equal parts.
     readout: str | int = "mean"
     #: Whether the neuron needs steps in time.
@@ -105,8 +105,10 @@ class LIF(Heaviside):
 
     Parameters
     ----------
-    leak : float, default=0.9
+    leak : float or "auto", default="auto"
         What is left of an input one step later, in [0, 1): ``exp(-1 / tau)`` for a time constant of ``tau`` steps.
+        "auto" tries time constants that double, on up to 500 samples, and takes the one under which these become most
+        probable; ``leak_`` of the fitted estimator says which.
     readout : {"mean", "last"} or int, default="mean"
         How the outputs read the spikes of the last hidden layer, or the inputs if there is none: the mean over all
         steps; the last step of traces that leak as the neurons do; or means over so many equal parts of the steps, side
@@ -127,11 +129,11 @@ class LIF(Heaviside):
     name = "lif"
     has_memory = True
     _parameter_constraints = {
-        "leak": [Interval(Real, 0, 1, closed="left")],
+        "leak": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "readout": [StrOptions({"mean", "last"}), Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, leak: float = 0.9, readout: str | int = "mean"):
+    def __init__(self, leak: float | str = "auto", readout: str | int = "mean"):
         self.leak = leak
         self.readout = readout
 
@@ -141,7 +143,7 @@ class SigmoidLIF(Sigmoid):
 
     Parameters
     ----------
-    leak : float, default=0.9
+    leak : float or "auto", default="auto"
     readout : {"mean", "last"} or int, default="mean"
         See `LIF`.
     """
@@ -150,7 +152,7 @@ class SigmoidLIF(Sigmoid):
     has_memory = True
     _parameter_constraints = LIF._parameter_constraints
 
-    def __init__(self, leak: float = 0.9, readout: str | int = "mean"):
+    def __init__(self, leak: float | str = "auto", readout: str | int = "mean"):
         self.leak = leak
         self.readout = readout
 

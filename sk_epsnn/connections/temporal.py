@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,8 @@ class Filter(_Steps):
     n_features : int
         Inputs of a step.
     leak : float, default=0.0
-        What is left of a trace one step later, in [0, 1); 0 reads every step by itself.
+        What is left of a trace one step later, in [0, 1); 0 reads every step by itself. "auto" is to be replaced by
+        a number before the connection is used.
 
     Examples
     --------
@@ -67,7 +69,7 @@ class Filter(_Steps):
 
     _parameter_constraints = {**_Steps._parameter_constraints, "leak": [Interval(Real, 0, 1, closed="left")]}
 
-    def __init__(self, n_units: int, n_features: int, leak: float = 0.0):
+    def __init__(self, n_units: int, n_features: int, leak: Any = 0.0):
         self.n_units = n_units
         self.n_features = n_features
         self.leak = leak
@@ -148,7 +150,7 @@ class Readout(_Steps):
         "leak": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(self, n_units: int, n_features: int, kind: str | int = 1, leak: float = 0.0):
+    def __init__(self, n_units: int, n_features: int, kind: str | int = 1, leak: Any = 0.0):
         self.n_units = n_units
         self.n_features = n_features
         self.kind = kind

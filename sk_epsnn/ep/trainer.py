@@ -26,6 +26,7 @@ from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
 from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
+from sk_epsnn.ep.leaks import chosen
 from sk_epsnn.ep.newton import newton
 from sk_epsnn.ep.noise import learned_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict_spread
@@ -106,6 +107,7 @@ class EPTrainer(Trainer):
                 "The variances of prior='ard' are learned by fit, not from a stream; call fit with the first rows, and "
                 "partial_fit then."
             )
+        network = chosen(self, network, rows, rng)
         output: Any = network.output
         noise = NoiseEvidence.none_yet(np.zeros(network.n_targets)) if self.learns_noise else None
         if noise is not None:

@@ -126,6 +126,14 @@ class WeightReadout:
         return self._fitted_state("update_counts_").counts.as_dict()
 
     @property
+    def leak_(self) -> np.ndarray:
+        """Leak of the traces that each layer of weights reads where X has steps, shape (`n_layers_` - 1,)."""
+        network = self._fitted_state("leak_").network
+        if not network.has_steps:
+            raise AttributeError("leak_ exists where X has steps in time only: shape (n_samples, n_steps, n_features).")
+        return np.array([connection.leak for connection in network.connections])
+
+    @property
     def temperature_(self) -> np.ndarray:
         """Temperature of each layer of weights in training, shape (`n_layers_` - 1,)."""
         return np.array([layer.temperature for layer in self._fitted_state("temperature_").layers])

@@ -1,0 +1,72 @@
+"""Choose a leak from the rows: the time constant under which they become most probable after a few passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sk_epsnn.connections import Filter, Readout
+from sk_epsnn.course import Course, Rows
+from sk_epsnn.network import Network
+from sk_epsnn.training import Progress, Trainer, one_pass
+
+#: Leaks to choose from: none, and time constants that double from 1.4 steps on.
+LEAKS = (0.0, 0.5, 0.71, 0.84, 0.92, 0.96, 0.98)
+#: Rows that judge them, passes over them, and batches of a pass.
+JUDGES, PASSES, BATCHES = 500, 3, 5
+
+
+def is_open(network: Network) -> bool:
+    """Whether a leak of the network is still to be chosen."""
+    return any(_is_open(connection) for connection in network.connections)
+
+
+def with_leak(network: Network, leak: float) -> Network:
+    """The same with this leak wherever one is to be chosen."""
+    hidden = tuple(layer._replace(connection=_leaky(layer.connection, leak)) for layer in network.hidden)
+    return replace(network, hidden=hidden, readout=_leaky(network.readout, leak))
+
+
+def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomState) -> Network:
+    """The network with the leak under which some of the rows become most probable.
+
+    Every trial starts from the same random numbers, which go on as if there had been none.
+    """
+    if not is_open(network):
+        return network
+    some = rows.take(np.unique(np.linspace(0, rows.n_samples - 1, min(JUDGES, rows.n_samples)).astype(int)))
+    course = Course(-(-some.n_samples // BATCHES), True, PASSES, 0.0, shuffle=True)
+    trainer = trainer.for_passes(PASSES)
+    ways = [with_leak(network, leak) for leak in _leaks(network)]
+    return max(ways, key=lambda way: _objective(trainer, way, some, course, deepcopy(rng)))
+
+
+def _objective(trainer: Trainer, network: Network, rows: Rows, course: Course, rng: np.random.RandomState) -> float:
+    """Objective per unit of weight after a few passes, in nats."""
+    progress, objective = Progress(trainer.start(network, rows, rng)), -np.inf
+    for _ in range(course.n_passes):
+        progress, objective = one_pass(trainer, progress, [rows], course, rng)
+    return objective if np.isfinite(objective) else -np.inf
+
+
+def _leaks(network: Network) -> Iterator[float]:
+    """Those whose time constants are no longer than a sample."""
+    n_steps = network.n_inputs // (network.connections[0].n_features or 1)
+    for leak in LEAKS:
+        if leak == 0 or -1 / np.log(leak) <= n_steps:
+            yield leak
+
+
+def _is_open(connection: Any) -> bool:
+    return isinstance(connection, Filter | Readout) and isinstance(connection.leak, str)
+
+
+def _leaky(connection: Any, leak: float) -> Any:
+    if not _is_open(connection):
+        return connection
+    parameters = connection.get_params()
+    return type(connection)(**{**parameters, "leak": leak})
