@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from sk_epsnn._arrays import Array, concat, ones_like, reshape, stack, zeros_like
+from sk_epsnn._arrays import Array, concat, new_zeros, ones_like, permute_dims, reshape, stack, zeros_like
 from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import InputMessage, Inputs
 
@@ -121,6 +121,28 @@ class Connection(Option):
         lengths : integer array of shape (n_samples,), or None
         """
         return self
+
+    def taps(self, values: Array, n_rows: int, n_units: int) -> Array:
+        """Coefficients of the rows of neurons whose spikes a connection sums up, unit by unit.
+
+        Parameters
+        ----------
+        values : array
+            Of the library and dtype of the coefficients.
+        n_rows, n_units : int
+            Of the layer below.
+
+        Returns
+        -------
+        taps : array of shape (1 or n_samples, n_rows_above, n_groups, n_rows)
+            Every row above has groups of columns, in each one column for each unit.
+        """
+        each = new_zeros(values, (n_rows, n_rows, n_units))
+        for row in range(n_rows):
+            each[row, row, :] = 1.0
+        gathered = self.gather(reshape(each, (n_rows, -1)))
+        by_unit = reshape(gathered, (n_rows, -1, gathered.shape[1] // n_units, n_units))
+        return permute_dims(by_unit[:, :, :, 0], (1, 2, 0))[None, ...]
 
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Derivatives of the gathered entries in the weights of the neurons that they are sums of.

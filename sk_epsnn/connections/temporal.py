@@ -173,7 +173,11 @@ class Readout(_Steps):
         connection.lengths = lengths
         return connection
 
-    def taps(self, n_steps: int) -> np.ndarray:
+    def taps(self, values: Array, n_rows: int, n_units: int) -> Array:
+        """See `Connection.taps`: the weights of the steps."""
+        return self._weights(values, n_rows)[:, None, :, :]
+
+    def _of_steps(self, n_steps: int) -> np.ndarray:
         """Weights of the steps, shape (1 or n_samples, n_parts, n_steps)."""
         ends = np.array([n_steps]) if self.lengths is None else self.lengths
         ends, step = ends[:, None], np.arange(n_steps)
@@ -198,7 +202,7 @@ class Readout(_Steps):
 
     def _means(self, values: Array, power: int) -> Array:
         by_step = self._by_step(values)
-        means = self._taps_like(by_step, by_step.shape[1]) ** power @ by_step
+        means = self._weights(by_step, by_step.shape[1]) ** power @ by_step
         return reshape(means, (-1, self.n_parts * self.n_features))
 
     def scatter(self, messages: Array, n_inputs: int) -> Array:
@@ -211,16 +215,16 @@ class Readout(_Steps):
 
     def _shared(self, messages: Array, n_inputs: int, power: int) -> Array:
         by_part = reshape(messages, (-1, self.n_parts, self.n_features))
-        taps = permute_dims(self._taps_like(by_part, self.n_steps(n_inputs)), (0, 2, 1))
+        taps = permute_dims(self._weights(by_part, self.n_steps(n_inputs)), (0, 2, 1))
         return reshape(taps**power @ by_part, (-1, n_inputs))
 
-    def _taps_like(self, values: Array, n_steps: int) -> Array:
+    def _weights(self, values: Array, n_steps: int) -> Array:
         """The weights of the steps in the library and dtype of values."""
-        return astype(like(self.taps(n_steps), values), values.dtype, copy=False)
+        return astype(like(self._of_steps(n_steps), values), values.dtype, copy=False)
 
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Sums over the steps of a part, one product each."""
-        taps = self._taps_like(slopes, slopes.shape[1])
+        taps = self._weights(slopes, slopes.shape[1])
         for samples in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
             of_these = taps if taps.shape[0] == 1 else taps[samples, :, :]
             for part in range(self.n_parts):

@@ -14,8 +14,8 @@ Inputs that are uncertain themselves, spikes of a layer below, are taken to go u
 
 Thresholds turn a correlation ``r`` of two potentials into the covariance ``sum_k r^k D_k D'_k / k!`` of two spikes,
 ``D_k = phi(h) He_(k-1)(h)`` at the threshold ``h`` in standard deviations, of which ``E`` has the first term. The next
-ones come with the one ``r`` for all pairs of rows at which the first would be as large, and with the mean powers of the
-correlations of these pairs for a unit with average variances.
+ones come with the one ``r`` for all pairs of rows at which the first would be as large, and with what the spread of the
+correlations of these pairs, for a unit with average variances, makes of the means of its powers.
 """
 
 from __future__ import annotations
@@ -25,16 +25,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from sk_epsnn._arrays import (
     Array,
     absolute,
-    astype,
     clip,
     concat,
     diagonal,
-    like,
+    minimum,
     new_zeros,
     permute_dims,
     reshape,
@@ -106,9 +103,8 @@ class SharedRows:
         """The covariances of thresholds whose first term is given."""
         sd = sqrt(self.potentials.variance + self.threshold_noise)
         threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
-        spreads = self._spreads_of_correlations(weights)
+        mean, spread = self._correlations(weights)
         total, correlation, power = first, None, None
-        groups = spreads[0].shape[2], self.slopes.shape[1]
         for order in range(1, ORDER + 1):
             part = self._by_sample(polynomial / math.sqrt(order))
             pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
@@ -117,47 +113,43 @@ class SharedRows:
                 correlation = power = clip(first / most, min=-1.0, max=1.0)
             else:
                 power = power * correlation
-                by_group = reshape(power, (spreads[0].shape[0], -1, *groups))
-                powers = clip(by_group * spreads[order - 2], min=-1.0, max=1.0)
+                # As of a log-normal law, but for correlations of 1 at most.
+                share = minimum(spread ** (order * (order - 1) // 2), mean ** (1 - order))[:, :, :, None]
+                powers = clip(reshape(power, (*share.shape[:3], -1)) * share, min=-1.0, max=1.0)
                 total = total + reshape(powers, pairs.shape) * pairs
             # Normalised Hermite polynomials times the density.
             following = (threshold * polynomial - math.sqrt(order - 1) * before) / math.sqrt(order)
             before, polynomial = polynomial, following
         return total
 
-    def _spreads_of_correlations(self, weights: WeightMoments) -> list[Array]:
-        """Mean powers of the correlations of pairs of rows, from the second on, as multiples of powers of their mean.
+    def _correlations(self, weights: WeightMoments) -> tuple[Array, Array]:
+        """Size of the mean correlation of the pairs of rows in each sum, and the mean square beside its square.
 
-        Of a unit with the average variances, for every sample, row above and group of columns, with an axis more.
+        Of a unit with the average variances, shapes (n_samples, n_rows_above, n_groups).
         """
-        n_units, n_rows = self.slopes.shape[1], self.n_rows
         inputs = [(self.below.mean, sum_over(weights.variance, axis=0))]
         if self.below.variance is not None:
             inputs.append((sqrt(self.below.variance), sum_over(weights.mean**2 + weights.variance, axis=0)))
         scaled = concat([values * sqrt(size) for values, size in inputs], axis=1)
-        by_row = reshape(scaled, (-1, n_rows, scaled.shape[1]))
+        by_row = reshape(scaled, (-1, self.n_rows, scaled.shape[1]))
         common = by_row @ permute_dims(by_row, (0, 2, 1))
         size = sqrt(clip(diagonal(common), min=smallest_normal(common)))
         correlation = common / (size[:, :, None] * size[:, None, :])
-        # Which rows every entry sums up, each by itself.
-        each = astype(like(np.repeat(np.eye(n_rows), n_units, axis=1), scaled), scaled.dtype)
-        taps = self.connection.bound(None).gather(each)
-        taps = reshape(taps, (n_rows, -1, taps.shape[1] // n_units, n_units))[:, :, :, 0]
-        # Filters are alike at all steps, but for the first ones.
-        taps = permute_dims(taps[:, -1:, :], (1, 2, 0))
-        square = sum_over(taps * taps, axis=2)
-        pairs = sum_over(taps, axis=2) ** 2 - square
-        moments, power = [], correlation
-        for _ in range(ORDER):
-            whole = sum_over((taps @ power[:, None, :, :]) * taps, axis=3)
-            moments.append(where(pairs > 0, (whole - square) / where(pairs > 0, pairs, 1.0), 0.0))
-            power = power * correlation
-        mean = moments[0]
+        taps = self.connection.taps(scaled, self.n_rows, self.slopes.shape[1])
+        square = sum_over(taps * taps, axis=3)
+        pairs = sum_over(taps, axis=3) ** 2 - square
+        pairs = where(pairs > 0, pairs, 1.0)
+        whole = (sum_over((taps @ power[:, None, :, :]) * taps, axis=3) for power in (correlation, correlation**2))
+        mean, mean_square = ((each - square) / pairs for each in whole)
         known = absolute(mean) > LEAST_MEAN
-        return [
-            where(known, moment / where(known, mean, 1.0) ** order, 1.0)[:, :, :, None]
-            for order, moment in enumerate(moments[1:], start=2)
-        ]
+        mean = where(known, absolute(mean), 1.0)
+        return mean, where(known, clip(mean_square / mean**2, min=1.0), 1.0)
+
+    def share_of_pairs(self) -> Array:
+        """Share of pairs of different rows in the square of each sum of slopes."""
+        whole = self.connection.gather(self._by_sample(self.slopes)) ** 2
+        own = self.connection.gather_variance(self._by_sample(self.slopes * self.slopes))
+        return clip(1 - own / clip(whole, min=smallest_normal(whole)), min=0.0)
 
     def curvature(self, cost: Array, *, joint: bool) -> Array:
         """``sum cost Q Q^T`` over samples, rows and entries: of every unit a matrix if joint, else its diagonal.
@@ -229,7 +221,8 @@ class BetweenRows(NamedTuple):
     ----------
     shared : SharedRows
     curvature : array of shape (n_samples * n_rows_above, n_columns_above)
-        Minus the second derivative of ``log Z`` in the mean of each entry, by the means of the weights; not negative.
+        Minus the second derivative of ``log Z`` in the mean of each entry, by the means of the weights, as far as it is
+        that of different rows together; not negative.
     cost : array of the same shape
         Minus twice the derivative in its variance; not negative.
     """
@@ -259,7 +252,7 @@ def between_rows(shared: SharedRows, down: Derivatives, message: InputMessage, w
     """What comes down to the entries of the layer above, whose message to its inputs is known."""
     n_columns = message.quadratic.shape[1]
     square = weights.mean[:, :n_columns] ** 2
-    curvature = clip(down.gamma, min=0.0) @ square
+    curvature = (clip(down.gamma, min=0.0) @ square) * shared.share_of_pairs()
     return BetweenRows(shared, curvature, clip(message.noise + down.kappa @ square, min=0.0))
 
 

@@ -41,7 +41,7 @@ class Door:
     def _enter(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, np.ndarray, np.ndarray]:
         """Rows to train on, validated: inputs where they are, targets or labels and weights as arrays of NumPy."""
         if has_steps(X):
-            X = self._enter_sequences(X, reset=reset)
+            X = self._enter_sequences(X, reset=reset, trains=True)
             y = validate_data(self, y=y, reset=False, multi_output=True)
             check_consistent_length(X, y)
         else:
@@ -77,8 +77,11 @@ class Door:
             self._check_library(X)
         refuse_huge("X", X.data if sparse.issparse(X) else X)
 
-    def _enter_sequences(self, X: Any, *, reset: bool) -> np.ndarray:
-        """The steps of every sample side by side, shape (n_samples, n_steps * n_features); NaN after its end."""
+    def _enter_sequences(self, X: Any, *, reset: bool, trains: bool = False) -> np.ndarray:
+        """The steps of every sample side by side, shape (n_samples, n_steps * n_features); NaN after its end.
+
+        Training goes on with the number of steps that it has begun with.
+        """
         if not reset and not hasattr(self, "n_steps_in_"):
             raise ValueError(
                 f"This {type(self).__name__} was fitted on rows, but X has three dimensions; give it X of shape "
@@ -88,6 +91,13 @@ class Door:
         refuse_huge("X", sequences.rows)
         if reset:
             self.n_steps_in_ = sequences.n_steps
+        elif trains and sequences.n_steps > self.n_steps_in_:
+            raise ValueError(
+                f"X has {sequences.n_steps} steps, but training has begun with n_steps_in_={self.n_steps_in_}; cut the "
+                "samples, or fit anew."
+            )
+        elif trains:
+            sequences = sequences._replace(n_steps=self.n_steps_in_)
         return sequences.padded(sequences.rows).reshape(len(sequences.lengths), -1)
 
     def _check_library(self, X: Any) -> None:
