@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sk_epsnn._arrays import Array, concat, ones_like, reshape, stack, zeros_like
 from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import InputMessage, Inputs
@@ -121,6 +123,28 @@ class Connection(Option):
         lengths : integer array of shape (n_samples,), or None
         """
         return self
+
+    def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        """Weight of the next step, where steps come one after another: ``z = (1 - share) z_before + share v``.
+
+        Parameters
+        ----------
+        n_before : integer array of shape (n_samples,)
+            Steps of each sample before that one.
+        n_steps : int, optional
+            How many there will be, for entries that depend on it.
+
+        Returns
+        -------
+        share : array of shape (n_samples, n_parts)
+            In [0, 1]; a row has `n_parts` entries of every input of a step, side by side.
+
+        Raises
+        ------
+        NotImplementedError
+            If what the connection gathers does not follow from the step before and the new one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not take one step after another.")
 
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Derivatives of the gathered entries in the weights of the neurons that they are sums of.

@@ -27,6 +27,11 @@ class _Steps(Connection):
         "n_features": [Interval(Integral, 1, None, closed="left")],
     }
 
+    @property
+    def n_parts(self) -> int:
+        """Sums that stand side by side."""
+        return 1
+
     def n_steps(self, n_inputs: int) -> int:
         """Steps of a sample.
 
@@ -108,6 +113,10 @@ class Filter(_Steps):
         by_step = reshape(messages, (-1, self.n_steps(n_inputs), self.n_features))
         return reshape(_trace(by_step[:, ::-1, :], leak, gain)[:, ::-1, :], (-1, n_inputs))
 
+    def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        """See `Connection.share`: the same at every step."""
+        return np.full((len(n_before), self.n_parts), 1 - self.leak)
+
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Eligibility traces ``e_t = leak e_(t-1) + (1 - leak) v'_t x_t``, one step after another."""
         for part in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
@@ -158,7 +167,7 @@ class Readout(_Steps):
 
     @property
     def n_parts(self) -> int:
-        """Sums that stand side by side."""
+        """Sums over equal parts of the steps, side by side."""
         return 1 if isinstance(self.kind, str) else self.kind
 
     def n_columns(self, n_inputs: int) -> int:
@@ -181,12 +190,27 @@ class Readout(_Steps):
             ago = ends - 1 - step
             weight = np.where(ago >= 0, float(self.leak) ** np.maximum(ago, 0), 0.0)[:, None, :]
         else:
-            # As equal as they can be, the first ones longer.
-            size, longer = np.divmod(ends, self.n_parts)
-            edges = size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
+            edges = self._edges(ends)
             weight = (edges[:, :-1, None] <= step) & (step < edges[:, 1:, None])
         total = weight.sum(2, keepdims=True)
         return weight / np.where(total > 0, total, 1.0)
+
+    def _edges(self, n_steps: Any) -> np.ndarray:
+        """Where the parts of so many steps begin and end: as equal as they can be, the first ones longer."""
+        size, longer = np.divmod(n_steps, self.n_parts)
+        return size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
+
+    def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        """See `Connection.share`; parts that have not begun go with the one that has."""
+        n_before = n_before[:, None]
+        if isinstance(self.kind, str):
+            if self.leak == 0:
+                return np.ones(n_before.shape)
+            return (1 - self.leak) / -np.expm1((n_before + 1) * np.log(self.leak))
+        edges = self._edges(np.iinfo(np.int64).max if n_steps is None else n_steps)
+        begin, end = edges[:-1], edges[1:]
+        begun = np.where(begin <= n_before, begin, 0).max(1, keepdims=True)
+        return np.where((n_before < end) & (begin < end), 1 / (1 + n_before - begun), 0.0)
 
     def gather(self, values: Array) -> Array:
         """Weighted means over the steps."""
