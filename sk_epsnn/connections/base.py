@@ -14,7 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, concat, ones_like, reshape, stack, zeros_like
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    concat,
+    diagonal,
+    like,
+    ones_like,
+    permute_dims,
+    reshape,
+    stack,
+    sum_over,
+    zeros_like,
+)
 from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import InputMessage, Inputs
 
@@ -176,6 +188,43 @@ class Connection(Option):
                 for start in range(0, derivatives.shape[2], n_units):
                     columns = slice(start, start + n_units)
                     yield Sensitivity(samples, row, columns, derivatives[:, row, columns, :])
+
+    def row_weights(self, n_rows: int, n_units: int) -> np.ndarray:
+        """Weights of the rows of a layer below, of so many neurons, in the entries that sum up one of them.
+
+        Returns
+        -------
+        weights : array of shape (1 or n_samples, n_entries, n_rows)
+            Entries of the first row above come first.
+        """
+        gathered = self.gather(np.repeat(np.eye(n_rows), n_units, axis=1))
+        by_entry = np.reshape(gathered, (n_rows, -1, n_units))[:, :, 0]
+        return by_entry.T[None, :, :]
+
+    def pair_sums(self, directions: Array, n_units: int) -> list[Array]:
+        """Sums over pairs of different rows of powers of cosines: ``sum_(s != t) K_s K_t (x_s . x_t)^k``, k = 0, 1, 2.
+
+        Parameters
+        ----------
+        directions : array of shape (n_samples, n_rows_below, n_columns)
+            Vectors ``x`` of unit length.
+        n_units : int
+            Neurons below.
+
+        Returns
+        -------
+        sums : list of three arrays of shape (n_samples, n_entries)
+            Entries as those of `row_weights`.
+        """
+        weights = self.row_weights(directions.shape[1], n_units)
+        weights = astype(like(weights, directions), directions.dtype)
+        cosine = directions @ permute_dims(directions, (0, 2, 1))
+        power, sums = ones_like(cosine), []
+        for _ in range(3):
+            own = sum_over(weights * weights * diagonal(power)[:, None, :], axis=2)
+            sums.append(sum_over((weights @ power) * weights, axis=2) - own)
+            power = power * cosine
+        return sums
 
     def spikes(self, probability: Array, constant: bool) -> Inputs:
         """What independent spikes of a probability, shape (n_samples, n_inputs), are for the neurons of the layer.

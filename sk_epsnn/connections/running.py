@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, astype, like, reshape
+from sk_epsnn._arrays import Array, astype, like, ones_like, reshape, vecdot
 from sk_epsnn.connections.base import Connection, Sensitivity
 
 
@@ -70,6 +70,17 @@ class Running(Connection):
         for part in range(traces.shape[1]):
             columns = slice(part * n_units, (part + 1) * n_units)
             yield Sensitivity(slice(None), 0, columns, traces[:, part, :, :])
+
+    def pair_sums(self, directions: Array, n_units: int) -> list[Array]:
+        """Pairs of steps up to this one: powers of cosines are products of sums of powers of the vectors."""
+        x = directions[:, 0, :]
+        powers = ones_like(x[:, :1]), x, reshape(x[:, :, None] * x[:, None, :], (x.shape[0], -1))
+        own, sums = ones_like(x[:, 0]), []
+        for vectors in powers:
+            total = self._continued(vectors, 1)
+            sums.append(vecdot(total, total) - self._continued(own, 2))
+            own = own * vecdot(x, x)
+        return sums
 
     def _continued(self, values: Array, power: int) -> Array:
         """What the sum at this place was a step earlier, with these values of the new step; shape (n, n_parts, ...)."""

@@ -201,16 +201,19 @@ class Readout(_Steps):
         return size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
 
     def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
-        """See `Connection.share`; parts that have not begun go with the one that has."""
+        """See `Connection.share`; only the part that a step is in changes."""
         n_before = n_before[:, None]
         if isinstance(self.kind, str):
             if self.leak == 0:
                 return np.ones(n_before.shape)
             return (1 - self.leak) / -np.expm1((n_before + 1) * np.log(self.leak))
         edges = self._edges(np.iinfo(np.int64).max if n_steps is None else n_steps)
-        begin, end = edges[:-1], edges[1:]
-        begun = np.where(begin <= n_before, begin, 0).max(1, keepdims=True)
-        return np.where((n_before < end) & (begin < end), 1 / (1 + n_before - begun), 0.0)
+        within = n_before - edges[:-1]
+        return np.where((within >= 0) & (n_before < edges[1:]), 1 / (1 + np.maximum(within, 0)), 0.0)
+
+    def row_weights(self, n_rows: int, n_units: int) -> np.ndarray:
+        """See `Connection.row_weights`: the same for every neuron."""
+        return self.taps(n_rows)
 
     def gather(self, values: Array) -> Array:
         """Weighted means over the steps."""

@@ -14,8 +14,9 @@ Inputs that are uncertain themselves, spikes of a layer below, are taken to go u
 
 Thresholds turn a correlation ``r`` of two potentials into the covariance ``sum_k r^k D_k D'_k / k!`` of two spikes,
 ``D_k = phi(h) He_(k-1)(h)`` at the threshold ``h`` in standard deviations, of which ``E`` has the first term. The next
-ones come with the one ``r`` for all pairs of rows at which the first would be as large, and with the mean powers of the
-correlations of these pairs for a unit with average variances.
+ones come as if ``r`` were one number for some of the pairs of rows and 0 for the others, so that the first term is as
+large as it is, and the mean square of the correlations in its proportion to their mean, for a unit with average
+variances.
 """
 
 from __future__ import annotations
@@ -25,18 +26,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from sk_epsnn._arrays import (
     Array,
     absolute,
-    astype,
     clip,
     concat,
     diagonal,
-    like,
     new_zeros,
-    permute_dims,
     reshape,
     smallest_normal,
     sqrt,
@@ -106,58 +102,38 @@ class SharedRows:
         """The covariances of thresholds whose first term is given."""
         sd = sqrt(self.potentials.variance + self.threshold_noise)
         threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
-        spreads = self._spreads_of_correlations(weights)
-        total, correlation, power = first, None, None
-        groups = spreads[0].shape[2], self.slopes.shape[1]
+        total, power, correlation = first, None, None
         for order in range(1, ORDER + 1):
             part = self._by_sample(polynomial / math.sqrt(order))
             pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
-            if correlation is None:
-                most = clip(pairs, min=smallest_normal(pairs))
-                correlation = power = clip(first / most, min=-1.0, max=1.0)
+            if power is None:
+                power = clip(first / clip(pairs, min=smallest_normal(pairs)), min=-1.0, max=1.0)
+                correlation = clip(power * self._spread_of_correlations(weights), min=-1.0, max=1.0)
             else:
                 power = power * correlation
-                by_group = reshape(power, (spreads[0].shape[0], -1, *groups))
-                powers = clip(by_group * spreads[order - 2], min=-1.0, max=1.0)
-                total = total + reshape(powers, pairs.shape) * pairs
+                total = total + power * pairs
             # Normalised Hermite polynomials times the density.
             following = (threshold * polynomial - math.sqrt(order - 1) * before) / math.sqrt(order)
             before, polynomial = polynomial, following
         return total
 
-    def _spreads_of_correlations(self, weights: WeightMoments) -> list[Array]:
-        """Mean powers of the correlations of pairs of rows, from the second on, as multiples of powers of their mean.
+    def _spread_of_correlations(self, weights: WeightMoments) -> Array:
+        """Mean square of the correlations of pairs of rows over their squared mean, for every gathered entry.
 
-        Of a unit with the average variances, for every sample, row above and group of columns, with an axis more.
+        Of a unit with the average variances; 1 where the mean says nothing.
         """
-        n_units, n_rows = self.slopes.shape[1], self.n_rows
+        n_units = self.slopes.shape[1]
         inputs = [(self.below.mean, sum_over(weights.variance, axis=0))]
         if self.below.variance is not None:
             inputs.append((sqrt(self.below.variance), sum_over(weights.mean**2 + weights.variance, axis=0)))
         scaled = concat([values * sqrt(size) for values, size in inputs], axis=1)
-        by_row = reshape(scaled, (-1, n_rows, scaled.shape[1]))
-        common = by_row @ permute_dims(by_row, (0, 2, 1))
-        size = sqrt(clip(diagonal(common), min=smallest_normal(common)))
-        correlation = common / (size[:, :, None] * size[:, None, :])
-        # Which rows every entry sums up, each by itself.
-        each = astype(like(np.repeat(np.eye(n_rows), n_units, axis=1), scaled), scaled.dtype)
-        taps = self.connection.bound(None).gather(each)
-        taps = reshape(taps, (n_rows, -1, taps.shape[1] // n_units, n_units))[:, :, :, 0]
-        # Filters are alike at all steps, but for the first ones.
-        taps = permute_dims(taps[:, -1:, :], (1, 2, 0))
-        square = sum_over(taps * taps, axis=2)
-        pairs = sum_over(taps, axis=2) ** 2 - square
-        moments, power = [], correlation
-        for _ in range(ORDER):
-            whole = sum_over((taps @ power[:, None, :, :]) * taps, axis=3)
-            moments.append(where(pairs > 0, (whole - square) / where(pairs > 0, pairs, 1.0), 0.0))
-            power = power * correlation
-        mean = moments[0]
-        known = absolute(mean) > LEAST_MEAN
-        return [
-            where(known, moment / where(known, mean, 1.0) ** order, 1.0)[:, :, :, None]
-            for order, moment in enumerate(moments[1:], start=2)
-        ]
+        directions = scaled / sqrt(clip(vecdot(scaled, scaled), min=smallest_normal(scaled)))[:, None]
+        by_row = reshape(directions, (-1, self.n_rows, directions.shape[1]))
+        count, total, square = self.connection.pair_sums(by_row, n_units)
+        known = absolute(total) > clip(LEAST_MEAN * count, min=math.sqrt(smallest_normal(total)))
+        spread = where(known, square * count / where(known, total, 1.0) ** 2, 1.0)
+        n_columns = self.connection.n_columns(self.n_rows * n_units)
+        return reshape(stack([spread] * n_units, axis=2), (-1, n_columns))
 
     def curvature(self, cost: Array, *, joint: bool) -> Array:
         """``sum cost Q Q^T`` over samples, rows and entries: of every unit a matrix if joint, else its diagonal.

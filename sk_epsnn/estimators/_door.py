@@ -101,15 +101,15 @@ class Door:
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", reset=False)
         if X.shape[0] != len(ended):
             raise ValueError(
-                f"The stream is of n_samples={len(ended)} sequences, and X has {X.shape[0]} rows; give it the next step "
-                "of every sequence, NaN for one that has ended, or begin another stream."
+                f"The stream is of n_samples={len(ended)} sequences, and X has {X.shape[0]} rows; give it the next "
+                "step of every sequence, NaN for one that has ended, or begin another stream."
             )
         absent = to_numpy(X != X)
         present = ~absent.all(axis=1)
         if (gaps := absent.any(axis=1) & present).any():
             raise ValueError(
-                f"X contains NaN in some features of sequence {np.argmax(gaps)}. NaN says that a sequence has ended, in "
-                "all features; fill gaps first, by the value before."
+                f"X contains NaN in some features of sequence {np.argmax(gaps)}. NaN says that a sequence has ended, "
+                "in all features; fill gaps first, by the value before."
             )
         if (back := present & ended).any():
             sequence = np.argmax(back)

@@ -17,6 +17,7 @@ from sk_epsnn.estimators._readout import InputSpace
 from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
 from sk_epsnn.estimators._words import knows_old_words
+from sk_epsnn.messages import Spread
 from sk_epsnn.outputs import HeteroscedasticOutput
 
 

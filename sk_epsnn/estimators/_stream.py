@@ -36,10 +36,8 @@ class _Pass(NamedTuple):
 class SequenceStream:
     """Base of streams: the sums over the steps so far from which predictions follow.
 
-    A stream keeps for every sequence the filtered inputs and spikes, what the outputs read, and, where neurons have
-    memory, how each of these sums follows the weights below, as many numbers as there are weights; ``R`` times as many
-    where the outputs read ``R`` parts. A step takes the time of so many numbers, however many went before. All steps
-    have the dtype of the first one. A stream can be copied and pickled, and goes on from there.
+    For every sequence these are the filtered inputs and spikes, what the outputs read, and how each of these sums
+    follows the weights below.
     """
 
     def __init__(self, estimator: Any, n_samples: int, n_steps: int | None):
@@ -54,8 +52,8 @@ class SequenceStream:
         readout = estimator._progress.state.network.readout
         if readout.n_parts == 1 and n_steps is not None:
             raise ValueError(
-                f"n_steps={n_steps} has no effect: the outputs read what does not depend on the steps to come. Leave it "
-                "at None."
+                f"n_steps={n_steps} has no effect: the outputs read what does not depend on the steps to come. Leave "
+                "it at None."
             )
         self._estimator = estimator
         self._n_samples = n_samples
@@ -121,10 +119,10 @@ class SequenceStream:
 class ClassifierStream(SequenceStream):
     """Class probabilities of sequences while they come in, one step after another; see `EPSNNClassifier.stream`.
 
-    For every sequence it keeps sums over the steps so far, as many numbers as the network has weights, or ``R`` times as
-    many where the outputs read ``R`` parts of the steps. A step takes the time of so many numbers, however many steps
-    went before. All steps are worked out in the dtype of the first one. A stream can be copied and pickled, and goes on
-    from there.
+    For every sequence it keeps sums over the steps so far: of a hidden layer as many numbers as it has weights, and
+    squares of its number of inputs, ``R`` times as many where the outputs read ``R`` parts of the steps. A step takes
+    the time of so many numbers, however many steps went before. All steps are worked out in the dtype of the first one.
+    A stream can be copied and pickled, and goes on from there.
 
     Attributes
     ----------
@@ -158,7 +156,7 @@ class ClassifierStream(SequenceStream):
         -------
         probability : ndarray of shape (n_samples, n_classes)
             What `EPSNNClassifier.predict_proba` says of the steps so far. Where the outputs read several parts, these
-            are the parts of all the steps that will be, and those that have not begun count as the one that has.
+            are the parts of all the steps that will be, and in those that have not begun all is silent.
 
         Raises
         ------
