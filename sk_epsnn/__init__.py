@@ -4,9 +4,11 @@ from sk_epsnn._version import __version__
 from sk_epsnn.encoders import DeltaSpikeEncoder, LatencySpikeEncoder, PopulationEncoder, RateSpikeEncoder
 from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
 from sk_epsnn.estimators import (
+    ClassifierStream,
     EPSNNClassifier,
     EPSNNRegressor,
     PotentialMoments,
+    RegressorStream,
     Uncertainty,
     merge,
     predict_uncertainty,
@@ -35,6 +37,7 @@ from sk_epsnn.weights import Levels
 __all__ = [
     "ARDPrior",
     "AverageEP",
+    "ClassifierStream",
     "BernoulliGaussianPrior",
     "ConvergenceDisplay",
     "DeltaSpikeEncoder",
@@ -54,6 +57,7 @@ __all__ = [
     "PotentialMoments",
     "PredictionBandDisplay",
     "RateSpikeEncoder",
+    "RegressorStream",
     "ReliabilityDisplay",
     "Sigmoid",
     "SpikeRasterDisplay",

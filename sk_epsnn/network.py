@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -142,6 +143,12 @@ class Network:
     def for_inputs(self, n_inputs: int) -> Network:
         """The same for so many columns of data, where they are another number of steps."""
         return self if n_inputs == self.n_inputs or not self.has_steps else replace(self, n_inputs=n_inputs)
+
+    def over(self, connections: Sequence[Connection], n_inputs: int) -> Network:
+        """The same neurons and coordinates with other connections, for so many columns of data."""
+        *hidden, readout = connections
+        layers = tuple(Layer(mine, layer.neuron) for mine, layer in zip(hidden, self.hidden, strict=True))
+        return replace(self, hidden=layers, readout=readout, n_inputs=n_inputs)
 
     @property
     def has_steps(self) -> bool:

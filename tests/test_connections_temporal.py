@@ -89,3 +89,25 @@ def test_sensitivities_are_derivatives_in_the_weights(connection, lengths):
             np.testing.assert_allclose(derivatives[:, i], block[:, i, i], atol=1e-8)
         seen[samples, row, columns] += 1
     assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [Filter(1, 3, leak=0.6), Leak(1, 5, leak=0.6), Readout(1, 3, kind=2), Readout(1, 3, kind="last", leak=0.8)],
+    ids=["filter", "general", "parts", "last"],
+)
+@pytest.mark.parametrize("lengths", [None, np.array([5, 2, 0, 4])], ids=["whole", "ragged"])
+def test_pairs_of_steps(connection, lengths):
+    """Of three neurons at five steps: coefficients of one of them, and pairs written out."""
+    directions = np.random.default_rng(5).normal(size=(4, 5, 2))
+    directions /= np.linalg.norm(directions, axis=2, keepdims=True)
+    directions[0, 1] = 0  # inputs without a direction
+    connection = connection.bound(lengths)
+    sums = connection.pair_sums(directions, 3)
+    for n in range(4):
+        one = connection.bound(None if lengths is None else lengths[n : n + 1])
+        taps = np.stack([one.gather(row[None]).reshape(-1, 3)[:, 0] for row in np.eye(15)[::3]], axis=1)
+        for power, found in enumerate(sums):
+            cosine = (directions[n] @ directions[n].T) ** power
+            expected = [np.sum(np.outer(k, k) * (cosine - np.diag(np.diag(cosine)))) for k in taps]
+            np.testing.assert_allclose(found[n], expected, atol=1e-13)

@@ -12,7 +12,21 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from sk_epsnn._arrays import Array, concat, new_zeros, ones_like, permute_dims, reshape, stack, zeros_like
+import numpy as np
+
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    concat,
+    diagonal,
+    like,
+    ones_like,
+    permute_dims,
+    reshape,
+    stack,
+    sum_over,
+    zeros_like,
+)
 from sk_epsnn._sklearn import Interval, Option
 from sk_epsnn.messages import InputMessage, Inputs
 
@@ -122,27 +136,27 @@ class Connection(Option):
         """
         return self
 
-    def taps(self, values: Array, n_rows: int, n_units: int) -> Array:
-        """Coefficients of the rows of neurons whose spikes a connection sums up, unit by unit.
+    def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        """Weight of the next step, where steps come one after another: ``z = (1 - share) z_before + share v``.
 
         Parameters
         ----------
-        values : array
-            Of the library and dtype of the coefficients.
-        n_rows, n_units : int
-            Of the layer below.
+        n_before : integer array of shape (n_samples,)
+            Steps of each sample before that one.
+        n_steps : int, optional
+            How many there will be, for entries that depend on it.
 
         Returns
         -------
-        taps : array of shape (1 or n_samples, n_rows_above, n_groups, n_rows)
-            Every row above has groups of columns, in each one column for each unit.
+        share : array of shape (n_samples, n_parts)
+            In [0, 1]; a row has `n_parts` entries of every input of a step, side by side.
+
+        Raises
+        ------
+        NotImplementedError
+            If what the connection gathers does not follow from the step before and the new one.
         """
-        each = new_zeros(values, (n_rows, n_rows, n_units))
-        for row in range(n_rows):
-            each[row, row, :] = 1.0
-        gathered = self.gather(reshape(each, (n_rows, -1)))
-        by_unit = reshape(gathered, (n_rows, -1, gathered.shape[1] // n_units, n_units))
-        return permute_dims(by_unit[:, :, :, 0], (1, 2, 0))[None, ...]
+        raise NotImplementedError(f"{type(self).__name__} does not take one step after another.")
 
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Derivatives of the gathered entries in the weights of the neurons that they are sums of.
@@ -174,6 +188,43 @@ class Connection(Option):
                 for start in range(0, derivatives.shape[2], n_units):
                     columns = slice(start, start + n_units)
                     yield Sensitivity(samples, row, columns, derivatives[:, row, columns, :])
+
+    def row_weights(self, n_rows: int, n_units: int) -> np.ndarray:
+        """Weights of the rows of a layer below, of so many neurons, in the entries that sum up one of them.
+
+        Returns
+        -------
+        weights : array of shape (1 or n_samples, n_entries, n_rows)
+            Entries of the first row above come first.
+        """
+        gathered = self.gather(np.repeat(np.eye(n_rows), n_units, axis=1))
+        by_entry = np.reshape(gathered, (n_rows, -1, n_units))[:, :, 0]
+        return by_entry.T[None, :, :]
+
+    def pair_sums(self, directions: Array, n_units: int) -> list[Array]:
+        """Sums over pairs of different rows of powers of cosines: ``sum_(s != t) K_s K_t (x_s . x_t)^k``, k = 0, 1, 2.
+
+        Parameters
+        ----------
+        directions : array of shape (n_samples, n_rows_below, n_columns)
+            Vectors ``x`` of unit length.
+        n_units : int
+            Neurons below.
+
+        Returns
+        -------
+        sums : list of three arrays of shape (n_samples, n_entries)
+            Entries as those of `row_weights`.
+        """
+        weights = self.row_weights(directions.shape[1], n_units)
+        weights = astype(like(weights, directions), directions.dtype)
+        cosine = directions @ permute_dims(directions, (0, 2, 1))
+        power, sums = ones_like(cosine), []
+        for _ in range(3):
+            own = sum_over(weights * weights * diagonal(power)[:, None, :], axis=2)
+            sums.append(sum_over((weights @ power) * weights, axis=2) - own)
+            power = power * cosine
+        return sums
 
     def spikes(self, probability: Array, constant: bool) -> Inputs:
         """What independent spikes of a probability, shape (n_samples, n_inputs), are for the neurons of the layer.

@@ -27,6 +27,11 @@ class _Steps(Connection):
         "n_features": [Interval(Integral, 1, None, closed="left")],
     }
 
+    @property
+    def n_parts(self) -> int:
+        """Sums that stand side by side."""
+        return 1
+
     def n_steps(self, n_inputs: int) -> int:
         """Steps of a sample.
 
@@ -108,6 +113,10 @@ class Filter(_Steps):
         by_step = reshape(messages, (-1, self.n_steps(n_inputs), self.n_features))
         return reshape(_trace(by_step[:, ::-1, :], leak, gain)[:, ::-1, :], (-1, n_inputs))
 
+    def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        """See `Connection.share`: the same at every step."""
+        return np.full((len(n_before), self.n_parts), 1 - self.leak)
+
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Eligibility traces ``e_t = leak e_(t-1) + (1 - leak) v'_t x_t``, one step after another."""
         for part in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
@@ -158,7 +167,7 @@ class Readout(_Steps):
 
     @property
     def n_parts(self) -> int:
-        """Sums that stand side by side."""
+        """Sums over equal parts of the steps, side by side."""
         return 1 if isinstance(self.kind, str) else self.kind
 
     def n_columns(self, n_inputs: int) -> int:
@@ -173,11 +182,7 @@ class Readout(_Steps):
         connection.lengths = lengths
         return connection
 
-    def taps(self, values: Array, n_rows: int, n_units: int) -> Array:
-        """See `Connection.taps`: the weights of the steps."""
-        return self._weights(values, n_rows)[:, None, :, :]
-
-    def _of_steps(self, n_steps: int) -> np.ndarray:
+    def taps(self, n_steps: int) -> np.ndarray:
         """Weights of the steps, shape (1 or n_samples, n_parts, n_steps)."""
         ends = np.array([n_steps]) if self.lengths is None else self.lengths
         ends, step = ends[:, None], np.arange(n_steps)
@@ -185,12 +190,30 @@ class Readout(_Steps):
             ago = ends - 1 - step
             weight = np.where(ago >= 0, float(self.leak) ** np.maximum(ago, 0), 0.0)[:, None, :]
         else:
-            # As equal as they can be, the first ones longer.
-            size, longer = np.divmod(ends, self.n_parts)
-            edges = size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
+            edges = self._edges(ends)
             weight = (edges[:, :-1, None] <= step) & (step < edges[:, 1:, None])
         total = weight.sum(2, keepdims=True)
         return weight / np.where(total > 0, total, 1.0)
+
+    def _edges(self, n_steps: Any) -> np.ndarray:
+        """Where the parts of so many steps begin and end: as equal as they can be, the first ones longer."""
+        size, longer = np.divmod(n_steps, self.n_parts)
+        return size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
+
+    def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
+        """See `Connection.share`; only the part that a step is in changes."""
+        n_before = n_before[:, None]
+        if isinstance(self.kind, str):
+            if self.leak == 0:
+                return np.ones(n_before.shape)
+            return (1 - self.leak) / -np.expm1((n_before + 1) * np.log(self.leak))
+        edges = self._edges(np.iinfo(np.int64).max if n_steps is None else n_steps)
+        within = n_before - edges[:-1]
+        return np.where((within >= 0) & (n_before < edges[1:]), 1 / (1 + np.maximum(within, 0)), 0.0)
+
+    def row_weights(self, n_rows: int, n_units: int) -> np.ndarray:
+        """See `Connection.row_weights`: the same for every neuron."""
+        return self.taps(n_rows)
 
     def gather(self, values: Array) -> Array:
         """Weighted means over the steps."""
@@ -220,7 +243,7 @@ class Readout(_Steps):
 
     def _weights(self, values: Array, n_steps: int) -> Array:
         """The weights of the steps in the library and dtype of values."""
-        return astype(like(self._of_steps(n_steps), values), values.dtype, copy=False)
+        return astype(like(self.taps(n_steps), values), values.dtype, copy=False)
 
     def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
         """Sums over the steps of a part, one product each."""

@@ -14,8 +14,8 @@ Inputs that are uncertain themselves, spikes of a layer below, are taken to go u
 
 Thresholds turn a correlation ``r`` of two potentials into the covariance ``sum_k r^k D_k D'_k / k!`` of two spikes,
 ``D_k = phi(h) He_(k-1)(h)`` at the threshold ``h`` in standard deviations, of which ``E`` has the first term. The next
-ones come with the one ``r`` for all pairs of rows at which the first would be as large, and with what the spread of the
-correlations of these pairs, for a unit with average variances, makes of the means of its powers.
+ones come with the one ``r`` for all pairs of rows at which the first would be as large, and as if the correlations of
+these pairs had a log-normal law up to 1, with the spread that they have for a unit with average variances.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from sk_epsnn._arrays import (
     diagonal,
     minimum,
     new_zeros,
-    permute_dims,
     reshape,
     smallest_normal,
     sqrt,
@@ -49,6 +48,8 @@ from sk_epsnn.messages import Derivatives, InputMessage, Inputs, Potentials, Wei
 ORDER = 4
 #: Mean correlations below this say nothing of the others.
 LEAST_MEAN = 0.05
+#: Pairs of rows that weigh less, beside sums whose weights are 1, are none.
+LEAST_COUNT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -103,47 +104,41 @@ class SharedRows:
         """The covariances of thresholds whose first term is given."""
         sd = sqrt(self.potentials.variance + self.threshold_noise)
         threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
-        mean, spread = self._correlations(weights)
-        total, correlation, power = first, None, None
+        total, power, correlation = first, None, None
         for order in range(1, ORDER + 1):
             part = self._by_sample(polynomial / math.sqrt(order))
             pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
-            if correlation is None:
-                most = clip(pairs, min=smallest_normal(pairs))
-                correlation = power = clip(first / most, min=-1.0, max=1.0)
+            if power is None:
+                power = correlation = clip(first / clip(pairs, min=smallest_normal(pairs)), min=-1.0, max=1.0)
+                mean, spread = self._spread_of_correlations(weights)
             else:
                 power = power * correlation
                 # As of a log-normal law, but for correlations of 1 at most.
-                share = minimum(spread ** (order * (order - 1) // 2), mean ** (1 - order))[:, :, :, None]
-                powers = clip(reshape(power, (*share.shape[:3], -1)) * share, min=-1.0, max=1.0)
-                total = total + reshape(powers, pairs.shape) * pairs
+                share = minimum(spread ** (order * (order - 1) // 2), mean ** (1 - order))
+                total = total + clip(power * share, min=-1.0, max=1.0) * pairs
             # Normalised Hermite polynomials times the density.
             following = (threshold * polynomial - math.sqrt(order - 1) * before) / math.sqrt(order)
             before, polynomial = polynomial, following
         return total
 
-    def _correlations(self, weights: WeightMoments) -> tuple[Array, Array]:
-        """Size of the mean correlation of the pairs of rows in each sum, and the mean square beside its square.
+    def _spread_of_correlations(self, weights: WeightMoments) -> tuple[Array, Array]:
+        """Size of the mean correlation of pairs of rows, and the mean square over its square, for every gathered entry.
 
-        Of a unit with the average variances, shapes (n_samples, n_rows_above, n_groups).
+        Of a unit with the average variances; 1 where the mean says nothing.
         """
+        n_units = self.slopes.shape[1]
         inputs = [(self.below.mean, sum_over(weights.variance, axis=0))]
         if self.below.variance is not None:
             inputs.append((sqrt(self.below.variance), sum_over(weights.mean**2 + weights.variance, axis=0)))
         scaled = concat([values * sqrt(size) for values, size in inputs], axis=1)
-        by_row = reshape(scaled, (-1, self.n_rows, scaled.shape[1]))
-        common = by_row @ permute_dims(by_row, (0, 2, 1))
-        size = sqrt(clip(diagonal(common), min=smallest_normal(common)))
-        correlation = common / (size[:, :, None] * size[:, None, :])
-        taps = self.connection.taps(scaled, self.n_rows, self.slopes.shape[1])
-        square = sum_over(taps * taps, axis=3)
-        pairs = sum_over(taps, axis=3) ** 2 - square
-        pairs = where(pairs > 0, pairs, 1.0)
-        whole = (sum_over((taps @ power[:, None, :, :]) * taps, axis=3) for power in (correlation, correlation**2))
-        mean, mean_square = ((each - square) / pairs for each in whole)
-        known = absolute(mean) > LEAST_MEAN
-        mean = where(known, absolute(mean), 1.0)
-        return mean, where(known, clip(mean_square / mean**2, min=1.0), 1.0)
+        directions = scaled / sqrt(clip(vecdot(scaled, scaled), min=smallest_normal(scaled)))[:, None]
+        by_row = reshape(directions, (-1, self.n_rows, directions.shape[1]))
+        count, total, square = self.connection.pair_sums(by_row, n_units)
+        known = (count > LEAST_COUNT) & (absolute(total) > LEAST_MEAN * count)
+        mean = where(known, absolute(total) / where(known, count, 1.0), 1.0)
+        spread = where(known, clip(square / where(known, count, 1.0) / mean**2, min=1.0), 1.0)
+        n_columns = self.connection.n_columns(self.n_rows * n_units)
+        return tuple(reshape(stack([part] * n_units, axis=2), (-1, n_columns)) for part in (mean, spread))
 
     def share_of_pairs(self) -> Array:
         """Share of pairs of different rows in the square of each sum of slopes."""

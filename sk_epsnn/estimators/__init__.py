@@ -4,12 +4,15 @@ from sk_epsnn.estimators._classifier import EPSNNClassifier
 from sk_epsnn.estimators._merge import merge
 from sk_epsnn.estimators._nested import predict_uncertainty, predict_with_std
 from sk_epsnn.estimators._regressor import EPSNNRegressor
+from sk_epsnn.estimators._stream import ClassifierStream, RegressorStream
 from sk_epsnn.estimators._uncertainty import PotentialMoments, Uncertainty
 
 __all__ = [
+    "ClassifierStream",
     "EPSNNClassifier",
     "EPSNNRegressor",
     "PotentialMoments",
+    "RegressorStream",
     "Uncertainty",
     "merge",
     "predict_uncertainty",

@@ -43,6 +43,7 @@ from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._planner import make_plan
 from sk_epsnn.estimators._readout import WeightReadout
+from sk_epsnn.estimators._stream import STREAMS
 from sk_epsnn.estimators._uncertainty import PotentialMoments
 from sk_epsnn.estimators._words import refuse_moved
 from sk_epsnn.messages import Spread
@@ -209,6 +210,32 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         spread = self._spread(X, "predict_potentials")
         spread = self._progress.state.network.output.predicted(spread)
         return PotentialMoments(spread.mean, spread.epistemic + spread.aleatoric)
+
+    def stream(self, n_samples=1, n_steps=None):
+        """Begin to predict sequences while they come in, one step after another.
+
+        After every step the stream says what predictions from all steps so far say, at the cost of one step. Of an
+        estimator that was fitted on sequences; the stream keeps the weights of now, whatever is learned later.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Sequences that come in side by side.
+        n_steps : int, default=None
+            Where outputs read means over several parts of the steps: how many steps there will be. None is
+            `n_steps_in_`, those of the fit.
+
+        Returns
+        -------
+        stream : ClassifierStream or RegressorStream
+
+        Raises
+        ------
+        ValueError
+            If the estimator was fitted on rows, or if ``n_steps`` is given and has no effect.
+        """
+        check_is_fitted(self)
+        return STREAMS[self._task](copy(self), n_samples, n_steps)
 
     def freeze(self, weights="mode", random_state=None):
         """Copy of this estimator whose weights are known, as deployed on a chip.

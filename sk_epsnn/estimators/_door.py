@@ -16,8 +16,11 @@ from sk_epsnn._arrays import (
     device,
     largest,
     largest_finite,
+    like,
     smallest,
     to_numpy,
+    where,
+    zeros_like,
 )
 from sk_epsnn._sequences import has_steps, validate_sequences
 from sk_epsnn._sklearn import check_sample_weight, dispatched_namespace
@@ -99,6 +102,34 @@ class Door:
         elif trains:
             sequences = sequences._replace(n_steps=self.n_steps_in_)
         return sequences.padded(sequences.rows).reshape(len(sequences.lengths), -1)
+
+    def _enter_step(self, X: Any, n_before: np.ndarray, ended: np.ndarray) -> tuple[Array, np.ndarray]:
+        """The next step of sequences, zeros where there is none, and which of them it is a step of.
+
+        ``n_before`` are the steps that each had before, ``ended`` says which have none any more.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", reset=False)
+        if X.shape[0] != len(ended):
+            raise ValueError(
+                f"The stream is of n_samples={len(ended)} sequences, and X has {X.shape[0]} rows; give it the next "
+                "step of every sequence, NaN for one that has ended, or begin another stream."
+            )
+        absent = to_numpy(X != X)
+        present = ~absent.all(axis=1)
+        if (gaps := absent.any(axis=1) & present).any():
+            raise ValueError(
+                f"X contains NaN in some features of sequence {np.argmax(gaps)}. NaN says that a sequence has ended, "
+                "in all features; fill gaps first, by the value before."
+            )
+        if (back := present & ended).any():
+            sequence = np.argmax(back)
+            raise ValueError(
+                f"Sequence {sequence} has ended after {n_before[sequence]} steps, and X has another one; give it NaN "
+                "from there on, or begin another stream."
+            )
+        X = where(like(absent, X), zeros_like(X), X) if absent.any() else X
+        refuse_huge("X", X)
+        return X, present
 
     def _check_library(self, X: Any) -> None:
         """Refuse arrays of another library, or on another device, than those that the estimator was fitted on."""

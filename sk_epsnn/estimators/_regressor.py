@@ -17,6 +17,7 @@ from sk_epsnn.estimators._readout import InputSpace
 from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
 from sk_epsnn.estimators._words import knows_old_words
+from sk_epsnn.messages import Spread
 from sk_epsnn.outputs import HeteroscedasticOutput
 
 
@@ -330,7 +331,9 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
     def _moments(self, X: Any, method: str) -> tuple[Array, Array, Array]:
         """Mean, epistemic and aleatoric variance in units of y, for a method of that name."""
-        spread = self._spread(X, method)
+        return self._in_units_of_y(self._spread(X, method))
+
+    def _in_units_of_y(self, spread: Spread) -> tuple[Array, Array, Array]:
         dtype = spread.mean.dtype
         location, scale = self._targets.location, self._targets.scale
         output = self._progress.state.network.output
