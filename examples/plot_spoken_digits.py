@@ -63,12 +63,19 @@ def rates_of(sound):
 # up, each of two tones that glide in its own way.
 
 
+def sound_of(path):
+    """The samples of a file, between -1 and 1."""
+    rate, sound = wavfile.read(path)
+    if rate != SAMPLING:
+        sys.exit(f"{path} has {rate} samples a second, but the bands are for {SAMPLING}: resample it first.")
+    return (sound if sound.ndim == 1 else sound[:, 0]) / 2**15
+
+
 def from_recordings(folder):
     """Rates, digits, and which recordings are for tests."""
     paths = sorted(folder.glob("*_*_*.wav"))
     names = np.array([path.stem.split("_") for path in paths])
-    sounds = (wavfile.read(path)[1].astype(float) / 2**15 for path in paths)
-    X = np.stack([rates_of(sound if sound.ndim == 1 else sound[:, 0]) for sound in sounds])
+    X = np.stack([rates_of(sound_of(path)) for path in paths])
     return X, names[:, 0].astype(int), names[:, 2].astype(int) < 5
 
 
@@ -168,17 +175,19 @@ for step in steps[4::5]:
     print(f"uncertainty {total[:, step - 1].mean():.2f} nats, {epistemic[:, step - 1].mean():.2f} of it epistemic")
 
 # %%
-# Two words: of those that it gets right in the end, the one that it is sure of first, and the one in doubt for longest.
+# Two words of those that it gets right in the end: the one that clears up most doubt, and the one in doubt for longest.
 # From top to bottom: the rates that it hears; which hidden neurons fire, with the most probable weights; the
-# probabilities of the digits; and the doubt, which before the first sound is log(10) = 2.3 nats.
+# probabilities of the digits, that of the right one in bold; and the doubt, which before the first sound is
+# log(10) = 2.3 nats.
 
 right = np.flatnonzero(probability[:, -1].argmax(axis=1) == y_test)
-words = right[[total[right].sum(axis=1).argmin(), total[right].sum(axis=1).argmax()]]
+words = right[[(total[right, 0] - total[right, -1]).argmax(), total[right].sum(axis=1).argmax()]]
 frozen = listener.freeze()
 
 # Colours that the colour-blind tell apart, and dashes.
 TRUE = {"color": "#0072B2", "linewidth": 2.5, "zorder": 3}
-OTHERS = [{"color": color, "linestyle": dash} for color, dash in (("#D55E00", "--"), ("#009E73", "-."), ("black", ":"))]
+DASHES = {"#D55E00": "--", "#009E73": "-.", "black": ":", "#CC79A7": (0, (6, 1, 1, 1, 1, 1))}
+OTHERS = [{"color": color, "linestyle": dash} for color, dash in DASHES.items()]
 REST = {"color": "lightgray", "linewidth": 0.8}
 
 figure, axes = plt.subplots(4, 2, figsize=(11, 9.5), sharex=True, sharey="row", layout="constrained")
@@ -189,26 +198,26 @@ for (heard, fires, says, doubts), word in zip(axes.T, words, strict=True):
     heard.set(title=f"“{y_test[word]}”")
     traces = lfilter([1 - LEAK], [1, -LEAK], sound, axis=0)
     spikes = traces @ frozen.coefs_[0] + frozen.intercepts_[0] >= 0
-    SpikeRasterDisplay.from_predictions(spikes[None].astype(float), ax=fires)
-    fires.set(xlabel="")
+    SpikeRasterDisplay(spikes[None].astype(float)).plot(ax=fires, s=25)
+    fires.set(xlabel="", ylabel="")
     likeliest = probability[word].max(axis=0).argsort()[::-1]
     others = iter(OTHERS)
     for digit in likeliest:
         style = TRUE if digit == y_test[word] else next(others, REST)
         says.plot(probability[word, :n_heard, digit], label=None if style is REST else f"{digit}", **style)
-    says.legend(loc="center right", title="digit")
+    says.legend(loc="upper right", ncols=5, columnspacing=1)
     doubts.plot(total[word, :n_heard], color="black", label="total")
     doubts.fill_between(
         np.arange(n_heard), epistemic[word, :n_heard], color="#56B4E9", label="epistemic: of the weights"
     )
     doubts.axhline(np.log(10), color="gray", linestyle=":", linewidth=1)
-    doubts.legend(loc="upper right")
-    doubts.set(xlabel="step of 32 ms", xlim=(-0.5, N_STEPS - 0.5))
+    doubts.set(xlabel="step of 32 ms")
+axes[0, 0].set(xticks=range(0, N_STEPS, 5), xlim=(-0.5, max(np.isfinite(X_test[words, :, 0]).sum(axis=1)) - 0.5))
 axes[0, 0].set(ylabel="band, low to high")
 axes[1, 0].set(ylabel="hidden neuron")
-axes[1, 1].set(ylabel="")
-axes[2, 0].set(ylabel="probability", ylim=(0, 1.02))
+axes[2, 0].set(ylabel="probability of a digit", yticks=np.linspace(0, 1, 6), ylim=(0, 1.25))
 axes[3, 0].set(ylabel="uncertainty (nats)", ylim=(0, 2.5))
+axes[3, 0].legend(loc="upper right", bbox_to_anchor=(1, 0.9))
 
 output_path = Path(sys.argv[2] if len(sys.argv) > 2 else "plot_spoken_digits.png")
 figure.savefig(output_path, dpi=120)

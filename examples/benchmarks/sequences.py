@@ -150,7 +150,10 @@ METHODS = {
     BESIDE: Method(lambda X: parts(X, 5), _static),
     "EPSNN, flat": Method(flat, _static),
     "MLP, flat": Method(
-        flat, lambda task, seed: make_pipeline(StandardScaler(), MLPClassifier(HIDDEN, alpha=1, random_state=seed))
+        flat,
+        lambda task, seed: make_pipeline(
+            StandardScaler(), MLPClassifier(HIDDEN, alpha=1, max_iter=1_000, random_state=seed)
+        ),
     ),
     "logistic, flat": Method(
         flat, lambda task, seed: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
@@ -168,7 +171,8 @@ def measure(task: Task, method: Method, seed: int, check: bool) -> Measures:
     began = process_time()
     model.fit(X, y)
     seconds = process_time() - began
-    log_probability = model.predict_log_proba(X_test)
+    with np.errstate(divide="ignore"):  # a probability may be 0
+        log_probability = model.predict_log_proba(X_test)
     index = np.searchsorted(model.classes_, y_test)
     measures = {
         "accuracy": float((log_probability.argmax(1) == index).mean()),
