@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, to_nir
+from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF, to_nir
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
@@ -173,6 +173,202 @@ def test_sampling_follows_the_posterior(digits):
             assert np.abs(z).max() < 6
             ratio = values.var(0)[variance > 1e-3] / variance[variance > 1e-3]
             assert 0.9 < np.mean(ratio) < 1.1
+
+
+# ---------------------------------------------------------------------- steps in time
+
+
+class Interpreter:
+    """Euler's steps of the equations of NIR, on a graph without circles; a node reads the sum of its edges."""
+
+    def __init__(self, graph, dt):
+        self.graph, self.dt = graph, dt
+        self.before = {name: [end for end, begin in graph.edges if begin == name] for name in graph.nodes}
+
+    def run(self, X):
+        """What every node gives at every step, shapes (n_samples, n_steps, n_units)."""
+        states, history = {}, {name: [] for name in self.graph.nodes}
+        for step in range(X.shape[1]):
+            values = {}
+            for name in self._order():
+                read = sum(values[other] for other in self.before[name]) if self.before[name] else X[:, step]
+                values[name] = self._step(name, read, states)
+                history[name].append(values[name])
+        return {name: np.stack(values, axis=1) for name, values in history.items()}
+
+    def _order(self):
+        done = []
+        while len(done) < len(self.graph.nodes):
+            done += [n for n in self.graph.nodes if n not in done and set(self.before[n]) <= set(done)]
+        return done
+
+    def _step(self, name, read, states):
+        node = self.graph.nodes[name]
+        match type(node):
+            case nir.Input | nir.Output:
+                return read
+            case nir.Affine:
+                return read @ node.weight.T + node.bias
+            case nir.Linear:
+                return read @ node.weight.T
+            case nir.Scale:
+                return read * node.scale
+            case nir.Threshold:
+                return np.where(read > node.threshold, 1.0, 0.0)
+            case nir.I:
+                states[name] = states.get(name, 0.0) + self.dt * node.r * read
+                return states[name]
+            case nir.LI:
+                v = states.get(name, 0.0)
+                states[name] = v + self.dt / node.tau * (node.v_leak - v + node.r * read)
+                return states[name]
+            case nir.Delay:
+                late = states.setdefault(name, [])
+                late.append(read)
+                (n_late,) = set(np.rint(node.delay / self.dt).astype(int))
+                np.testing.assert_allclose(node.delay, n_late * self.dt)
+                return late[-1 - n_late] if len(late) > n_late else np.zeros_like(read)
+        raise AssertionError(f"{node} is no node that was expected")
+
+
+def signals(n_samples=60, n_steps=12, n_features=5, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, n_samples)
+    X = rng.normal(size=(n_samples, n_steps, n_features))
+    X[:, :, 0] += np.where(np.arange(n_steps) < n_steps // 2, 1.0, -1.0) * y[:, None]
+    return X, y
+
+
+def traces(values, leak):
+    """``x_t = leak x_(t-1) + (1 - leak) v_t`` as the sum that it is."""
+    ago = np.subtract.outer(np.arange(values.shape[1]), np.arange(values.shape[1]))
+    taps = np.where(ago >= 0, (1 - leak) * float(leak) ** np.maximum(ago, 0), 0.0)
+    return np.einsum("ts,nsj->ntj", taps, values)
+
+
+def read_out(values, readout, leak):
+    """What the outputs see of their inputs."""
+    if readout == "last":
+        weight = float(leak) ** np.arange(values.shape[1])[::-1]
+        return np.einsum("t,ntj->nj", weight / weight.sum(), values)
+    n_parts = 1 if readout == "mean" else readout
+    parts = np.array_split(values, n_parts, axis=1)
+    return np.concatenate([part.sum(axis=1) / max(part.shape[1], 1) for part in parts], axis=1)
+
+
+def simulated(model, X, readout, leaks):
+    """Spikes of every hidden layer at every step and potentials of the outputs, from the estimator's weights."""
+    spikes, values = [], X
+    for coef, intercept, leak in zip(model.coefs_[:-1], model.intercepts_[:-1], leaks, strict=False):
+        values = np.where(traces(values, leak) @ coef + intercept >= 0, 1.0, 0.0)
+        spikes.append(values)
+    return spikes, read_out(values, readout, leaks[-1]) @ model.coefs_[-1] + model.intercepts_[-1]
+
+
+OVER_STEPS = {
+    "mean": ({"hidden_layer_sizes": 8, "activation": LIF(leak=0.8)}, "mean", [0.8]),
+    "last": ({"hidden_layer_sizes": 8, "activation": LIF(leak=0.7, readout="last")}, "last", [0.7]),
+    "the last alone": ({"hidden_layer_sizes": 8, "activation": LIF(leak=0.0, readout="last")}, "last", [0.0]),
+    "parts": ({"hidden_layer_sizes": 8, "activation": LIF(leak=0.8, readout=5)}, 5, [0.8]),
+    "more parts than steps": ({"hidden_layer_sizes": 4, "activation": LIF(leak=0.5, readout=13)}, 13, [0.5]),
+    "no memory": ({"hidden_layer_sizes": 8}, "mean", [0.0]),
+    "two layers": (
+        {"hidden_layer_sizes": (7, 6), "activation": [LIF(leak=0.6), LIF(leak=0.9, readout=2)]},
+        2,
+        [0.6, 0.9],
+    ),
+    "no hidden layer": ({"activation": LIF(leak=0.8, readout="last")}, "last", [0.8]),
+    "binary": ({"hidden_layer_sizes": 8, "activation": LIF(leak=0.8, readout=2), "weights": "binary"}, 2, [0.8]),
+    "thresholds": (
+        {"hidden_layer_sizes": 6, "activation": LIF(leak=0.8, readout=2), "output_activation": "heaviside"},
+        2,
+        [0.8],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVER_STEPS)
+def test_same_spikes_at_every_step(name):
+    parameters, readout, leaks = OVER_STEPS[name]
+    X, y = signals()
+    trained = EPSNNClassifier(**parameters, max_iter=1, inference=Newton(), random_state=0).fit(X, y)
+    dt = 2e-3
+    for model in (trained.freeze(), trained.freeze("sample", random_state=0)):
+        graph = to_nir(model, dt=dt)
+        assert graph.metadata == {"dt": dt, "n_steps": 12}
+        results = Interpreter(graph, dt).run(X)
+        spikes, potential = simulated(model, X, readout, leaks)
+        fired = [values for node, values in results.items() if node.startswith("threshold")]
+        for ours, theirs in zip(spikes, fired, strict=False):
+            assert 0 < ours.mean() < 1
+            np.testing.assert_array_equal(theirs, ours)
+        output = results["output"][:, -1]
+        if parameters.get("output_activation") == "heaviside":
+            np.testing.assert_array_equal(output, potential >= 0)
+            continue
+        np.testing.assert_allclose(output, potential, rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(model.classes_[output.argmax(1)], model.predict(X))
+
+
+@pytest.mark.parametrize("readout", ["mean", "last", 3])
+def test_samples_of_another_length(readout):
+    """A graph is for so many steps; those of a sample that ends are the sample without the rest."""
+    X, y = signals()
+    parameters = {"activation": LIF(leak=0.8, readout=readout), "inference": Newton(), "max_iter": 1}
+    model = EPSNNClassifier(6, **parameters, random_state=0).fit(X, y).freeze()
+    ended = X.copy()
+    ended[:, 7:] = np.nan
+    longer = np.concatenate([X, X], axis=1)
+    for n_steps, given, whole in ((7, X[:, :7], ended), (24, longer, longer)):
+        results = Interpreter(to_nir(model, n_steps=n_steps), 1e-4).run(given)
+        expected = model.predict_potentials(whole).mean
+        predicted = results["output"][:, -1]
+        np.testing.assert_allclose(
+            predicted - predicted.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=1e-9
+        )
+
+
+def test_regressor_over_steps(tmp_path):
+    X, _ = signals()
+    y = np.column_stack([X[:, -1, 0], 30 + 5 * X[:, :, 1].mean(axis=1)])
+    model = EPSNNRegressor(6, activation=LIF(leak=0.6, readout=3), max_iter=2, random_state=0).fit(X, y).freeze()
+    nir.write(tmp_path / "network.nir", to_nir(model))
+    graph = nir.read(tmp_path / "network.nir")
+    results = Interpreter(graph, float(graph.metadata["dt"])).run(X)
+    assert int(graph.metadata["n_steps"]) == 12
+    np.testing.assert_allclose(results["output"][:, -1], model.predict(X), rtol=1e-7)
+
+
+def test_discrete_weights_over_steps_stay_levels():
+    X, y = signals()
+    parameters = {"activation": LIF(leak=0.8, readout=3), "weights": "binary", "inference": Newton(), "max_iter": 1}
+    graph = to_nir(EPSNNClassifier(6, **parameters, random_state=0).fit(X, y).freeze())
+    mixing = [node for node in graph.nodes.values() if isinstance(node, nir.Affine | nir.Linear)]
+    assert [node.weight.shape for node in mixing] == [(6, 5), (3, 6), (3, 6), (3, 6)]
+    for node in mixing:
+        np.testing.assert_allclose(np.abs(node.weight), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("given", [{"dt": 0.0}, {"dt": "1 ms"}, {"dt": np.nan}, {"n_steps": 0}, {"n_steps": 2.5}])
+def test_steps_that_are_none(given):
+    X, y = signals(20)
+    model = EPSNNClassifier(3, activation=LIF(), inference=Newton(), max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match=next(iter(given))):
+        to_nir(model, **given)
+
+
+def test_refusals_over_steps(digits):
+    X, y = signals(20)
+    model = EPSNNClassifier(3, activation=SigmoidLIF(), inference=Newton(), max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"sigmoid_lif.*fire at random.*LIF\(...\) where X has steps"):
+        to_nir(model)
+    one_step = EPSNNClassifier(max_iter=1).fit(digits[0][:50], digits[1][:50])
+    for given in ({"dt": 1e-3}, {"n_steps": 4}):
+        with pytest.raises(ValueError, match="no steps in time; leave out dt and n_steps"):
+            to_nir(one_step, **given)
+
+
+# ---------------------------------------------------------------------- refusals
 
 
 def test_refusals(digits, monkeypatch):

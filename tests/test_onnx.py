@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
+    LIF,
     DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
@@ -20,10 +21,12 @@ from sk_epsnn import (
     Newton,
     PopulationEncoder,
     RateSpikeEncoder,
+    SigmoidLIF,
     register_onnx_converters,
 )
 
 skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+FloatTensorType = pytest.importorskip("skl2onnx.common.data_types").FloatTensorType
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 CLASSIFIERS = {
@@ -230,6 +233,39 @@ def test_spikes_are_refused(encoder, digits):
 def test_encoders_over_time_are_refused(encoder, digits):
     with pytest.raises(NotImplementedError, match="convert the estimator alone"):
         run(encoder.fit(digits[0][:20]), digits[0])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        EPSNNClassifier(3, activation=LIF(), inference=Newton(), max_iter=1),
+        EPSNNClassifier(3, inference=Newton(), max_iter=1),
+        EPSNNClassifier(activation=LIF(readout=2), max_iter=1),
+        EPSNNRegressor(3, activation=SigmoidLIF(), inference=Newton(), max_iter=1),
+    ],
+    ids=["LIF", "Heaviside", "no hidden layer", "SigmoidLIF"],
+)
+@pytest.mark.parametrize("flat", [False, True])
+def test_networks_over_steps_are_refused(model, flat):
+    """Whether the inputs are declared as sequences or as rows."""
+    X = np.random.default_rng(0).standard_normal((20, 6, 3)).astype(np.float32)
+    model.fit(X, np.arange(20) % 2)
+    columns = [None, 18] if flat else [None, 6, 3]
+    for each in (model, model.freeze()):
+        with pytest.raises(NotImplementedError, match="Readout cannot be converted to ONNX.*to_nir exports LIF"):
+            skl2onnx.to_onnx(each, initial_types=[("X", FloatTensorType(columns))])
+
+
+def test_sequences_are_refused():
+    """Even where the shapes would do: as many neurons as features."""
+    X = np.random.default_rng(0).standard_normal((20, 5, 4)).astype(np.float32)
+    encoder = PopulationEncoder(4, output="rates").fit(X)
+    classifier = EPSNNClassifier(max_iter=1).fit(X[:, 0], np.arange(20) % 2)
+    for model in (encoder, classifier):
+        with pytest.raises(NotImplementedError, match=r"\[None, 5, 4\], with steps in time.*declare rows.*to_nir"):
+            run(model, X)
+    (rates,) = run(encoder, X[:, 0])
+    np.testing.assert_allclose(rates, encoder.transform(X)[:, 0], rtol=0, atol=1e-5)
 
 
 def test_refusals(digits, monkeypatch):

@@ -16,10 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
+    LIF,
     ConvergenceDisplay,
     DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
+    LatencySpikeEncoder,
     Newton,
     PopulationEncoder,
     PredictionBandDisplay,
@@ -360,6 +362,75 @@ def test_raster_of_an_encoder_inside_a_pipeline(blobs):
 def test_raster_of_sparse_spikes():
     spikes = np.eye(4)
     assert len(SpikeRasterDisplay.from_predictions(sparse.csr_array(spikes)).ax_.collections[0].get_offsets()) == 4
+
+
+def test_raster_of_a_sample_over_time():
+    spikes = np.zeros((2, 4, 3))
+    spikes[0, 1, 2] = spikes[1, 0, 1] = spikes[1, 2, 0] = 1
+    spikes[1, 3] = np.nan
+    for sample, expected, n_steps in ((None, [(1, 2)], 4), (0, [(1, 2)], 4), (-1, [(0, 1), (2, 0)], 3)):
+        display = SpikeRasterDisplay.from_predictions(spikes, sample=sample, neuron_names=["a", "b", "c"])
+        assert sorted(map(tuple, display.ax_.collections[0].get_offsets().data)) == expected
+        assert display.activity.shape == (n_steps, 3)
+        assert (display.ax_.get_xlabel(), display.ax_.get_xlim()) == ("step", (-0.5, n_steps - 0.5))
+        assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "names"),
+    [
+        (RateSpikeEncoder(n_steps=6, layout="steps", random_state=0), ["first", "second"]),
+        (LatencySpikeEncoder(n_steps=6), ["first", "second"]),
+    ],
+    ids=["rate", "latency"],
+)
+def test_raster_of_encoders_over_time(encoder, names):
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(np.random.default_rng(0).uniform(size=(9, 2)), columns=["first", "second"])
+    neurons = make_pipeline(encoder, EPSNNClassifier(activation=LIF(), max_iter=1))
+    neurons.fit(X, np.arange(9) % 2)
+    display = SpikeRasterDisplay.from_estimator(neurons, X, sample=4)
+    np.testing.assert_array_equal(display.activity, neurons[0].transform(X)[4])
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == names
+    first = SpikeRasterDisplay.from_estimator(neurons[0], X)
+    np.testing.assert_array_equal(first.activity, neurons[0].transform(X)[0])
+
+
+def test_raster_of_encoded_signals():
+    """What comes in has steps too; those after a sample's end are not drawn."""
+    X = np.random.default_rng(0).normal(size=(5, 8, 2)).cumsum(axis=1)
+    X[3, 5:] = np.nan
+    encoder = DeltaSpikeEncoder(threshold=0.5).fit(X)
+    display = SpikeRasterDisplay.from_estimator(encoder, X, sample=3)
+    np.testing.assert_array_equal(display.activity, encoder.transform(X)[3, :5])
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["x0_on", "x0_off", "x1_on", "x1_off"]
+    rates = SpikeRasterDisplay.from_estimator(PopulationEncoder(6, output="rates").fit(X), X, sample=3)
+    assert images_of(rates.ax_).shape == (12, 5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments", "message"),
+    [
+        ((3, 2), {"sample": 0}, "sample is for activity of shape .*np.newaxis"),
+        ((3, 2, 2), {"sample": 3}, "sample must be an integer from -3 to 2, got 3"),
+        ((3, 2, 2), {"sample": "a"}, "sample must be an integer"),
+        ((3, 2, 2), {"neuron_names": ["a"]}, "neuron_names must hold 2 names"),
+        ((3, 2), {"neuron_names": ["a"]}, "neuron_names must hold 2 names"),
+        ((3, 2, 2, 2), {}, "dim 4"),
+    ],
+)
+def test_raster_refuses_arguments(shape, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SpikeRasterDisplay.from_predictions(np.zeros(shape), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [([[np.nan], [np.nan]], "no step"), ([[np.nan], [0.0]], "before their end"), ([[0.0], [2.0]], "rates in")],
+)
+def test_raster_refuses_steps(steps, message):
+    with pytest.raises(ValueError, match=message):
+        SpikeRasterDisplay.from_predictions([steps])
 
 
 @pytest.mark.parametrize("values", [[[0.5, 1.5]], [[-0.5, 1.0]], [[np.nan, 0.0]]])

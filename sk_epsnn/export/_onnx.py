@@ -35,8 +35,8 @@ def register_onnx_converters() -> None:
     -----
     Probabilities agree to about 1e-5. Classes that compete need an integral for each row, from a table of 0.4 MB;
     frozen weights need none. The conversion of a classifier with ``output_activation="heaviside"`` raises
-    `NotImplementedError`, and so does that of an encoder that gives spikes, whose random numbers ONNX cannot compute:
-    convert what comes after it.
+    `NotImplementedError`, and so do those of networks over steps in time, which `to_nir` exports, and of encoders that
+    give spikes, whose random numbers ONNX cannot compute: convert what comes after it.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
         )
     labels = _labels(model)
     add = _Nodes(scope, container)
-    mean, variance = _potentials(add, model, operator.inputs[0].full_name)
+    mean, variance = _potentials(add, model, operator.inputs[0])
     if output == "softmax" and state.is_known and all(isinstance(layer.neuron, Heaviside) for layer in network.hidden):
         score, probability = mean, add("Softmax", mean, axis=1)  # nothing is random
     else:
@@ -132,7 +132,7 @@ def _labels(model: Any) -> np.ndarray:
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
     add = _Nodes(scope, container)
-    mean, _ = _potentials(add, model, operator.inputs[0].full_name)
+    mean, _ = _potentials(add, model, operator.inputs[0])
     if (n_targets := model._progress.state.network.n_targets) < model._progress.state.network.readout.n_units:
         mean = add("Slice", mean, [0], [n_targets], [1])
     location, scale = (to_numpy(part) for part in model._target_location_and_scale())
@@ -140,6 +140,7 @@ def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _shape_of_rates(operator: Any) -> None:
+    _refuse_sequences(operator.inputs[0])
     columns = len(operator.raw_operator.get_feature_names_out())
     operator.outputs[0].type = type(operator.inputs[0].type)([None, columns])
 
@@ -171,20 +172,30 @@ def _refuse_steps(scope: Any, operator: Any, container: Any) -> None:
     raise NotImplementedError("Encoders over time are not converted to ONNX: convert the estimator alone.")
 
 
+def _refuse_sequences(inputs: Any) -> None:
+    """Refuse inputs that are declared with steps in time: the nodes are for rows."""
+    if len(inputs.type.shape) > 2:
+        raise NotImplementedError(
+            f"Inputs of shape {inputs.type.shape}, with steps in time, are not converted to ONNX; declare rows "
+            "of shape (n_samples, n_features), or export a network over steps with to_nir."
+        )
+
+
 def _give(add: _Nodes, values: str, output: Any) -> None:
     """End with an output of the type that was declared: double precision where the inputs have it."""
     double = type(output.type).__name__ == "DoubleTensorType"
     add("Cast", values, to=_DOUBLE if double else _FLOAT, output=output.full_name)
 
 
-def _potentials(add: _Nodes, model: Any, inputs: str) -> tuple[str, str]:
+def _potentials(add: _Nodes, model: Any, inputs: Any) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
     state: State = model._progress.state
     _refuse_unknown(state)
+    _refuse_sequences(inputs)
     state = state.with_every_axis()
     network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
-    values, spikes = _transform(add, state, inputs), None
+    values, spikes = _transform(add, state, inputs.full_name), None
     for index, (layer, weights) in enumerate(zip(state.layers, moments, strict=True)):
         mean, variance = _mix(add, layer, weights, values, spikes)
         variance = add("Max", variance, state.variance_floor)
@@ -205,7 +216,7 @@ def _refuse_unknown(state: State) -> None:
     if neurons or others:
         raise NotImplementedError(
             f"{' and '.join([*neurons, *others])} cannot be converted to ONNX; fully connected layers of Heaviside and "
-            "Sigmoid neurons can."
+            "Sigmoid neurons can. Over steps in time, to_nir exports LIF neurons."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._nesting import last_step
@@ -60,3 +61,22 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse a choice that does not exist."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+
+
+def names_or_numbers(parameter: str, names: ArrayLike | None, n_names: int) -> np.ndarray:
+    """Names given for a parameter, or numbers from 0."""
+    result = np.arange(n_names) if names is None else np.asarray(names)
+    if result.shape != (n_names,):
+        raise ValueError(f"{parameter} must hold {n_names} names, got shape {result.shape}.")
+    return result
+
+
+def ticks(axis: Any, names: np.ndarray) -> None:
+    """Name every row or column where there is room; elsewhere the axis counts them."""
+    if len(names) <= 20:
+        axis.set_ticks(np.arange(len(names)), names, rotation=rotation_of(names) if axis.axis_name == "x" else 0)
+
+
+def rotation_of(names: np.ndarray) -> int:
+    """Degrees by which names below an axis are turned: long ones stand upright."""
+    return 90 if max(len(str(name)) for name in names) > 3 else 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.plotting._common import network_of, one_of, panels
+from sk_epsnn.plotting._common import names_or_numbers, network_of, one_of, panels, rotation_of, ticks
 
 #: So many weights are still told apart as bars.
 _BARS = 60
@@ -68,8 +68,8 @@ class WeightPosteriorDisplay:
             )
         if not (self.variance >= 0).all():
             raise ValueError("variance must not be negative or NaN.")
-        self.input_names = _names("input_names", input_names, self.mean.shape[0])
-        self.unit_names = _names("unit_names", unit_names, self.mean.shape[1])
+        self.input_names = names_or_numbers("input_names", input_names, self.mean.shape[0])
+        self.unit_names = names_or_numbers("unit_names", unit_names, self.mean.shape[1])
 
     @classmethod
     def from_estimator(
@@ -185,7 +185,7 @@ class WeightPosteriorDisplay:
             errors = None if spread is None else spread[:, unit]
             axes.bar(place, values[:, unit], width, yerr=errors, capsize=min(3, 20 * width), label=str(name))
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xticks(np.arange(fan_in), self.input_names, rotation=_rotation(self.input_names))
+        axes.set_xticks(np.arange(fan_in), self.input_names, rotation=rotation_of(self.input_names))
         axes.set_xlabel("input")
         if n_units > 1 and spread is not None:
             axes.legend(title="neuron", fontsize="small")
@@ -193,8 +193,8 @@ class WeightPosteriorDisplay:
     def _image(self, axes: Any, values: np.ndarray, image_shape: tuple[int, int] | None, **style: Any) -> None:
         if image_shape is None:
             picture = axes.imshow(values.T, aspect="auto", interpolation="nearest", **style)
-            _ticks(axes.xaxis, self.input_names)
-            _ticks(axes.yaxis, self.unit_names)
+            ticks(axes.xaxis, self.input_names)
+            ticks(axes.yaxis, self.unit_names)
             axes.set(xlabel="input", ylabel="neuron")
         else:
             picture = axes.imshow(_mosaic(values, image_shape), interpolation="nearest", **style)
@@ -208,24 +208,6 @@ def _unit_indices(units: ArrayLike | None, n_units: int) -> np.ndarray:
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not ((chosen >= -n_units) & (chosen < n_units)).all():
         raise ValueError(f"units must be integers from {-n_units} to {n_units - 1}, got {units!r}.")
     return chosen
-
-
-def _names(parameter: str, names: ArrayLike | None, n_names: int) -> np.ndarray:
-    result = np.arange(n_names) if names is None else np.asarray(names)
-    if result.shape != (n_names,):
-        raise ValueError(f"{parameter} must hold {n_names} names, got shape {result.shape}.")
-    return result
-
-
-def _ticks(axis: Any, names: np.ndarray) -> None:
-    """Name every row or column where there is room; elsewhere the axis counts them."""
-    if len(names) <= 20:
-        axis.set_ticks(np.arange(len(names)), names, rotation=_rotation(names) if axis.axis_name == "x" else 0)
-
-
-def _rotation(names: np.ndarray) -> int:
-    """Degrees by which names below an axis are turned: long ones stand upright."""
-    return 90 if max(len(str(name)) for name in names) > 3 else 0
 
 
 def _mosaic(values: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
