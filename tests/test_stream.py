@@ -210,11 +210,13 @@ def test_what_is_kept_does_not_grow():
 def test_a_stream_keeps_the_weights_of_its_beginning():
     X, label = data()
     model = EPSNNRegressor(5, activation=LIF(0.8), max_iter=1, random_state=0).partial_fit(X, label)
-    stream, before = model.stream(2), copy.deepcopy(model)
-    stream.step(X[:2, 0])
+    begun, waiting, before = model.stream(2), model.stream(2), copy.deepcopy(model)
+    begun.step(X[:2, 0])
     model.partial_fit(X, -5.0 * label)
-    mean, _ = stream.step(X[:2, 1])
-    assert_same(mean, before.predict(X[:2, :2]))
+    waiting.step(X[:2, 0])
+    for stream in (begun, waiting):
+        mean, _ = stream.step(X[:2, 1])
+        assert_same(mean, before.predict(X[:2, :2]))
     assert np.abs(mean - model.predict(X[:2, :2])).max() > 0.1
 
 

@@ -221,10 +221,6 @@ class State:
         """Weight moments of every layer, as training sees them."""
         return [layer.moments(dtype) for layer in self.layers]
 
-    def for_inputs(self, n_inputs: int) -> State:
-        """The same for so many columns of data, see `Network.for_inputs`."""
-        return replace(self, network=self.network.for_inputs(n_inputs))
-
     def with_layers(self, layers: Sequence[LayerState]) -> State:
         """The same with other layers."""
         return replace(self, layers=tuple(layers))

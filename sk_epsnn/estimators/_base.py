@@ -185,7 +185,8 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_offset", method=method)
         X = self._enter_inputs(X)
-        state = self._progress.state.for_inputs(X.shape[1])
+        state = self._progress.state
+        state = replace(state, network=state.network.for_inputs(X.shape[1]))
         predictive = self._plan.trainer.predictor(state, X.dtype)
         chunks = list(gen_batches(X.shape[0], max(1, PREDICT_ROWS // max(state.network.n_rows))))
         apart = len(chunks) > 1 and effective_n_jobs(self.n_jobs) > 1
