@@ -175,6 +175,12 @@ def test_regressors():
     assert hidden.predict(X).shape == (200,)
 
 
+def test_one_neuron_for_all_layers_says_how_the_last_is_read():
+    X, y = tones(60)
+    model = classifier(hidden_layer_sizes=(5, 4), activation=LIF(0.5, readout=2), inference=FEW).fit(X, y)
+    assert [coef.shape[0] for coef in model.coefs_] == [2, 5, 8]
+
+
 # What is refused
 
 

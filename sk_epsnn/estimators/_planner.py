@@ -124,7 +124,8 @@ class Planner:
                 "hidden_layer_sizes must hold numbers of neurons where X has steps in time; how a neuron reads them is "
                 "said by activation, such as LIF(leak=0.9)."
             )
-        if any(neuron.readout != "mean" for neuron in neurons[:-1]):
+        single = isinstance(self.estimator.activation, str | Neuron)
+        if not single and any(neuron.readout != "mean" for neuron in neurons[:-1]):
             raise ValueError("readout is for the neurons that the outputs read: leave it at 'mean' in all others.")
         width, filters = self.problem.n_features, []
         for connection, neuron in zip(connections[:-1], neurons, strict=False):
