@@ -86,16 +86,18 @@ def test_factors_of_inputs_have_the_most_evidence():
     np.testing.assert_allclose(np.log(factor[kept]), best.x, atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_few_relevant_inputs_are_found_among_more_than_there_are_rows(seed):
+def test_few_relevant_inputs_are_found_among_more_than_there_are_rows():
     """The noise is as large as it is, not what is left when many inputs explain a little each."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((90, 140))
-    y = X[:, :4] @ [1.0, -1.0, 2.0, 0.5] + 0.1 * rng.standard_normal(90)
-    model = EPSNNRegressor(prior="ard").fit(X, y)
-    assert np.mean(np.abs(model.coef_[4:]) < 1e-3) > 0.97
-    np.testing.assert_allclose(model.coef_[:4], [1.0, -1.0, 2.0, 0.5], atol=0.05)
-    assert 0.08 < np.sqrt(model.noise_variance_) < 0.13
+    kept = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((90, 140))
+        y = X[:, :4] @ [1.0, -1.0, 2.0, 0.5] + 0.1 * rng.standard_normal(90)
+        model = EPSNNRegressor(prior="ard").fit(X, y)
+        kept.append(np.sum(np.abs(model.coef_[4:]) > 1e-3))
+        np.testing.assert_allclose(model.coef_[:4], [1.0, -1.0, 2.0, 0.5], atol=0.05)
+        assert 0.08 < np.sqrt(model.noise_variance_) < 0.13
+    assert max(kept) <= 5 and np.mean(kept) < 2
 
 
 def test_inputs_that_all_matter_are_kept():

@@ -71,7 +71,7 @@ BAD_INPUTS = {
     "NaN": (with_entry(X, np.nan), "contains NaN"),
     "infinity": (with_entry(X, np.inf), "contains infinity"),
     "one dimension": (X[:, 0], "Reshape your data"),
-    "three dimensions": (X[:, :, None], "dim(ension)?s? 3"),
+    "four dimensions": (X[:, :, None, None], "dim(ension)?s? 4"),
     "complex": (X + 1j, "Complex data not supported"),
     "text": (np.full((30, 3), "spike"), "could not convert string to float|numeric"),
     "lengths differ": (X[:-1], "inconsistent numbers of samples"),
