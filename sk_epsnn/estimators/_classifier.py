@@ -30,9 +30,9 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
         Number of neurons in each hidden layer. The default is a single layer of weights.
-    activation : {"heaviside", "sigmoid"} or list of them, default="heaviside"
-        Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``. A list
-        names those of each hidden layer.
+    activation : {"heaviside", "sigmoid", "lif", "sigmoid_lif"}, Neuron or list of them, default="heaviside"
+        Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``; `LIF` and
+        `SigmoidLIF` have a leak, where X has steps. A list names those of each hidden layer.
     output_activation : {"auto", "sigmoid", "heaviside", "softmax"} or HeavisideOutput, default="auto"
         Output neurons, one per class (a single one for two classes). "auto" is "softmax": the neurons compete, and
         exactly one fires. With "sigmoid" and "heaviside" each fires by itself, as on a chip. Of two classes softmax and
@@ -90,8 +90,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Labels, sorted.
     settings_ : dict
         What every parameter left at "auto" stood for in the fit, by its name: ``(value, reason)``.
-    n_features_in_ : int
-        Number of features.
+    n_features_in_, n_steps_in_ : int
+        Number of features, and of steps in time, where X has them: NaN says that a sample has ended.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had string column names.
     coefs_, intercepts_ : list of ndarray
@@ -210,7 +210,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             Spikes, rates or any finite real features; float32 stays float32.
         y : array-like of shape (n_samples,)
             Labels of any type, at least two classes.
@@ -233,7 +233,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of the
             inputs), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
         y : array-like of shape (n_samples,)
@@ -267,7 +267,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
 
         Returns
         -------
@@ -286,7 +286,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
 
         Returns
         -------
@@ -300,7 +300,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
 
         Returns
         -------
@@ -313,7 +313,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
 
         Returns
         -------

@@ -30,9 +30,9 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
         Number of neurons in each hidden layer. The default is a single layer of weights.
-    activation : {"heaviside", "sigmoid"} or list of them, default="heaviside"
-        Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``. A list
-        names those of each hidden layer.
+    activation : {"heaviside", "sigmoid", "lif", "sigmoid_lif"}, Neuron or list of them, default="heaviside"
+        Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``; `LIF` and
+        `SigmoidLIF` have a leak, where X has steps. A list names those of each hidden layer.
     weights : {"continuous", "binary", "ternary"} or Levels, default="continuous"
         Values that weights may take: any, {-1, 1}, {-1, 0, 1}, or those of a `Levels` object. Biases are always
         continuous.
@@ -93,8 +93,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         variance in squared units of y; for ``noise_variance="heteroscedastic"``.
     settings_ : dict
         What every parameter left at "auto" stood for in the fit, by its name: ``(value, reason)``.
-    n_features_in_ : int
-        Number of features.
+    n_features_in_, n_steps_in_ : int
+        Number of features, and of steps in time, where X has them: NaN says that a sample has ended.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had string column names.
     coefs_, intercepts_ : list of ndarray
@@ -213,7 +213,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             Spikes, rates or any finite real features; float32 stays float32.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Real targets.
@@ -235,7 +235,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of inputs and
             targets), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -260,7 +260,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
         return_std : bool, default=False
             Also return the standard deviation of a new observation: weights, spikes and noise together.
 
@@ -280,7 +280,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
 
         Returns
         -------
