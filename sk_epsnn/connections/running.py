@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sk_epsnn._arrays import Array, astype, like, ones_like, reshape, vecdot
-from sk_epsnn.connections.base import Connection, Sensitivity
+from sk_epsnn.connections.base import Connection, Feedback, Sensitivity
 
 
 class Running(Connection):
@@ -64,8 +64,10 @@ class Running(Connection):
         """Variances of the sums up to this step."""
         return reshape(self._continued(variance, 2), (variance.shape[0], -1))
 
-    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+    def sensitivities(self, slopes: Array, below: Array, feedback: Feedback | None = None) -> Iterator[Sensitivity]:
         """Sums of the derivatives up to this step."""
+        if feedback is not None:
+            raise NotImplementedError
         traces, n_units = self._continued(slopes[:, 0, :, None] * below[:, 0, None, :], 1), slopes.shape[2]
         for part in range(traces.shape[1]):
             columns = slice(part * n_units, (part + 1) * n_units)

@@ -46,6 +46,11 @@ class SequenceStream:
                 f"This {type(estimator).__name__} was fitted on rows, which have no steps: predict from them as they "
                 "come, or fit it on X of shape (n_samples, n_steps, n_features)."
             )
+        if any(connection.is_sequential for connection in estimator._progress.state.network.connections):
+            raise ValueError(
+                "Neurons with a reset or recurrent=True act on their own later steps, which a stream does not follow; "
+                "predict from whole sequences, or fit with reset=0.0 and recurrent=False."
+            )
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         if n_steps is not None:
             check_scalar(n_steps, "n_steps", Integral, min_val=1)

@@ -226,7 +226,7 @@ def _refuse_unknown(network: Network) -> None:
     if others := sorted({type(c).__name__ for c in network.connections if not c.is_identity and type(c) not in known}):
         raise ValueError(
             f"Connections {others} have no node in the graph; only fully connected layers are exported, and over steps "
-            "in time those that leak and do no more."
+            "in time those that leak and do no more (reset=0.0, recurrent=False)."
         )
 
 
