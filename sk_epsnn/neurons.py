@@ -128,11 +128,8 @@ class LIF(Heaviside):
 
     Notes
     -----
-    Beside draws of weights and spikes, predicted variances of the outputs of networks trained on 1,000 samples of 20
-    steps were 1.01 times as large with ``reset=0.2`` and 1.04 times with 1, and their means .08 and .28 standard
-    deviations off: a spike that takes off more than a potential is uncertain by leaves it with two values and no normal
-    law. With ``recurrent=True`` variances were .77 to .95 times as large and means .06 to .23 standard deviations off,
-    the more the less certain the weights of the layer were. Training takes four to six times as long as without.
+    With a ``reset`` of 1 and more, or ``recurrent=True``, predictions are less exact than with a leak alone, and
+    training takes several times as long.
 
     Examples
     --------

@@ -7,6 +7,7 @@ import pytest
 from states import design
 
 from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF, Stochastic, to_nir
+from sk_epsnn._arrays import converted, to_numpy
 from sk_epsnn.connections import Filter, Readout, Recurrent
 from sk_epsnn.course import Rows
 from sk_epsnn.ep import mixing
@@ -62,7 +63,7 @@ def state_of(neuron, sizes=(6,), n_out=2, share=0.1, n_steps=N_STEPS, kind=1, sc
 
 
 def passed(state, X, **options):
-    weights = state.moments(FLOAT)
+    weights = state.moments(X.dtype)
     return forward(state, state.network.enter(X), weights, **options), weights
 
 
@@ -355,3 +356,35 @@ def test_what_is_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
     assert not hasattr(model, "classes_")
+
+
+def test_arrays_of_other_libraries_give_the_same():
+    xp = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    state, X = state_of(KINDS["both"], sizes=(6, 4)), signals(7)
+    there, results = converted(state, xp.asarray), []
+    for here, rows, target in ((state, X, np.ones((7, 2))), (there, xp.asarray(X), xp.asarray(np.ones((7, 2))))):
+        up, weights = passed(here, rows)
+        down = backward(here, up, target, weights, UpdateCounts())
+        spread = predict_spread(here, here.network.enter(rows), weights)
+        held = forward(here, here.network.enter(rows), weights, held=up).potentials[-1]
+        results.append([*down.messages[0], down.between[0].site(joint=True), *spread, *held])
+    for found, expected in zip(*results[::-1], strict=True):
+        assert type(found) is type(xp.asarray(0.0))
+        np.testing.assert_allclose(to_numpy(found), expected)
+
+
+def test_a_reset_leaves_no_lattice():
+    """Potentials of levels that a reset takes something off are no sums of levels any more."""
+    rng = np.random.default_rng(0)
+    X, y = (rng.random((40, 5, 3)) < 0.5) * 1.0, rng.integers(0, 2, 40)
+    options = {"weights": "binary", "fit_intercept": False, "inference": Stochastic(n_passes=1), "random_state": 0}
+    for reset in (0.0, 1.0):
+        model = EPSNNClassifier(4, activation=LIF(0.0, reset=reset), **options).fit(X, y)
+        assert (model._progress.state.layers[0].lattice is None) == (reset > 0)
+
+
+def test_a_reset_out_of_range_is_named():
+    X, y = order(30)
+    for constant in (True, False):
+        with pytest.raises(ValueError, match="reset of neurons closer to 1"):
+            EPSNNClassifier(4, activation=LIF(0.5, reset=1e300), fit_intercept=constant).fit(X, y)

@@ -55,27 +55,31 @@ class Sensitivity(NamedTuple):
 
 @dataclass(frozen=True)
 class Feedback:
-    """What earlier spikes of a neuron do to itself, to first order in its deviations ``v`` from what is expected.
+    """What earlier spikes of a layer do to later ones, to first order in their deviations ``v`` from what is expected.
 
     ``v_t = d_t + v'_t w z_(t-1)`` with ``z_t = leak z_(t-1) + (1 - leak) v_t``, where ``d`` is what comes from outside
-    and ``v'`` the slope of its probability.
+    and ``v'`` the slope of a spike's probability.
 
     Attributes
     ----------
     leak : float
-        Of the trace ``z`` of its own spikes.
-    weight : array of shape (n_units,)
-        ``w``, from the trace of its own spikes to its potential.
+        Of the traces ``z``.
+    weight : array of shape (n_units,) or (n_units, n_units)
+        ``w``, from the trace of its own spikes to the potential of each neuron, or from those of all neurons.
     """
 
     leak: float
     weight: Array
 
+    def onto(self, traces: Array) -> Array:
+        """What traces, of shape (n_samples, n_units), add to the potentials of the next step."""
+        return self.weight * traces if self.weight.ndim == 1 else traces @ self.weight.T
+
     def follow(self, slopes: Array, direct: Array) -> Array:
         """Deviations at every step, of shape (n_samples, n_steps, n_units) as both arguments."""
         trace, steps = zeros_like(direct[:, 0, :]), []
         for step in range(direct.shape[1]):
-            steps.append(direct[:, step, :] + slopes[:, step, :] * self.weight * trace)
+            steps.append(direct[:, step, :] + slopes[:, step, :] * self.onto(trace))
             trace = self.leak * trace + (1 - self.leak) * steps[-1]
         return stack(steps, axis=1)
 
@@ -84,7 +88,9 @@ class Feedback:
         trace, steps = zeros_like(slopes[:, 0, :]), []
         for step in range(slopes.shape[1] - 1, -1, -1):
             steps.append(messages[:, step, :] + (1 - self.leak) * trace)
-            trace = self.leak * trace + slopes[:, step, :] * self.weight * steps[-1]
+            to_potentials = slopes[:, step, :] * steps[-1]
+            back = self.weight * to_potentials if self.weight.ndim == 1 else to_potentials @ self.weight
+            trace = self.leak * trace + back
         return stack(steps[::-1], axis=1)
 
 
@@ -344,7 +350,7 @@ def in_parts(n_samples: int, size: int) -> Iterator[slice]:
     """Samples to work on together, which take so many numbers each."""
     step = max(1, CHUNK // size)
     for start in range(0, n_samples, step):
-        yield slice(start, start + step)
+        yield slice(start, min(start + step, n_samples))
 
 
 class Dense(Connection):

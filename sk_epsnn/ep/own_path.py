@@ -181,8 +181,11 @@ class SequentialRows(SharedRows):
             by_step(part, self.n_rows) for part in (self.below.mean, sqrt(self._without_own(self.below.variance)))
         )
         size, results = super()._input_size(weights), []
-        for row in above:
-            shares = self._shares_of_all(zeros_like(self.slopes[:: self.n_rows, :1]) + row, slopes, weights)
+        between = Feedback(self.feedback.leak, weights.mean[:, self.columns])
+        for unit in range(above.shape[0]):
+            entries = zeros_like(self.slopes[:: self.n_rows, :1]) + above[unit, :]
+            # What every spike is to the potential, by itself and through all spikes that it acts on.
+            shares = between.back(slopes, by_step(super()._shares(entries), self.n_rows))
             total = sum_over(sum_over(shares * shares * unexplained, axis=2), axis=1)
             paths = permute_dims(slopes * shares, (0, 2, 1))
             for part in in_parts(paths.shape[0], paths.shape[1] * below.shape[2]):
@@ -197,16 +200,6 @@ class SequentialRows(SharedRows):
         values = copy_of(values)
         values[:, self.columns] = 0.0
         return values
-
-    def _shares_of_all(self, messages: Array, slopes: Array, weights: WeightMoments) -> Array:
-        """What every spike is to a potential above, by itself and through all spikes that it acts on."""
-        messages = by_step(super()._shares(messages), self.n_rows)
-        between, leak = weights.mean[:, self.columns], self.feedback.leak
-        trace, steps = zeros_like(slopes[:, 0, :]), []
-        for step in range(slopes.shape[1] - 1, -1, -1):
-            steps.append(messages[:, step, :] + (1 - leak) * trace)
-            trace = leak * trace + (slopes[:, step, :] * steps[-1]) @ between
-        return stack(steps[::-1], axis=1)
 
     def _own_variance(self, weights: WeightMoments) -> Array:
         return self.slopes * self.slopes * self.potentials.variance

@@ -158,9 +158,10 @@ def _layer(
     last = index == len(network.hidden)
     grid = design.grid.times(gain) if last else design.grid
     neuron = network.output if last else network.hidden[index].neuron
-    # Potentials are on a lattice if nothing but whole spikes comes in.
-    whole = index > 0 or spikes
-    on_lattice = neuron.has_ties and not network.constant and whole and network.connections[index].selects
+    # Potentials are on a lattice if nothing but whole spikes comes in, and no reset.
+    whole, connection = index > 0 or spikes, network.connections[index]
+    on_lattice = neuron.has_ties and not network.constant and whole and connection.selects
+    on_lattice = on_lattice and not connection.is_sequential
     return _discrete_layer(network, design, grid, index, on_lattice, rng)
 
 
@@ -355,12 +356,13 @@ def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
     limit = largest_to_square(float(np.finfo(dtype).max))
-    for mean, variance, _ in state.training_moments(dtype):
-        if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
+    moments = zip(state.training_moments(dtype), state.layers, strict=True)
+    for (mean, variance, _), layer in moments:
+        if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all() or layer.reset > limit:
             raise ValueError(
                 f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring variance, "
-                "anchor or spectral_exponent of the prior, temperature of inference, or values or gain of Levels "
-                "closer to 1."
+                "anchor or spectral_exponent of the prior, temperature of inference, values or gain of Levels, or "
+                "reset of neurons closer to 1."
             )
 
 
