@@ -306,13 +306,11 @@ def test_a_leak_is_chosen_for_all_traces():
     assert OwnSpikes.of(state, 0).leak == 0.84 and state.network.fan_ins[0] == N_FEATURES + 6 + 1
 
 
-def test_what_does_not_follow_own_spikes_says_so():
+def test_graphs_that_have_no_node_for_own_spikes_say_so():
+    pytest.importorskip("nir", reason="nir is not installed")
     X, y = order(60)
     inference = Stochastic(n_passes=2)
     model = EPSNNClassifier(5, activation=LIF(0.6, reset=1.0), inference=inference, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="predict from whole sequences, or fit with reset=0.0"):
-        model.stream()
-    pytest.importorskip("nir", reason="nir is not installed")
     with pytest.raises(ValueError, match="those that leak and do no more .reset=0.0, recurrent=False."):
         to_nir(model.freeze())
 

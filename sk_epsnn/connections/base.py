@@ -127,6 +127,8 @@ class Connection(Option):
         Whether a row holds all inputs in their order: sparse rows stay sparse.
     n_features : int or None
         Inputs of a step, where those of a sample are steps in time, one after another.
+    sums_up : bool
+        Whether a sample has one row, which sums up all of its steps.
     is_sequential : bool
         Whether spikes of a row act on the potentials of later ones.
     n_own : int
@@ -137,6 +139,7 @@ class Connection(Option):
     selects: bool = True
     is_identity: bool = False
     n_features: int | None = None
+    sums_up: bool = False
     is_sequential: bool = False
     n_own: int = 0
     _parameter_constraints: dict[str, list[Any]] = {"n_units": [Interval(Integral, 1, 2**31 - 1, closed="both")]}
@@ -200,7 +203,7 @@ class Connection(Option):
         return self
 
     def fed_back(self, slopes: Array, feedback: Feedback) -> FedBack:
-        """How gathered entries follow spikes of neurons that feed back on themselves: `Filter` and `Readout` know.
+        """How gathered entries follow spikes of neurons that feed back on themselves, where these are steps.
 
         Parameters
         ----------

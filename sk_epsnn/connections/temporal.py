@@ -213,6 +213,7 @@ class Readout(_Steps):
     """
 
     selects = False
+    sums_up = True
     #: Steps of each sample; None where they have all of them.
     lengths: Array | None = None
     _parameter_constraints = {

@@ -15,6 +15,7 @@ from functools import cached_property
 from sk_epsnn._arrays import (
     Array,
     clip,
+    concat,
     copy_of,
     is_any,
     new_identity,
@@ -62,6 +63,11 @@ class Paths:
         # same, and the sum of squares.
         self.orders, self.threshold_noise = [(zero, zero)] * ORDER, neuron.threshold_noise
         self.variance = self.covariance = self._weight_part = self._input_sd = zero
+
+    def __copy__(self) -> Paths:
+        copied = object.__new__(Paths)
+        vars(copied).update({**vars(self), "with_weights": copy_of(self.with_weights)})
+        return copied
 
     def beyond(self, independent: Array) -> Array:
         """Variance of the traces beyond that of independent steps."""
@@ -160,7 +166,7 @@ class SequentialRows(SharedRows):
         beyond = self._with_higher_orders(first, weights)
         alone = self.connection.gather_variance(self._by_sample(self.spread))
         total = clip(beyond + of_spikes, min=0.0)
-        if self.columns is None or self.connection.n_rows(self.n_rows * self.slopes.shape[1]) > 1:
+        if self.columns is None or not self.connection.sums_up:
             return total - alone
         square = self.above[:, : alone.shape[1]] ** 2
         apart, size = sum_over((first + of_spikes) @ square.T, axis=1), sum_over(total @ square.T, axis=1)
@@ -173,10 +179,7 @@ class SequentialRows(SharedRows):
 
         Shape (n_samples, n_out), with weights ``above`` of shape (n_out, n_columns).
         """
-        slopes, spread, variance = (
-            by_step(part, self.n_rows) for part in (self.slopes, self.spread, self.potentials.variance)
-        )
-        unexplained = clip(spread - slopes * slopes * variance, min=0.0)
+        slopes, unexplained = (by_step(part, self.n_rows) for part in (self.slopes, self._unexplained()))
         below, uncertain = (
             by_step(part, self.n_rows) for part in (self.below.mean, sqrt(self._without_own(self.below.variance)))
         )
@@ -194,6 +197,10 @@ class SequentialRows(SharedRows):
                 total[part] += sum_over(of_weights + sum_over(of_inputs, axis=2), axis=1)
             results.append(total)
         return stack(results, axis=1)
+
+    def _unexplained(self) -> Array:
+        """Variance of every spike that that of its potential does not explain, to first order."""
+        return clip(self.spread - self.slopes * self.slopes * self.potentials.variance, min=0.0)
 
     def _without_own(self, values: Array) -> Array:
         """The same with zeros in the columns of the layer's own spikes, which the paths lead through."""
@@ -233,6 +240,49 @@ class SequentialRows(SharedRows):
         return self.connection.sensitivities(slopes, below, self.feedback)
 
 
+@dataclass(frozen=True)
+class RunningRows(SequentialRows):
+    """`SequentialRows` of one step, of a `Running` connection: paths are followed forward, along all of those so far.
+
+    They are kept as derivatives of the sums and traces of all neurons in the weights of each.
+    """
+
+    def _of_potentials(self, weights: WeightMoments, above: Array) -> Array:
+        n_entries, n_units = above.shape[1], self.slopes.shape[1]
+        stays, new = self._of_step(weights)
+        noise = (new * self._unexplained()[:, None, :]) @ permute_dims(new, (0, 2, 1))
+        covariance = self.connection.last(zeros_like(noise))
+        covariance = stays @ covariance @ permute_dims(stays, (0, 2, 1)) + noise
+        self.connection.keep(covariance)
+        below = concat([self.below.mean, sqrt(self._without_own(self.below.variance))], axis=1)
+        entering = (new * self.slopes[:, None, :])[:, :, :, None] * below[:, None, None, :]
+        paths = self.connection.last(zeros_like(entering))
+        paths = reshape(stays @ reshape(paths, (*paths.shape[:2], -1)), paths.shape) + entering
+        self.connection.keep(paths)
+
+        of_noise = sum_over((above @ covariance[:, :n_entries, :n_entries]) * above, axis=2)
+        to_above = reshape(paths[:, :n_entries, :, :], (paths.shape[0], n_entries, -1))
+        to_above = reshape(above @ to_above, (-1, n_units, below.shape[1]))
+        known, size = self.below.mean.shape[1], SharedRows._input_size(self, weights)
+        of_weights = quadratic(to_above[:, :, :known], weights)
+        of_inputs = sum_over(to_above[:, :, known:] ** 2 * size, axis=2)
+        return of_noise + reshape(sum_over(of_weights + of_inputs, axis=1), of_noise.shape)
+
+    def _of_step(self, weights: WeightMoments) -> tuple[Array, Array]:
+        """What all sums and traces are made of: those of the step before, and what comes to spikes from outside."""
+        leak, between, slopes = self.feedback.leak, weights.mean[:, self.columns], self.slopes
+        kept, share = self.connection.shares(slopes)
+        one = _identity_like(between)
+        of_sums = reshape(kept + zeros_like(slopes)[:, None, :], (slopes.shape[0], -1))
+        share = reshape(share + zeros_like(slopes)[:, None, :], (slopes.shape[0], -1))
+        to_sums = concat([one] * (share.shape[1] // one.shape[0])) * share[:, :, None]
+        new = concat([to_sums, (1 - leak) * one + zeros_like(to_sums[:, : one.shape[0], :])], axis=1)
+        of_own = concat([of_sums, leak + zeros_like(slopes)], axis=1)
+        back = new @ (slopes[:, :, None] * between)
+        before = concat([zeros_like(new[:, :, :1]) + zeros_like(share)[:, None, :], back], axis=2)
+        return before + of_own[:, :, None] * _identity_like(of_own), new
+
+
 def by_step(rows: Array, n_steps: int) -> Array:
     """Rows of samples, shape (n_samples * n_steps, n), in the shape (n_samples, n_steps, n)."""
     return reshape(rows, (-1, n_steps, rows.shape[1]))
@@ -243,5 +293,6 @@ def spread_of(probability: Array) -> Array:
     return probability - probability * probability
 
 
-def _identity_like(square: Array) -> Array:
-    return new_identity(square, square.shape[0], square.dtype)
+def _identity_like(like: Array) -> Array:
+    """The unit matrix of as many columns."""
+    return new_identity(like, like.shape[1], like.dtype)

@@ -16,15 +16,16 @@ hidden layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sk_epsnn._arrays import Array, clip, concat, diagonal, is_any, reshape, stack, zeros_like
-from sk_epsnn.connections import Feedback
+from sk_epsnn.connections import Feedback, Running
 from sk_epsnn.connections.base import in_parts
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import SharedRows
-from sk_epsnn.ep.own_path import Paths, SequentialRows, by_step, spread_of
+from sk_epsnn.ep.own_path import Paths, RunningRows, SequentialRows, by_step, spread_of
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, WeightMoments
@@ -71,12 +72,15 @@ class OwnSpikes:
         What a neuron that fires at every step is pulled down by in the end, in units of the potential.
     columns : slice or None
         Where the traces are among the inputs of the layer's weights; None if these have none.
+    running : Running or None
+        What hands traces on from one step to the next, where steps come one at a time.
     """
 
     neuron: Neuron
     leak: float
     reset: float
     columns: slice | None
+    running: Running | None
 
     @classmethod
     def of(cls, state: State, index: int) -> OwnSpikes | None:
@@ -84,7 +88,9 @@ class OwnSpikes:
         connection, neuron = state.network.hidden[index]
         if not connection.is_sequential:
             return None
-        return cls(neuron, connection.leak, state.layers[index].reset, state.network.own_columns(index))
+        running = connection if isinstance(connection, Running) else None
+        leak = connection.leak if running is None else running.connection.leak
+        return cls(neuron, leak, state.layers[index].reset, state.network.own_columns(index), running)
 
     def weight(self, weights: WeightMoments) -> Array:
         """Mean weight of each neuron's own trace, shape (n_units,)."""
@@ -101,7 +107,8 @@ class OwnSpikes:
         feedback = Feedback(self.leak, self.weight(weights))
         parts = {name: getattr(shared, name) for name in SharedRows.__dataclass_fields__}
         spread = spread_of(spikes.probability)
-        return SequentialRows(**parts, feedback=feedback, spread=spread, columns=self.columns, above=above.mean)
+        kind = RunningRows if isinstance(shared.connection, Running) else SequentialRows
+        return kind(**parts, feedback=feedback, spread=spread, columns=self.columns, above=above.mean)
 
     # ------------------------------------------------------------------ up
 
@@ -130,15 +137,12 @@ class OwnSpikes:
         mean = by_step(entering.mean, n_steps)
         variance = None if entering.variance is None else by_step(entering.variance, n_steps)
         zero = zeros_like(mean[:, 0, :1] + weights.mean[None, :, 0])
+        parts = in_parts(n_samples, n_units * weights.mean.shape[1] if held is None else 1)
         results = []
-        for part in in_parts(n_samples, n_units * weights.mean.shape[1] if held is None else 1):
-            paths: Paths | _Known
-            if held is None:
-                paths = Paths(Feedback(self.leak, self.weight(weights)), weights, self.neuron, zero[part, :])
-            else:
-                paths = _Known(Held(*(each[part, :, :] for each in held)))
+        for part in parts if self.running is None else [slice(0, n_samples)]:
+            begin = self._begin(weights, zero[part, :], None if held is None else Held(*(x[part, :, :] for x in held)))
             uncertain = None if variance is None else variance[part, :, :]
-            results.append(self._of_samples(mean[part, :, :], uncertain, mix, paths, zero[part, :]))
+            results.append(self._of_samples(mean[part, :, :], uncertain, mix, begin))
         inputs, potentials, spikes, beyond = (_joined(parts) for parts in zip(*results, strict=True))
         means, variances = (None if each is None else reshape(each, (-1, each.shape[2])) for each in inputs)
         return Passed(
@@ -148,16 +152,20 @@ class OwnSpikes:
             Held(*beyond),
         )
 
+    def _begin(self, weights: WeightMoments, zero: Array, held: Held | None) -> _Traces:
+        """Traces before the first step, or those of the step before."""
+        if held is not None:
+            return _Traces(zero, zero, _Known(held))
+        before = None if self.running is None else self.running.last(None)
+        if before is not None:
+            return before._replace(paths=copy(before.paths))
+        return _Traces(zero, zero, Paths(Feedback(self.leak, self.weight(weights)), weights, self.neuron, zero))
+
     def _of_samples(
-        self,
-        mean: Array,
-        variance: Array | None,
-        mix: Callable[[Inputs], Potentials],
-        paths: Paths | _Known,
-        trace: Array,
+        self, mean: Array, variance: Array | None, mix: Callable[[Inputs], Potentials], begin: _Traces
     ) -> tuple[list[Any], ...]:
         """`forward` for some samples: arrays of shape (n, n_steps, ...)."""
-        gain, independent, steps = 1 - self.leak, trace, []
+        (trace, independent, paths), gain, steps = begin, 1 - self.leak, []
         for step in range(mean.shape[1]):
             extra = paths.beyond(independent)
             entering = mean[:, step, :], None if variance is None else variance[:, step, :]
@@ -175,6 +183,8 @@ class OwnSpikes:
             trace = self.leak * trace + gain * spikes.probability
             independent = self.leak**2 * independent + gain**2 * spread_of(spikes.probability)
             steps.append(((inputs.mean, inputs.variance), potentials, spikes, (extra, more)))
+        if self.running is not None:
+            self.running.keep(_Traces(trace, independent, paths))
         return tuple(_stacked(parts) for parts in zip(*steps, strict=True))
 
     def _with_traces(self, mean: Array, variance: Array | None, trace: Array, uncertain: Array) -> Inputs:
@@ -254,6 +264,17 @@ class _Known:
     def go_on(self, inputs: Inputs, potentials: Potentials, spikes: SpikeMoments) -> None:
         """The next step."""
         self.step += 1
+
+
+class _Traces(NamedTuple):
+    """What a layer hands on from one step to the next: means of its traces, variances as of independent steps, paths.
+
+    All of shape (n_samples, n_units).
+    """
+
+    mean: Array
+    independent: Array
+    paths: Paths | _Known
 
 
 def _stacked(parts: Sequence[Any]) -> list[Any]:
