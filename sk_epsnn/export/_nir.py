@@ -57,9 +57,9 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     TypeError
         If ``estimator`` is something else, such as a pipeline.
     ValueError
-        If hidden neurons fire at random (``activation="sigmoid"`` or `SigmoidLIF`), which NIR has no neuron for, if they
-        have a reset or read their own layer, or if
-        ``dt`` or ``n_steps`` is not positive, or given for a network that has no steps in time.
+        If hidden neurons fire at random (``activation="sigmoid"`` or `SigmoidLIF`), which NIR has no neuron for, if
+        they have a reset or read their own layer, or if ``dt`` or ``n_steps`` is not positive, or given for a network
+        that has no steps in time.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
