@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, astype, is_all
+from sk_epsnn._arrays import Array, astype, concat, is_all
 from sk_epsnn._sparse_rows import SparseRows
 
 
@@ -63,6 +63,22 @@ class WeightMoments(NamedTuple):
     def with_mean(self, mean: Array) -> WeightMoments:
         """The same covariances about another mean."""
         return self._replace(mean=astype(mean, self.mean.dtype))
+
+    def without(self, columns: slice | None) -> WeightMoments:
+        """The same for all other inputs."""
+        if columns is None:
+            return self
+        mean, variance, covariance = (_without(part, columns, 1) for part in self)
+        return WeightMoments(mean, variance, _without(covariance, columns, 2))
+
+
+def _without(values: Array | None, columns: slice, axis: int) -> Array | None:
+    """All but some columns along an axis, 1 or 2."""
+    if values is None:
+        return None
+    before: tuple[slice, ...] = (slice(None),) * axis
+    parts = values[(*before, slice(0, columns.start))], values[(*before, slice(columns.stop, None))]
+    return concat(parts, axis=axis)
 
 
 class Potentials(NamedTuple):

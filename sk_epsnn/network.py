@@ -123,7 +123,17 @@ class Network:
     def fan_ins(self) -> tuple[int, ...]:
         """Weights of a neuron in every layer, the bias among them."""
         pairs = zip(self.connections, self.sizes, strict=True)
-        return tuple(connection.n_columns(size) + self.constant for connection, size in pairs)
+        return tuple(connection.n_columns(size) + connection.n_own + self.constant for connection, size in pairs)
+
+    def own_columns(self, index: int) -> slice | None:
+        """Where the traces of a hidden layer's own spikes are among its inputs, before the constant; None for none."""
+        connection = self.connections[index]
+        if connection.n_own == 0:
+            return None
+        start = connection.n_columns(self.sizes[index])
+        if index == 0 and self.basis is not None:
+            start = self.basis.offset.shape[0]
+        return slice(start, start + connection.n_own)
 
     def largest_product(self, n_samples: int, share: float = 1.0) -> float:
         """Rows x inputs x units of the layer where these are most, when only a share of the data's columns count."""

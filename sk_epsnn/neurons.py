@@ -40,6 +40,10 @@ class Neuron(Option):
     leak: float | str = 0.0
     #: How the outputs read its spikes where there are steps: "mean", "last" or a number of equal parts.
     readout: str | int = "mean"
+    #: What its own spikes take off its potential at later steps.
+    reset: float = 0.0
+    #: Whether it reads the spikes of its own layer at earlier steps.
+    recurrent: bool = False
     #: Whether the neuron needs steps in time.
     has_memory = False
 
@@ -109,10 +113,23 @@ class LIF(Heaviside):
         What is left of an input one step later, in [0, 1): ``exp(-1 / tau)`` for a time constant of ``tau`` steps.
         "auto" tries time constants that double, on up to 500 samples, and takes the one under which these become most
         probable; ``leak_`` of the fitted estimator says which.
+    reset : float, default=0.0
+        What the neuron's own spikes take off its potential at later steps, in prior standard deviations of the
+        potential, at least 0: ``reset`` times the trace of its spikes, which leaks as those of its inputs do and is 1
+        where the neuron has always fired. A single spike takes off ``(1 - leak) reset`` at the next step. With
+        ``recurrent=True`` the weight of that trace is learned, and this is minus what it starts from.
+    recurrent : bool, default=False
+        Whether hidden neurons read traces of the spikes of all neurons of their layer, as they were one step before,
+        through weights that are learned.
     readout : {"mean", "last"} or int, default="mean"
         How the outputs read the spikes of the last hidden layer, or the inputs if there is none: the mean over all
         steps; the last step of traces that leak as the neurons do; or means over so many equal parts of the steps, side
         by side.
+
+    Notes
+    -----
+    With a ``reset`` of 1 and more, or ``recurrent=True``, predictions are less exact than with a leak alone, and
+    training takes several times as long.
 
     Examples
     --------
@@ -130,11 +147,17 @@ class LIF(Heaviside):
     has_memory = True
     _parameter_constraints = {
         "leak": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "reset": [Interval(Real, 0, None, closed="left")],
+        "recurrent": ["boolean"],
         "readout": [StrOptions({"mean", "last"}), Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, leak: float | str = "auto", readout: str | int = "mean"):
+    def __init__(
+        self, leak: float | str = "auto", reset: float = 0.0, recurrent: bool = False, readout: str | int = "mean"
+    ):
         self.leak = leak
+        self.reset = reset
+        self.recurrent = recurrent
         self.readout = readout
 
 
@@ -144,6 +167,8 @@ class SigmoidLIF(Sigmoid):
     Parameters
     ----------
     leak : float or "auto", default="auto"
+    reset : float, default=0.0
+    recurrent : bool, default=False
     readout : {"mean", "last"} or int, default="mean"
         See `LIF`.
     """
@@ -152,8 +177,12 @@ class SigmoidLIF(Sigmoid):
     has_memory = True
     _parameter_constraints = LIF._parameter_constraints
 
-    def __init__(self, leak: float | str = "auto", readout: str | int = "mean"):
+    def __init__(
+        self, leak: float | str = "auto", reset: float = 0.0, recurrent: bool = False, readout: str | int = "mean"
+    ):
         self.leak = leak
+        self.reset = reset
+        self.recurrent = recurrent
         self.readout = readout
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from toys import Leak
 
-from sk_epsnn.connections import Filter, Readout
+from sk_epsnn.connections import Feedback, Filter, Readout
 
 
 def test_a_filter_is_its_matrix():
@@ -89,6 +89,60 @@ def test_sensitivities_are_derivatives_in_the_weights(connection, lengths):
             np.testing.assert_allclose(derivatives[:, i], block[:, i, i], atol=1e-8)
         seen[samples, row, columns] += 1
     assert (seen == 1).all()
+
+
+def fed_back_matrix(slopes, feedback):
+    """What comes to each spike of one neuron from outside, to all of its spikes."""
+    n_steps = len(slopes)
+    to_trace = np.array(
+        [
+            [(1 - feedback.leak) * feedback.leak ** (t - 1 - s) if s < t else 0.0 for s in range(n_steps)]
+            for t in range(n_steps)
+        ]
+    )
+    return np.linalg.inv(np.eye(n_steps) - slopes[:, None] * feedback.weight * to_trace)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [Filter(1, 3, leak=0.6), Filter(1, 3), Readout(1, 3, kind=2), Readout(1, 3, kind="last", leak=0.8)],
+    ids=["filter", "none", "parts", "last"],
+)
+def test_spikes_that_feed_back_on_themselves(connection):
+    """Sums, variances and derivatives against the inverse of a matrix of steps, neuron by neuron."""
+    rng = np.random.default_rng(7)
+    slopes, values, below = rng.uniform(size=(4, 5, 3)), rng.uniform(size=(4, 5, 3)), rng.normal(size=(4, 5, 2))
+    feedback = Feedback(0.7, np.array([-2.0, 0.5, 1.5]))
+    matrices = np.array(
+        [[fed_back_matrix(slopes[n, :, i], Feedback(0.7, w)) for i, w in enumerate(feedback.weight)] for n in range(4)]
+    )
+    gathered = connection.fed_back(slopes, feedback)
+    followed = np.einsum("nits,nsi->nti", matrices, values)
+    np.testing.assert_allclose(feedback.follow(slopes, values), followed, rtol=1e-12)
+    messages = rng.normal(size=(4, 5, 3))
+    np.testing.assert_allclose(
+        feedback.back(slopes, messages), np.einsum("nits,nti->nsi", matrices, messages), rtol=1e-11
+    )
+    np.testing.assert_allclose(gathered.sums(values), connection.gather(followed.reshape(4, -1)), rtol=1e-12)
+    # Every step by itself, through all that it does.
+    variances = 0.0
+    for step in range(5):
+        alone = np.where(np.arange(5)[:, None] == step, np.sqrt(values), 0.0)
+        variances = variances + gathered.sums(alone) ** 2
+    np.testing.assert_allclose(gathered.variances(values), variances, rtol=1e-11)
+    for samples, row, columns, derivatives in connection.sensitivities(slopes, below, feedback):
+        for j in range(2):
+            sums = gathered.sums(slopes * below[:, :, j, None]).reshape(4, -1, connection.n_columns(15))
+            np.testing.assert_allclose(derivatives[:, :, j], sums[samples, row, columns], rtol=1e-10, atol=1e-14)
+
+
+def test_a_general_connection_does_not_know_how_spikes_feed_back():
+    connection, slopes = Leak(1, 5, leak=0.6), np.ones((4, 5, 3))
+    feedback = Feedback(0.7, np.ones(3))
+    with pytest.raises(NotImplementedError):
+        connection.fed_back(slopes, feedback)
+    with pytest.raises(NotImplementedError):
+        next(connection.sensitivities(slopes, np.ones((4, 5, 2)), feedback))
 
 
 @pytest.mark.parametrize(

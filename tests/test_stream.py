@@ -25,6 +25,19 @@ NETWORKS = {
     "two layers": ((5, 4), [LIF(0.8), LIF(0.6)]),
     "two layers, last": ((5, 4), [SigmoidLIF(0.5), LIF(0.8, readout="last")]),
     "two layers, no leak": ((5, 4), [LIF(0.0), LIF(0.0)]),
+    "reset": ((5,), LIF(0.8, reset=1.0)),
+    "reset, no leak": ((5,), SigmoidLIF(0.0, reset=1.0)),
+    "recurrent": ((5,), LIF(0.8, recurrent=True)),
+    "recurrent, last": ((5,), SigmoidLIF(0.8, recurrent=True, readout="last")),
+    "recurrent, no leak": ((5,), LIF(0.0, recurrent=True)),
+    "two recurrent": ((5, 4), [LIF(0.6, recurrent=True), LIF(0.8, reset=1.0, recurrent=True)]),
+    "three with memory": ((5, 4, 3), [SigmoidLIF(0.6, reset=1.0), LIF(0.0, recurrent=True), LIF(0.5, reset=1.0)]),
+}
+#: Neurons whose spikes are read in several parts, which are known at the end only.
+PARTS = {
+    "parts": LIF(0.8, readout=4),
+    "reset, parts": LIF(0.8, reset=1.0, readout=4),
+    "recurrent, parts": SigmoidLIF(0.8, recurrent=True, readout=4),
 }
 TASKS = ("three classes", "two classes", "real")
 
@@ -41,7 +54,7 @@ def data(dtype=np.float64):
 @cache
 def fitted(task, network, dtype=np.float64, **options):
     X, label = data(dtype)
-    sizes, activation = NETWORKS[network] if network in NETWORKS else ((5,), LIF(0.8, readout=int(network)))
+    sizes, activation = NETWORKS[network] if network in NETWORKS else ((5,), PARTS[network])
     options = {"activation": activation, "inference": "newton", "max_iter": 1, "random_state": 0, **options}
     if task == "real":
         options = {"noise_variance": 0.5, **options}
@@ -74,7 +87,7 @@ def test_a_stream_says_what_the_steps_so_far_say(task, network, dtype):
     np.testing.assert_array_equal(stream.n_steps_, N_STEPS)
 
 
-@pytest.mark.parametrize("network", ["mean", "two layers, last"])
+@pytest.mark.parametrize("network", ["mean", "two layers, last", "two recurrent"])
 def test_a_stream_goes_on_beyond_the_steps_of_the_fit(network):
     model = fitted("three classes", network)
     X = np.random.default_rng(1).normal(size=(2, 40, N_FEATURES))
@@ -90,6 +103,8 @@ def test_a_stream_goes_on_beyond_the_steps_of_the_fit(network):
         ("real", "mean", {"noise_variance": "heteroscedastic"}),
         ("three classes", "mean", {"weights": "ternary", "output_activation": "sigmoid"}),
         ("three classes", "two layers", {"fit_intercept": False, "output_activation": "heaviside"}),
+        ("two classes", "two recurrent", {"fit_intercept": False}),
+        ("three classes", "reset", {"weights": "ternary"}),
     ],
 )
 def test_streams_of_other_networks(task, network, options):
@@ -101,9 +116,9 @@ def test_streams_of_other_networks(task, network, options):
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("n_steps", [None, 5])
-def test_parts_are_those_of_all_the_steps_to_come(task, n_steps):
-    model = fitted(task, "4")
+@pytest.mark.parametrize(("network", "n_steps"), [("parts", None), *((network, 5) for network in PARTS)])
+def test_parts_are_those_of_all_the_steps_to_come(task, network, n_steps):
+    model = fitted(task, network)
     X = data()[0][:4, :n_steps]
     stream = model.stream(n_samples=4, n_steps=n_steps)
     for t in range(X.shape[1]):
@@ -127,7 +142,9 @@ def test_parts_that_have_not_begun_are_silent():
         np.testing.assert_allclose(mean[3 + t], both + bias)
 
 
-@pytest.mark.parametrize("network", ["single, mean", "mean", "last", "two layers", "two layers, no leak"])
+@pytest.mark.parametrize(
+    "network", ["single, mean", "mean", "last", "two layers", "two layers, no leak", "two recurrent"]
+)
 def test_a_sequence_that_has_ended_keeps_its_prediction(network):
     model = fitted("three classes", network)
     X, ends = data()[0][:4].copy(), np.array([6, 3, 0, 5])
@@ -180,13 +197,14 @@ def test_streams_that_cannot_be():
     with pytest.raises(TypeError, match="n_samples"):
         model.stream(n_samples=1.5)
     with pytest.raises(ValueError, match="n_steps == 0"):
-        fitted("three classes", "4").stream(n_steps=0)
+        fitted("three classes", "parts").stream(n_steps=0)
     with pytest.raises(ValueError, match="no step yet"):
         model.stream().predict_uncertainty()
 
 
-def test_copies_go_on_by_themselves():
-    model, X = fitted("three classes", "two layers, last"), data()[0][:2]
+@pytest.mark.parametrize("network", ["two layers, last", "two recurrent"])
+def test_copies_go_on_by_themselves(network):
+    model, X = fitted("three classes", network), data()[0][:2]
     stream = model.stream(n_samples=2)
     stream.step(X[:, 0])
     copies = [copy.copy(stream), copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
@@ -198,8 +216,9 @@ def test_copies_go_on_by_themselves():
     assert_same(stream.step(X[:, 1]), model.predict_proba(X[:, 1:2]))
 
 
-def test_what_is_kept_does_not_grow():
-    model, X = fitted("three classes", "two layers"), data()[0][:2]
+@pytest.mark.parametrize("network", ["two layers", "two recurrent"])
+def test_what_is_kept_does_not_grow(network):
+    model, X = fitted("three classes", network), data()[0][:2]
     stream, sizes = model.stream(n_samples=2), []
     for t in range(30):
         stream.step(X[:, t % N_STEPS])

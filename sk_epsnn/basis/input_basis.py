@@ -146,22 +146,24 @@ class InputBasis:
             counts[-1] = self.n_others
         return counts
 
-    def balance(self, means: Array) -> Array:
+    def balance(self, means: Array, others: Array | float = 0.0) -> Array:
         """Subtract from each unit's bias what its weights add to the potential on average over the data.
 
         Parameters
         ----------
         means : array of shape (n_out, n_axes)
             Weights in this basis, the constant included.
+        others : array of shape (n_out,), default=0
+            What is added to the potentials by anything else.
         """
         if self.constant:
             balanced = means.copy()
-            balanced[:, -1] -= means[:, :-1] @ self.mean
+            balanced[:, -1] -= means[:, :-1] @ self.mean + others
             return balanced
         # The constant lies along the offset: these weights realise a potential of 1 for every x.
         size = float(self.offset @ self.offset)
         a = self.offset / size if size > 0 else self.offset
-        return means - np.outer(means @ (self.mean - self.offset), a)
+        return means - np.outer(means @ (self.mean - self.offset) + others, a)
 
     def prior_variances(
         self,

@@ -1,7 +1,18 @@
 """Connections: which inputs the neurons of a layer read, around the mixing block ``u = W v``."""
 
-from sk_epsnn.connections.base import Connection, Dense, Sensitivity
+from sk_epsnn.connections.base import Connection, Dense, FedBack, Feedback, Sensitivity
 from sk_epsnn.connections.running import Running, running
-from sk_epsnn.connections.temporal import Filter, Readout
+from sk_epsnn.connections.temporal import Filter, Readout, Recurrent
 
-__all__ = ["Connection", "Dense", "Filter", "Readout", "Running", "Sensitivity", "running"]
+__all__ = [
+    "Connection",
+    "Dense",
+    "FedBack",
+    "Feedback",
+    "Filter",
+    "Readout",
+    "Recurrent",
+    "Running",
+    "Sensitivity",
+    "running",
+]

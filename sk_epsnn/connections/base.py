@@ -8,7 +8,8 @@ see rows and columns, and nothing of this.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -52,6 +53,62 @@ class Sensitivity(NamedTuple):
     derivatives: Array
 
 
+@dataclass(frozen=True)
+class Feedback:
+    """What earlier spikes of a layer do to later ones, to first order in their deviations ``v`` from what is expected.
+
+    ``v_t = d_t + v'_t w z_(t-1)`` with ``z_t = leak z_(t-1) + (1 - leak) v_t``, where ``d`` is what comes from outside
+    and ``v'`` the slope of a spike's probability.
+
+    Attributes
+    ----------
+    leak : float
+        Of the traces ``z``.
+    weight : array of shape (n_units,) or (n_units, n_units)
+        ``w``, from the trace of its own spikes to the potential of each neuron, or from those of all neurons.
+    """
+
+    leak: float
+    weight: Array
+
+    def onto(self, traces: Array) -> Array:
+        """What traces, of shape (n_samples, n_units), add to the potentials of the next step."""
+        return self.weight * traces if self.weight.ndim == 1 else traces @ self.weight.T
+
+    def follow(self, slopes: Array, direct: Array) -> Array:
+        """Deviations at every step, of shape (n_samples, n_steps, n_units) as both arguments."""
+        trace, steps = zeros_like(direct[:, 0, :]), []
+        for step in range(direct.shape[1]):
+            steps.append(direct[:, step, :] + slopes[:, step, :] * self.onto(trace))
+            trace = self.leak * trace + (1 - self.leak) * steps[-1]
+        return stack(steps, axis=1)
+
+    def back(self, slopes: Array, messages: Array) -> Array:
+        """Transpose of `follow`: what something that follows the deviations is to those from outside."""
+        trace, steps = zeros_like(slopes[:, 0, :]), []
+        for step in range(slopes.shape[1] - 1, -1, -1):
+            steps.append(messages[:, step, :] + (1 - self.leak) * trace)
+            to_potentials = slopes[:, step, :] * steps[-1]
+            back = self.weight * to_potentials if self.weight.ndim == 1 else to_potentials @ self.weight
+            trace = self.leak * trace + back
+        return stack(steps[::-1], axis=1)
+
+
+class FedBack(NamedTuple):
+    """Gathered entries of spikes that feed back on themselves.
+
+    Attributes
+    ----------
+    sums : callable
+        The entries, of what comes to each spike from outside, shape (n_samples, n_rows_below, n_units_below).
+    variances : callable
+        Their variances, of variances of that, each by itself.
+    """
+
+    sums: Callable[[Array], Array]
+    variances: Callable[[Array], Array]
+
+
 class Connection(Option):
     """Base class: neurons that read the inputs of a sample in one row or several, with the same weights in each.
 
@@ -70,12 +127,21 @@ class Connection(Option):
         Whether a row holds all inputs in their order: sparse rows stay sparse.
     n_features : int or None
         Inputs of a step, where those of a sample are steps in time, one after another.
+    sums_up : bool
+        Whether a sample has one row, which sums up all of its steps.
+    is_sequential : bool
+        Whether spikes of a row act on the potentials of later ones.
+    n_own : int
+        Weights of a neuron for the earlier spikes of its layer, beside those for ``n_columns`` inputs.
     """
 
     n_units: int
     selects: bool = True
     is_identity: bool = False
     n_features: int | None = None
+    sums_up: bool = False
+    is_sequential: bool = False
+    n_own: int = 0
     _parameter_constraints: dict[str, list[Any]] = {"n_units": [Interval(Integral, 1, 2**31 - 1, closed="both")]}
 
     def n_rows(self, n_inputs: int) -> int:
@@ -136,6 +202,16 @@ class Connection(Option):
         """
         return self
 
+    def fed_back(self, slopes: Array, feedback: Feedback) -> FedBack:
+        """How gathered entries follow spikes of neurons that feed back on themselves, where these are steps.
+
+        Parameters
+        ----------
+        slopes : array of shape (n_samples, n_rows_below, n_units_below)
+        feedback : Feedback
+        """
+        raise NotImplementedError
+
     def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
         """Weight of the next step, where steps come one after another: ``z = (1 - share) z_before + share v``.
 
@@ -158,7 +234,7 @@ class Connection(Option):
         """
         raise NotImplementedError(f"{type(self).__name__} does not take one step after another.")
 
-    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+    def sensitivities(self, slopes: Array, below: Array, feedback: Feedback | None = None) -> Iterator[Sensitivity]:
         """Derivatives of the gathered entries in the weights of the neurons that they are sums of.
 
         The rows of these neurons share their weights: an entry that is a sum over rows of the spikes of neuron i,
@@ -170,11 +246,15 @@ class Connection(Option):
             Derivative ``v'`` of a spike's probability in the mean of its potential.
         below : array of shape (n_samples, n_rows_below, n_columns_below)
             Means ``x`` of what the neurons read.
+        feedback : Feedback, optional
+            What earlier spikes do to those of the same neuron, where there are steps in time.
 
         Yields
         ------
         Sensitivity
         """
+        if feedback is not None:
+            raise NotImplementedError
         n_rows, n_units = slopes.shape[1:]
         n_inputs = n_rows * n_units
         n_entries = self.n_rows(n_inputs) * self.n_columns(n_inputs)
@@ -273,7 +353,7 @@ def in_parts(n_samples: int, size: int) -> Iterator[slice]:
     """Samples to work on together, which take so many numbers each."""
     step = max(1, CHUNK // size)
     for start in range(0, n_samples, step):
-        yield slice(start, start + step)
+        yield slice(start, min(start + step, n_samples))
 
 
 class Dense(Connection):

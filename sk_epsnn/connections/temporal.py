@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, astype, like, permute_dims, reshape, stack
+from sk_epsnn._arrays import Array, astype, concat, like, permute_dims, reshape, stack, sum_over, zeros_like
 from sk_epsnn._sklearn import Interval, StrOptions
-from sk_epsnn.connections.base import Connection, Sensitivity, in_parts
+from sk_epsnn.connections.base import Connection, FedBack, Feedback, Sensitivity, in_parts
 
 
 class _Steps(Connection):
@@ -117,15 +117,77 @@ class Filter(_Steps):
         """See `Connection.share`: the same at every step."""
         return np.full((len(n_before), self.n_parts), 1 - self.leak)
 
-    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+    def sensitivities(self, slopes: Array, below: Array, feedback: Feedback | None = None) -> Iterator[Sensitivity]:
         """Eligibility traces ``e_t = leak e_(t-1) + (1 - leak) v'_t x_t``, one step after another."""
         for part in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
             slope, inputs = slopes[part, :, :], below[part, :, :]
             trace: Array = 0.0
+            own: Array = 0.0
             for step in range(slope.shape[1]):
                 new = (1 - self.leak) * slope[:, step, :, None]
-                trace = self.leak * trace + new * inputs[:, step, None, :]
+                if feedback is None:
+                    new = new * inputs[:, step, None, :]
+                else:
+                    new = new * (inputs[:, step, None, :] + feedback.weight[:, None] * own)
+                    own = feedback.leak * own + (1 - feedback.leak) / (1 - self.leak) * new
+                trace = self.leak * trace + new
                 yield Sensitivity(part, step, slice(None), trace)
+
+    def fed_back(self, slopes: Array, feedback: Feedback) -> FedBack:
+        """See `Connection.fed_back`."""
+        return FedBack(
+            lambda values: self.gather(_flat(feedback.follow(slopes, values))),
+            lambda variance: self._fed_back_variances(variance, slopes, feedback),
+        )
+
+    def _fed_back_variances(self, variance: Array, slopes: Array, feedback: Feedback) -> Array:
+        """Variances of the traces, which go along with what the neurons keep of their own spikes."""
+        leak, gain = self.leak, 1 - self.leak
+        kept, new = feedback.leak, 1 - feedback.leak
+        trace = both = own = zeros_like(variance[:, 0, :])
+        steps = []
+        for step in range(variance.shape[1]):
+            back, noise = slopes[:, step, :] * feedback.weight, variance[:, step, :]
+            stays = kept + new * back
+            trace = leak**2 * trace + 2 * leak * gain * back * both + gain**2 * (back * back * own + noise)
+            both = leak * stays * both + gain * back * stays * own + gain * new * noise
+            own = stays * stays * own + new**2 * noise
+            steps.append(trace)
+        return reshape(stack(steps, axis=1), (-1, self.n_features))
+
+
+class Recurrent(Filter):
+    """A `Filter` whose neurons read traces of the layer's own spikes, or are reset by those of their own.
+
+    The traces ``z_t = leak z_(t-1) + (1 - leak) s_t`` of the spikes ``s`` act on the potentials of the next step.
+
+    Parameters
+    ----------
+    n_units : int
+    n_features : int
+    leak : float, default=0.0
+        See `Filter`; of both kinds of traces.
+    learns : bool, default=True
+        Whether every neuron has weights for the traces of all neurons of the layer; else only a reset.
+
+    Examples
+    --------
+    >>> from sk_epsnn.connections import Recurrent
+    >>> Recurrent(5, n_features=3, leak=0.9).n_own
+    5
+    """
+
+    is_sequential = True
+    _parameter_constraints = {**Filter._parameter_constraints, "learns": ["boolean"]}
+
+    def __init__(self, n_units: int, n_features: int, leak: float = 0.0, learns: bool = True):
+        super().__init__(n_units, n_features, leak)
+        self.learns = learns
+
+    @property
+    def n_own(self) -> int:  # type: ignore[override]
+        """One weight for the trace of each neuron, if they are learned."""
+        return self.n_units if self.learns else 0
 
 
 class Readout(_Steps):
@@ -151,6 +213,7 @@ class Readout(_Steps):
     """
 
     selects = False
+    sums_up = True
     #: Steps of each sample; None where they have all of them.
     lengths: Array | None = None
     _parameter_constraints = {
@@ -245,16 +308,32 @@ class Readout(_Steps):
         """The weights of the steps in the library and dtype of values."""
         return astype(like(self.taps(n_steps), values), values.dtype, copy=False)
 
-    def sensitivities(self, slopes: Array, below: Array) -> Iterator[Sensitivity]:
+    def fed_back(self, slopes: Array, feedback: Feedback) -> FedBack:
+        """What a spike is to the mean of a part, by itself and through those that it acts on."""
+        taps = self._weights(slopes, slopes.shape[1])
+        shares = [feedback.back(slopes, taps[:, part, :, None]) for part in range(self.n_parts)]
+        return FedBack(
+            lambda values: concat([sum_over(share * values, axis=1) for share in shares], axis=1),
+            lambda variance: concat([sum_over(share * share * variance, axis=1) for share in shares], axis=1),
+        )
+
+    def sensitivities(self, slopes: Array, below: Array, feedback: Feedback | None = None) -> Iterator[Sensitivity]:
         """Sums over the steps of a part, one product each."""
         taps = self._weights(slopes, slopes.shape[1])
         for samples in in_parts(slopes.shape[0], slopes.shape[2] * below.shape[2]):
             of_these = taps if taps.shape[0] == 1 else taps[samples, :, :]
             for part in range(self.n_parts):
-                weighted = slopes[samples, :, :] * of_these[:, part, :, None]
+                share = of_these[:, part, :, None]
+                if feedback is not None:
+                    share = feedback.back(slopes[samples, :, :], share)
+                weighted = slopes[samples, :, :] * share
                 columns = slice(part * self.n_features, (part + 1) * self.n_features)
                 derivatives = permute_dims(weighted, (0, 2, 1)) @ below[samples, :, :]
                 yield Sensitivity(samples, 0, columns, derivatives)
+
+
+def _flat(by_step: Array) -> Array:
+    return reshape(by_step, (by_step.shape[0], -1))
 
 
 def _trace(by_step: Array, leak: float, gain: float) -> Array:

@@ -80,15 +80,28 @@ class SharedRows:
 
     def variance(self, weights: WeightMoments) -> Array:
         """Variance that the gathered entries have beyond that of independent rows."""
+        first = self._first_order(weights)
+        return self._with_higher_orders(first, weights)
+
+    def _first_order(self, weights: WeightMoments) -> Array:
+        """First order in the covariance of two potentials."""
+        total = self._of_entries(self.below.mean, lambda each: quadratic(each, weights))
+        if self.below.variance is not None:
+            size = self._input_size(weights)
+            total = total + self._of_entries(sqrt(self.below.variance), lambda each: vecdot(each * each, size))
+        return total - self.sum_of_variances(self._own_variance(weights))
+
+    def _own_variance(self, weights: WeightMoments) -> Array:
+        """Variance of every spike that that of its potential explains, to first order."""
         square = self.slopes * self.slopes
-        total = self._of_entries(self.below.mean, lambda each: _quadratic(each, weights))
         own = square * self.potentials.from_weights
         if self.below.variance is not None:
-            size = weights.mean * weights.mean + weights.variance
-            total = total + self._of_entries(sqrt(self.below.variance), lambda each: vecdot(each * each, size))
-            own = own + square * (self.below.variance @ size.T)
-        first = total - self.connection.gather_variance(self._by_sample(own))
-        return self._with_higher_orders(first, weights)
+            own = own + square * (self.below.variance @ self._input_size(weights).T)
+        return own
+
+    def _input_size(self, weights: WeightMoments) -> Array:
+        """Mean squares of the weights, through which inputs are uncertain."""
+        return weights.mean * weights.mean + weights.variance
 
     def _of_entries(self, below: Array, value: Callable[[Array], Array]) -> Array:
         """What a function makes of the derivatives in the weights of every gathered entry."""
@@ -106,8 +119,8 @@ class SharedRows:
         threshold, before, polynomial = self.potentials.mean / sd, 0.0, self.slopes * sd
         total, power, correlation = first, None, None
         for order in range(1, ORDER + 1):
-            part = self._by_sample(polynomial / math.sqrt(order))
-            pairs = self.connection.gather(part) ** 2 - self.connection.gather_variance(part * part)
+            part = polynomial / math.sqrt(order)
+            pairs = self._sums(part) ** 2 - self.sum_of_variances(part * part)
             if power is None:
                 power = correlation = clip(first / clip(pairs, min=smallest_normal(pairs)), min=-1.0, max=1.0)
                 mean, spread = self._spread_of_correlations(weights)
@@ -184,15 +197,25 @@ class SharedRows:
         for weight, derivatives in self._weighted(cost):
             roots = reshape(derivatives * sqrt(weight)[:, :, None], (-1, n_in))
             total = total + roots.T @ roots
-        summed = self.connection.gather(self._by_sample(self.slopes))
+        summed = self._sums(self.slopes)
         by_entry = sum_over(cost * summed * summed, axis=0)
         return total, sum_over(reshape(by_entry, (-1, n_units)), axis=0)
 
     def image(self, potentials: Array, cost: Array) -> Array:
         """What moves of the potentials meet through the entries that sum them up: ``v' K^T cost K (v' du)``."""
-        n_inputs = self.n_rows * self.slopes.shape[1]
-        moved = cost * self.connection.gather(self._by_sample(self.slopes * potentials))
-        return self.slopes * reshape(self.connection.scatter(moved, n_inputs), self.slopes.shape)
+        return self.slopes * self._shares(cost * self._sums(self.slopes * potentials))
+
+    def _sums(self, values: Array) -> Array:
+        """Gathered entries, of what is given for each spike."""
+        return self.connection.gather(self._by_sample(values))
+
+    def sum_of_variances(self, values: Array) -> Array:
+        """Variances of the gathered entries, of variances that are given for each spike."""
+        return self.connection.gather_variance(self._by_sample(values))
+
+    def _shares(self, messages: Array) -> Array:
+        """Transpose of `_sums`."""
+        return reshape(self.connection.scatter(messages, self.n_rows * self.slopes.shape[1]), self.slopes.shape)
 
     def _by_sample(self, values: Array) -> Array:
         return reshape(values, (-1, self.n_rows * self.slopes.shape[1]))
@@ -257,7 +280,7 @@ def weighted(between: Sequence[BetweenRows | None], index: int, rows: Sequence[A
     return None if here is None else here.times(rows[index + 1])
 
 
-def _quadratic(derivatives: Array, weights: WeightMoments) -> Array:
+def quadratic(derivatives: Array, weights: WeightMoments) -> Array:
     """``Q_i^T Sigma_i Q_i``, shape (n, n_units)."""
     if weights.covariance is None:
         return vecdot(derivatives * derivatives, weights.variance)

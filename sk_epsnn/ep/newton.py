@@ -102,12 +102,12 @@ class _Ascent:
         posteriors: list[Weights],
         weights: list[WeightMoments] | None = None,
         first: Potentials | None = None,
-        common: list[Array | None] | None = None,
+        held: Upward | None = None,
     ) -> _Trial:
         """Forward pass of given posteriors; their moments, the first potentials and what rows share may be known."""
         if weights is None:
             weights = moments_of(self.state, posteriors, self.batch.target.dtype)
-        up = forward(self.state, self.batch.inputs, weights, first, common=common)
+        up = forward(self.state, self.batch.inputs, weights, first, held=held)
         batch, output, last = self.batch, self.state.network.output, up.potentials[-1]
         if not output.derivatives_are_free:
             return _Trial(posteriors, weights, up, data_energy(self.state, batch, last), None)
@@ -148,7 +148,7 @@ class _Ascent:
         start = self.energy
         taken = self._move_means(solutions, excess, step, counts)
         gain = self.energy - start
-        if any(each is not None for each in self.here.up.common):
+        if self.here.up.holds:
             # Held so far, as covariances are.
             first = self.here.up.potentials[0]
             self.here = self._trial(self.here.posteriors, self.here.weights, first)
@@ -170,7 +170,7 @@ class _Ascent:
             weights = [w.with_mean(q.mean) for w, q in zip(here.weights, ahead, strict=True)]
             # The first layer's inputs are observed: its potentials move linearly and their variances stay.
             known = Potentials(first.mean + length * solutions[0].image, first.variance, first.from_weights)
-            return self._trial(ahead, weights, known, here.up.common)
+            return self._trial(ahead, weights, known, held=here.up)
 
         length = self._search(trial, excess, step, whole=False)
         counts.shortened_steps += 0 < length < step
@@ -180,7 +180,7 @@ class _Ascent:
     def _move_precisions(self, sites: list[Array], excess: list[Array], step: float, counts: UpdateCounts) -> None:
         """Let the precisions follow their sites by the longest tried fraction that does not lower the EP energy."""
         posteriors, layers = self.here.posteriors, self.state.layers
-        first_mean = self.here.up.potentials[0].mean
+        first_mean, is_sequential = self.here.up.potentials[0].mean, self.state.network.connections[0].is_sequential
 
         def trial(length: float) -> _Trial:
             ahead = [
@@ -190,6 +190,8 @@ class _Ascent:
             if any(q.variance_follows_mean for q in ahead):
                 return self._trial(ahead)
             weights = moments_of(self.state, ahead, first_mean.dtype)
+            if is_sequential:
+                return self._trial(ahead, weights)
             return self._trial(ahead, weights, potentials(self.state, 0, self.batch.inputs, weights[0], first_mean))
 
         counts.rejected_precisions += self._search(trial, excess, step, whole=True) == 0

@@ -28,6 +28,7 @@ from sk_epsnn._arrays import (
 from sk_epsnn.connections import Connection
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import BetweenRows, SharedRows, between_rows
+from sk_epsnn.ep.recurrent import Held, OwnSpikes
 from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
@@ -39,7 +40,7 @@ class Upward(NamedTuple):
     """What the forward pass leaves behind: one entry per layer, those of the last three lists per hidden layer.
 
     Where spikes of several rows are summed up, ``shared`` has the rows, and ``common`` the variance that the sums owe
-    to weights which rows share; else None.
+    to weights which rows share; ``own`` has that of layers whose spikes act on their own later ones. Else None.
     """
 
     inputs: list[Inputs]
@@ -47,6 +48,12 @@ class Upward(NamedTuple):
     spikes: list[SpikeMoments]
     shared: list[SharedRows | None]
     common: list[Array | None]
+    own: list[Held | None]
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are terms between rows, which are held where covariances are."""
+        return any(each is not None for each in (*self.common, *self.own))
 
 
 class Downward(NamedTuple):
@@ -92,7 +99,7 @@ def forward(
     weights: list[WeightMoments],
     first: Potentials | None = None,
     log_ratios: list[Array] | None = None,
-    common: list[Array | None] | None = None,
+    held: Upward | None = None,
 ) -> Upward:
     """Forward half of Algorithm 1: mixing (eq. 25), then activation (eq. 31), layer by layer.
 
@@ -103,29 +110,53 @@ def forward(
         Of the first layer.
     weights : list of WeightMoments
     first : Potentials, optional
-        Potentials of the first layer when the caller knows them already (it is the widest product).
+        Potentials of the first layer when the caller knows them already (it is the widest product); of no use where
+        its spikes act on later ones.
     log_ratios : list of arrays of shape (n_samples, n_spikes), optional
         Messages that came down to the hidden spikes, already raised to the cavity's power (eq. 23); without
         them the pass is predictive (Section V-C).
-    common : list of arrays or None, optional
-        That of an earlier pass, to be held where covariances are.
+    held : Upward, optional
+        An earlier pass, whose terms between rows are held as covariances are.
     """
     network = state.network
-    up = Upward([inputs], [potentials(state, 0, inputs, weights[0]) if first is None else first], [], [], [])
+    up = Upward([inputs], [], [], [], [], [])
     for index, layer in enumerate(network.hidden):
-        moments = in_chunks(layer.neuron.forward, *up.potentials[index][:2])
-        up.spikes.append(moments)
-        probability = without_subnormal(by_sample(moments.probability, network.sizes[index + 1]))
+        _fire(state, up, weights[index], first if index == 0 else None, held)
+        probability = without_subnormal(by_sample(up.spikes[index].probability, network.sizes[index + 1]))
         if log_ratios is not None:
             edge = epsilon(probability)
             probability = expit(logit(clip(probability, edge, 1 - edge)) + log_ratios[index])
         connection = network.connections[index + 1].bound(inputs.lengths)
         entering = connection.spikes(probability, network.constant)
-        up.shared.append(_shared(connection, up, layer.neuron, network.n_rows[index]))
-        up.common.append(_common(up, weights[index]) if common is None else common[index])
+        shared = _shared(connection, up, layer.neuron, network.n_rows[index])
+        if shared is not None and (own := OwnSpikes.of(state, index)) is not None:
+            shared = own.rows(shared, up.spikes[-1], weights[index], weights[index + 1])
+        up.shared.append(shared)
+        up.common.append(_common(up, weights[index]) if held is None else held.common[index])
         up.inputs.append(_with_common(entering, up.common[-1]))
-        up.potentials.append(potentials(state, index + 1, up.inputs[-1], weights[index + 1]))
+    known = None if network.hidden else first
+    up.potentials.append(potentials(state, -1, up.inputs[-1], weights[-1]) if known is None else known)
     return up
+
+
+def _fire(state: State, up: Upward, weights: WeightMoments, first: Potentials | None, held: Upward | None) -> None:
+    """Potentials and spikes of the next hidden layer, whose inputs are the last ones so far."""
+    index = len(up.spikes)
+    neuron, own = state.network.hidden[index].neuron, OwnSpikes.of(state, index)
+    if own is None:
+        known = potentials(state, index, up.inputs[index], weights) if first is None else first
+        up.potentials.append(known)
+        up.spikes.append(in_chunks(neuron.forward, *known[:2]))
+        up.own.append(None)
+        return
+    before, n_steps = None if held is None else held.own[index], state.network.n_rows[index]
+    passed = own.forward(
+        up.inputs[index], weights, lambda inputs: potentials(state, index, inputs, weights), n_steps, before
+    )
+    up.inputs[index] = passed.inputs
+    up.potentials.append(passed.potentials)
+    up.spikes.append(passed.spikes)
+    up.own.append(passed.held)
 
 
 def _shared(connection: Connection, up: Upward, neuron: Neuron, n_rows: int) -> SharedRows | None:
@@ -171,13 +202,18 @@ def backward(
     for index in range(len(network.hidden) - 1, -1, -1):
         moments, above = up.spikes[index], index + 1
         probability = by_sample(moments.probability, network.sizes[above])
-        below = mixing.to_inputs(down[0], weights[above], network.fan_ins[above] - network.constant)
+        below = mixing.to_inputs(down[0], weights[above], network.connections[above].n_columns(network.sizes[above]))
         connection, shared = network.connections[above].bound(up.inputs[0].lengths), up.shared[index]
         ratio = connection.log_ratio(below, up.inputs[above], probability)
         between.insert(0, None if shared is None else between_rows(shared, down[0], below, weights[above]))
-        ratio = bound_log_ratio(ratio, counts)
+        if (own := OwnSpikes.of(state, index)) is not None:
+            here = up.inputs[index], moments
+            message, ratio = own.backward(ratio, here, weights[index], neuron_message, counts)
+        else:
+            ratio = bound_log_ratio(ratio, counts)
+            message = neuron_message(moments, by_sample(ratio, moments.probability.shape[1]))
         log_ratios.insert(0, ratio)
-        down.insert(0, neuron_message(moments, by_sample(ratio, moments.probability.shape[1])))
+        down.insert(0, message)
     return Downward(sum_over(log_z, axis=1), down, log_ratios, between)
 
 
@@ -216,8 +252,10 @@ def predict_spread(state: State, inputs: Inputs, weights: list[WeightMoments]) -
     if not up.spikes:
         return Spread(mean, variance, zeros_like(variance))
     noise = up.spikes[-1].probability - network.hidden[-1].neuron.repeat_probability(up.spikes[-1])
-    readout = network.readout.bound(inputs.lengths)
-    noise = readout.gather_variance(by_sample(noise, network.sizes[-1]))
+    if (shared := up.shared[-1]) is not None:
+        noise = shared.sum_of_variances(noise)
+    else:
+        noise = network.readout.gather_variance(by_sample(noise, network.sizes[-1]))
     last = weights[-1]
     n_spikes = noise.shape[1]
     square = last.mean[:, :n_spikes] ** 2 + last.variance[:, :n_spikes]

@@ -23,6 +23,9 @@ from sk_epsnn.weights import Grid, LevelWeights, find_lattice
 
 #: Spread of the random start, in prior standard deviations, where the prior itself is not anchored.
 START_STRENGTH = 0.3
+#: Prior variance of what a recurrent layer's own spikes do to a potential, as a share of that of all else, were they
+#: to fire at every step.
+OWN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -155,9 +158,10 @@ def _layer(
     last = index == len(network.hidden)
     grid = design.grid.times(gain) if last else design.grid
     neuron = network.output if last else network.hidden[index].neuron
-    # Potentials are on a lattice if nothing but whole spikes comes in.
-    whole = index > 0 or spikes
-    on_lattice = neuron.has_ties and not network.constant and whole and network.connections[index].selects
+    # Potentials are on a lattice if nothing but whole spikes comes in, and no reset.
+    whole, connection = index > 0 or spikes, network.connections[index]
+    on_lattice = neuron.has_ties and not network.constant and whole and connection.selects
+    on_lattice = on_lattice and not connection.is_sequential
     return _discrete_layer(network, design, grid, index, on_lattice, rng)
 
 
@@ -184,7 +188,21 @@ def _continuous_layer(
         temperature=design.temperatures[index],
         rule=None if prior.conjugate else PriorRule(prior, np.sqrt(variance), network.constant),
         learned=learned,
+        reset=0.0 if last or network.connections[index].n_own else _reset(network, design, index),
     )
+
+
+def _reset(network: Network, design: Design, index: int) -> float:
+    """Reset of a hidden layer in units of its potentials; the neurons' is in prior standard deviations of these."""
+    reset = network.hidden[index].neuron.reset
+    if reset == 0:
+        return 0.0
+    if design.grid is not None:
+        return float(reset * np.sqrt(_potential_variance(network, design.grid, index)))
+    variances = _unit_variances(network, design, index, design.prior_variances[index], design.hidden_variance)
+    has_bias = _has_bias(network, index)
+    size = _basis(network).second_moment if index == 0 else np.full(len(variances) - has_bias, 0.5)
+    return float(reset * np.sqrt(variances @ np.append(size, np.ones(int(has_bias)))))
 
 
 def _has_bias(network: Network, index: int) -> bool:
@@ -226,6 +244,7 @@ def _discrete_layer(
         posterior=begin,
         temperature=design.temperatures[index],
         lattice=find_lattice(grid.levels) if on_lattice else None,
+        reset=0.0 if last else _reset(network, design, index),
     )
 
 
@@ -246,7 +265,10 @@ def _axis_variances(network: Network, design: Design, index: int) -> Array:
     """Prior variance of each weight of a layer, shape (n_units, fan_in)."""
     value, n_units = design.prior_variances[index], network.connections[index].n_units
     if index < len(network.hidden):
-        return np.tile(_unit_variances(network, design, index, value, design.hidden_variance), (n_units, 1))
+        variances = np.tile(_unit_variances(network, design, index, value, design.hidden_variance), (n_units, 1))
+        automatic = OWN_SHARE * design.hidden_variance / design.prior.active_share / n_units
+        own = np.full((n_units, network.connections[index].n_own), automatic if value is None else value)
+        return _with_own(network, index, variances, own)
     means = np.tile(_unit_variances(network, design, index, value, design.output_variance), (network.n_targets, 1))
     noises = _unit_variances(network, design, index, None, design.log_noise_variance)
     return np.vstack([means, np.tile(noises, (n_units - network.n_targets, 1))])
@@ -256,7 +278,8 @@ def _unit_variances(
     network: Network, design: Design, index: int, value: float | None, potential_variance: float
 ) -> Array:
     """Prior variance of each weight of a unit, shape (fan_in,), given that of a weight or of the potential."""
-    fan_in, potential_variance = network.fan_ins[index], potential_variance / design.prior.active_share
+    fan_in = network.fan_ins[index] - network.connections[index].n_own
+    potential_variance = potential_variance / design.prior.active_share
     if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
         return _basis(network).prior_variances(value, exponent, potential_variance, design.bias_share, floor)
@@ -266,14 +289,37 @@ def _unit_variances(
 
 def _random_means(network: Network, design: Design, variance: Array, index: int, rng: np.random.RandomState) -> Array:
     """Random means for a hidden layer, with biases that let each unit fire for about half of the data."""
-    basis = _basis(network)
+    basis, columns, reset = _basis(network), network.own_columns(index), _reset(network, design, index)
+    variance, of_own = _without_own(variance, columns)
     mean = _start_strength(design) * np.sqrt(variance) * _even_normals(variance.shape, basis, index, rng)
-    if not network.constant:
-        return mean
-    if index == 0:
-        return basis.balance(mean)
-    mean[:, -1] = -0.5 * mean[:, :-1].sum(1)
-    return mean
+    own = _start_strength(design) * np.sqrt(of_own) * _own_normals(of_own.shape, rng) - reset * np.eye(*of_own.shape)
+    # All neurons fire half of the time.
+    others = 0.5 * own.sum(1) if columns is not None else -0.5 * reset
+    if network.constant and index == 0:
+        mean = basis.balance(mean, others)
+    elif network.constant:
+        mean[:, -1] = -0.5 * mean[:, :-1].sum(1) - others
+    return _with_own(network, index, mean, own)
+
+
+def _with_own(network: Network, index: int, others: Array, own: Array) -> Array:
+    """What there is for every weight, of which those for the layer's own spikes have columns before the constant."""
+    columns = network.own_columns(index)
+    if columns is None:
+        return others
+    return np.hstack([others[:, : columns.start], own, others[:, columns.start :]])
+
+
+def _without_own(values: Array, columns: slice | None) -> tuple[Array, Array]:
+    """The columns of the inputs and the constant, and those of the layer's own spikes."""
+    if columns is None:
+        return values, values[:, :0]
+    return np.delete(values, columns, axis=1), values[:, columns]
+
+
+def _own_normals(shape: tuple[int, int], rng: np.random.RandomState) -> Array:
+    """Standard normal numbers for the weights of a layer's own spikes."""
+    return _sobol_normals(shape, rng) if shape[1] else np.zeros(shape)
 
 
 def _start_strength(design: Design) -> float:
@@ -310,12 +356,13 @@ def _refuse_extreme(state: State, dtype: Any) -> None:
     """Refuse priors whose moments would overflow, or be lost, when they are squared."""
     dtype = np.dtype(str(dtype).split(".")[-1])
     limit = largest_to_square(float(np.finfo(dtype).max))
-    for mean, variance, _ in state.training_moments(dtype):
-        if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all():
+    moments = zip(state.training_moments(dtype), state.layers, strict=True)
+    for (mean, variance, _), layer in moments:
+        if not ((abs(mean) < limit) & (variance < limit) & (variance > 1 / limit)).all() or layer.reset > limit:
             raise ValueError(
                 f"The prior of the weights is out of the range of {dtype} arithmetic for these inputs; bring variance, "
-                "anchor or spectral_exponent of the prior, temperature of inference, or values or gain of Levels "
-                "closer to 1."
+                "anchor or spectral_exponent of the prior, temperature of inference, values or gain of Levels, or "
+                "reset of neurons closer to 1."
             )
 
 

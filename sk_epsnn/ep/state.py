@@ -68,6 +68,8 @@ class LayerState:
         Factor on the covariance in predictions, beside the temperature; rows held out have chosen it.
     learns : bool
         Whether the variance of the prior is learned while training goes by steps on mini-batches.
+    reset : float
+        Known weight, but for the sign, of a neuron's own trace: by so much neurons that fire are pulled down.
     """
 
     prior: Weights
@@ -78,6 +80,7 @@ class LayerState:
     learned: LearnedVariance | None = None
     width: float = 1.0
     learns: bool = False
+    reset: float = 0.0
 
     def moments(self, dtype: Any) -> WeightMoments:
         """Moments of the posterior at the layer's temperature, as training sees them."""

@@ -216,7 +216,7 @@ def _shares(state: State, index: int, inputs: Inputs) -> bool:
     """Whether the units of a layer share one matrix of curvature."""
     basis = state.network.basis
     assert basis is not None
-    in_principal_axes = index == 0 and basis.rotation is not None
+    in_principal_axes = index == 0 and basis.rotation is not None and state.network.own_columns(0) is None
     return not in_principal_axes and not inputs.stays_sparse and inputs.mean.shape[1] <= SHARED_FAN_IN
 
 

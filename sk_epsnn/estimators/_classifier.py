@@ -96,7 +96,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Names of the features, if X had string column names.
     coefs_, intercepts_ : list of ndarray
         Posterior means of the weights, shapes (fan_in, n_units), and of the biases, shapes (n_units,), in the space
-        of the raw inputs.
+        of the raw inputs; ``recurrent_coefs_`` has those between neurons of a layer, None where there are none.
     coefs_variance_, intercepts_variance_ : list of ndarray
         Posterior variances in the same shapes.
     coef_, intercept_ : ndarray

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sk_epsnn.connections import Connection, Dense, Filter, Readout
+from sk_epsnn.connections import Connection, Dense, Filter, Readout, Recurrent
 from sk_epsnn.course import LEAST_SET_UP, Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
@@ -75,6 +75,11 @@ class Planner:
                 "inference='average_ep' knows nothing of the weights that steps in time share; set "
                 "inference='stochastic' or 'newton'."
             )
+        if grid is not None and any(connection.n_own for connection in network.connections):
+            raise ValueError(
+                "recurrent=True is for continuous weights: the weights that a neuron has for its own layer would have "
+                "to be levels too; set weights='continuous' or recurrent=False."
+            )
         if network.output.name == HeteroscedasticOutput.name and inference.name not in ("newton", "stochastic"):
             raise ValueError(
                 f"noise_variance={network.output.name!r} needs checked steps, and inference={inference.name!r} "
@@ -127,9 +132,17 @@ class Planner:
         single = isinstance(self.estimator.activation, str | Neuron)
         if not single and any(neuron.readout != "mean" for neuron in neurons[:-1]):
             raise ValueError("readout is for the neurons that the outputs read: leave it at 'mean' in all others.")
+        if len(connections) == 1 and any(neuron.recurrent or neuron.reset for neuron in neurons):
+            raise ValueError(
+                f"activation={neurons[0]!r} has a reset or is recurrent, which is for hidden neurons, and there are "
+                "none; set hidden_layer_sizes, or leave reset=0.0 and recurrent=False."
+            )
         width, filters = self.problem.n_features, []
         for connection, neuron in zip(connections[:-1], neurons, strict=False):
-            filters.append(Filter(connection.n_units, width, neuron.leak))
+            if neuron.recurrent or neuron.reset:
+                filters.append(Recurrent(connection.n_units, width, neuron.leak, neuron.recurrent))
+            else:
+                filters.append(Filter(connection.n_units, width, neuron.leak))
             width = connection.n_units
         last = neurons[-1] if neurons else Heaviside()
         kind = 1 if last.readout == "mean" else last.readout

@@ -60,7 +60,8 @@ class EPPlanner:
         self.network, self.inference, self.prior, self.grid, self.gain = parts
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
-        self.n_columns = self.network.fan_ins[0] - self.network.constant
+        first = self.network.connections[0]
+        self.n_columns = first.n_columns(self.network.n_inputs)
         self.judges = HeldOutPlanner(answers, parts, defaults, self.n_samples)
         self.regresses, self.varies, self.is_many = self.judges.regresses, self.judges.varies, self.judges.is_many
         self.n_potentials = self.judges.sizes.n_potentials

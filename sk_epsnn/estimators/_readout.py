@@ -57,7 +57,8 @@ class WeightReadout:
     def _unit_space(self, moments: list[WeightMoments]) -> list[InputSpace]:
         """Weights, biases and their variances per layer, in the space of the inputs and of the network's outputs."""
         state, result = self._progress.state, []
-        for index, (mean, variance, covariance) in enumerate(moments):
+        for index, weights in enumerate(moments):
+            mean, variance, covariance = weights.without(state.network.own_columns(index))
             if index == 0:
                 parts = state.network.basis.to_inputs(mean, variance if covariance is None else covariance)
             elif state.network.constant:
@@ -163,6 +164,18 @@ class WeightReadout:
     def intercepts_variance_(self) -> list[np.ndarray]:
         """Posterior variances of the biases, shapes as `intercepts_`."""
         return [layer.intercept_variance for layer in self._posterior_space("intercepts_variance_")]
+
+    @property
+    def recurrent_coefs_(self) -> list[np.ndarray | None]:
+        """Posterior means of the weights between the neurons of each hidden layer, None where these have none.
+
+        Of shape (n_units, n_units): from the traces of the neurons, to the neurons.
+        """
+        state, result = self._fitted_state("recurrent_coefs_"), []
+        for index, weights in enumerate(state.moments("float64")[:-1]):
+            columns = state.network.own_columns(index)
+            result.append(None if columns is None else weights.mean[:, columns].T)
+        return result
 
     @property
     def map_coefs_(self) -> list[np.ndarray]:

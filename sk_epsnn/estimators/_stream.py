@@ -22,7 +22,7 @@ class _Memory(NamedTuple):
 
     n_steps: np.ndarray
     ended: np.ndarray
-    sums: tuple[list[Array], ...]
+    sums: tuple[list[Any], ...]
     spread: Spread | None
 
 
@@ -120,9 +120,10 @@ class ClassifierStream(SequenceStream):
     """Class probabilities of sequences while they come in, one step after another; see `EPSNNClassifier.stream`.
 
     For every sequence it keeps sums over the steps so far: of a hidden layer as many numbers as it has weights, and
-    squares of its number of inputs, ``R`` times as many where the outputs read ``R`` parts of the steps. A step takes
-    the time of so many numbers, however many steps went before. All steps are worked out in the dtype of the first one.
-    A stream can be copied and pickled, and goes on from there.
+    squares of its number of inputs, ``R`` times as many where the outputs read ``R`` parts of the steps; of neurons
+    with ``recurrent=True`` that the outputs read, its weights times its neurons. A step takes the time of so many
+    numbers, however many steps went before. All steps are worked out in the dtype of the first one. A stream can be
+    copied and pickled, and goes on from there.
 
     Attributes
     ----------

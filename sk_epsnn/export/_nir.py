@@ -57,8 +57,9 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     TypeError
         If ``estimator`` is something else, such as a pipeline.
     ValueError
-        If hidden neurons fire at random (``activation="sigmoid"`` or `SigmoidLIF`), which NIR has no neuron for, or if
-        ``dt`` or ``n_steps`` is not positive, or given for a network that has no steps in time.
+        If hidden neurons fire at random (``activation="sigmoid"`` or `SigmoidLIF`), which NIR has no neuron for, if
+        they have a reset or read their own layer, or if ``dt`` or ``n_steps`` is not positive, or given for a network
+        that has no steps in time.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -226,7 +227,7 @@ def _refuse_unknown(network: Network) -> None:
     if others := sorted({type(c).__name__ for c in network.connections if not c.is_identity and type(c) not in known}):
         raise ValueError(
             f"Connections {others} have no node in the graph; only fully connected layers are exported, and over steps "
-            "in time those that leak and do no more."
+            "in time those that leak and do no more (reset=0.0, recurrent=False)."
         )
 
 
