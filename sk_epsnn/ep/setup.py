@@ -60,6 +60,8 @@ class Design:
     learns : {"layer", "each"} or None
         Whether the variance of the last layer's weights is learned: one for all, or one for each input; where
         noises depend on the inputs that of every unit apart.
+    other_exponents : tuple of float
+        Spectral exponents that are tried beside that given, see `sk_epsnn.ep.trials`.
     bias_variance : float or None
         Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
         that of a weight, or a share of the potential's.
@@ -84,6 +86,7 @@ class Design:
     scaling: str = "all"
     learns: str | None = None
     bias_variance: float | None = None
+    other_exponents: tuple[float, ...] = ()
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:

@@ -193,6 +193,8 @@ class State:
         While training goes by steps on mini-batches, see `sk_epsnn.ep.stochastic`.
     counts : UpdateCounts
         Rejected and bounded updates so far.
+    choices : tuple of (str, float)
+        Names of settings, and what short trials have chosen for them.
     """
 
     network: Network
@@ -205,6 +207,7 @@ class State:
     noise: NoiseEvidence | None = None
     walk: Any = None
     counts: UpdateCounts = field(default_factory=UpdateCounts)
+    choices: tuple[tuple[str, float], ...] = ()
 
     @property
     def posteriors(self) -> list[Weights]:

@@ -26,13 +26,13 @@ from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
 from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
-from sk_epsnn.ep.leaks import chosen
 from sk_epsnn.ep.newton import newton
 from sk_epsnn.ep.noise import learned_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict_spread
 from sk_epsnn.ep.setup import Design, set_up
 from sk_epsnn.ep.shards import absorb_apart
 from sk_epsnn.ep.state import State
+from sk_epsnn.ep.trials import chosen
 from sk_epsnn.messages import Spread
 from sk_epsnn.network import Batch, Network
 from sk_epsnn.outputs import GaussianOutput
@@ -107,12 +107,14 @@ class EPTrainer(Trainer):
                 "The variances of prior='ard' are learned by fit, not from a stream; call fit with the first rows, and "
                 "partial_fit then."
             )
-        network = chosen(self, network, rows, rng)
+        trainer, network = chosen(self, network, rows, rng)
+        design = trainer.design
+        choices = (("prior__spectral_exponent", design.spectral_exponent),) if self.design.other_exponents else ()
         output: Any = network.output
         noise = NoiseEvidence.none_yet(np.zeros(network.n_targets)) if self.learns_noise else None
         if noise is not None:
             network = replace(network, output=output.with_noise_variance(noise.variance))
-        state = replace(set_up(network, self.design, rows, rng), noise=noise)
+        state = replace(set_up(network, design, rows, rng), noise=noise, choices=choices)
         if array_namespace(rows.X) is np:
             return state
         return converted(state, lambda array: like(array, rows.X))

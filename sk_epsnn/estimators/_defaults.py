@@ -183,6 +183,8 @@ class Defaults:
         Whether the variance of the outputs' prior is learned on the last step of every path.
     warms : bool
         Whether all temperatures are `temperature_of` the number of rows.
+    other_exponents : tuple of float
+        Spectral exponents that short trials compare with ``spectral_exponent``.
     """
 
     power: float
@@ -200,6 +202,7 @@ class Defaults:
     heating: tuple[tuple[float | None, ...], ...] = ()
     learns_output: bool = False
     warms: bool = False
+    other_exponents: tuple[float, ...] = ()
 
 
 TABLE = {
@@ -227,6 +230,7 @@ TABLE = {
         n_sweeps=10,
         max_iter=10,
         spectral_floor=0.5,
+        other_exponents=(0.0,),
     ),
     # Solved exactly in the variational limit.
     "regressor, single layer": Defaults(
@@ -374,7 +378,8 @@ OVERRIDES = (
     Override(
         "plain EP, and enough sweeps for a damped iteration",
         lambda case: case.inference == "average_ep",
-        {"power": 1.0, "temperature": 1.0, "output_temperature": 1.0, "n_sweeps": 30, "heating": ()},
+        {"power": 1.0, "n_sweeps": 30, "heating": (), "other_exponents": ()}
+        | dict.fromkeys(("temperature", "output_temperature"), 1.0),
     ),
 )
 

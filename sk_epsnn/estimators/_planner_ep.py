@@ -175,6 +175,7 @@ class EPPlanner:
             scaling=self._scaling(variances[0]),
             learns=learns,
             bias_variance=OUTPUT_BIAS_VARIANCE if self.n_layers == 1 and variances[0] is None else None,
+            other_exponents=self._other_exponents(exponent),
         )
 
     def _prior_variances(self) -> tuple[float | None, ...]:
@@ -216,6 +217,15 @@ class EPPlanner:
             reason = f"isotropic: for Gaussian weights with an automatic variance, at most {ROTATION_LIMIT} features"
             return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
         return float(self._default("prior__spectral_exponent", given))
+
+    def _other_exponents(self, exponent: float) -> tuple[float, ...]:
+        """Exponents that trials compare with the automatic one."""
+        others, name = self.defaults.other_exponents, "prior__spectral_exponent"
+        if not others or exponent == 0 or not is_auto(self.prior.spectral_exponent):
+            return ()
+        reason = "of 1 and 0 that under which up to 500 rows become most probable in three passes"
+        self.answers.answer(name, "auto", exponent, reason)
+        return others
 
     def _rotate(self, exponent: float) -> bool:
         given = self.inference.rotate_inputs

@@ -27,8 +27,8 @@ class GaussianPrior(WeightPrior):
         Exponent beta of the spectral prior: along each principal axis of the inputs, the prior variance of the first
         layer's weights is proportional to the inputs' second moment to this power. 0 is isotropic. "auto" depends on
         the task (docs/settings.md), and is 0 without hidden layers, where ``variance`` is a number, or with more than
-        2048 features. With hidden layers and an automatic ``variance``, classifiers add half of the mean second moment
-        to each first.
+        2048 features. Classifiers with hidden layers take 0 or 1, as short trials on some rows say (``settings_`` of
+        the fitted estimator), and with an automatic ``variance`` add half of the mean second moment to each first.
 
     References
     ----------

@@ -1,4 +1,8 @@
-"""Choose a leak from the rows: the time constant under which they become most probable after a few passes."""
+"""Choose from the rows what cannot be said without them: under which choice they are most probable after a few passes.
+
+So a leak is chosen, and the exponent of a spectral prior: whether what classes differ by lies along the long axes of
+the inputs, as in images, or along any, as in spectra of speech.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,10 @@ from sk_epsnn.training import Progress, Trainer, one_pass
 
 #: Leaks to choose from: none, and time constants that double from 1.4 steps on.
 LEAKS = (0.0, 0.5, 0.71, 0.84, 0.92, 0.96, 0.98)
-#: Rows that judge them, passes over them, and batches of a pass.
+#: Rows that judge, passes over them, and batches of a pass.
 JUDGES, PASSES, BATCHES = 500, 3, 5
+#: With fewer rows than this an exponent is not tried: they would say nothing.
+LEAST_ROWS = 100
 
 
 def is_open(network: Network) -> bool:
@@ -31,18 +37,34 @@ def with_leak(network: Network, leak: float) -> Network:
     return replace(network, hidden=hidden, readout=_leaky(network.readout, leak))
 
 
-def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomState) -> Network:
-    """The network with the leak under which some of the rows become most probable.
+def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomState) -> tuple[Any, Network]:
+    """The trainer and the network without anything open: the leak first, then the exponent of the prior.
 
     Every trial starts from the same random numbers, which go on as if there had been none.
     """
-    if not is_open(network):
-        return network
+    exponents = (trainer.design.spectral_exponent, *trainer.design.other_exponents)
+    trainer = _with_exponent(trainer, exponents[0])
+    if rows.n_samples < LEAST_ROWS:
+        exponents = exponents[:1]
+    ways = [with_leak(network, leak) for leak in _leaks(network)] if is_open(network) else [network]
+    if len(ways) == len(exponents) == 1:
+        return trainer, network
     some = rows.take(np.unique(np.linspace(0, rows.n_samples - 1, min(JUDGES, rows.n_samples)).astype(int)))
-    course = Course(-(-some.n_samples // BATCHES), True, PASSES, 0.0, shuffle=True)
-    trainer = trainer.for_passes(PASSES)
-    ways = [with_leak(network, leak) for leak in _leaks(network)]
-    return max(ways, key=lambda way: _objective(trainer, way, some, course, deepcopy(rng)))
+    network = _best([(trainer, way) for way in ways], some, rng)[1]
+    return _best([(_with_exponent(trainer, exponent), network) for exponent in exponents], some, rng)
+
+
+def _with_exponent(trainer: Any, exponent: float) -> Any:
+    """The same trainer, with this exponent and no other to be tried."""
+    return replace(trainer, design=replace(trainer.design, spectral_exponent=exponent, other_exponents=()))
+
+
+def _best(ways: list[tuple[Any, Network]], rows: Rows, rng: np.random.RandomState) -> tuple[Any, Network]:
+    """The first of those under which the rows become most probable."""
+    if len(ways) == 1:
+        return ways[0]
+    course = Course(-(-rows.n_samples // BATCHES), True, PASSES, 0.0, shuffle=True)
+    return max(ways, key=lambda way: _objective(way[0].for_passes(PASSES), way[1], rows, course, deepcopy(rng)))
 
 
 def _objective(trainer: Trainer, network: Network, rows: Rows, course: Course, rng: np.random.RandomState) -> float:
