@@ -11,11 +11,11 @@ from sk_epsnn._arrays import converted, to_numpy
 from sk_epsnn.connections import Filter, Readout, Recurrent
 from sk_epsnn.course import Rows
 from sk_epsnn.ep import mixing
-from sk_epsnn.ep.leaks import with_leak
 from sk_epsnn.ep.passes import backward, forward, log_partition, predict, predict_spread
 from sk_epsnn.ep.recurrent import OwnSpikes
 from sk_epsnn.ep.setup import set_up
 from sk_epsnn.ep.sites import UpdateCounts
+from sk_epsnn.ep.trials import with_leak
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.outputs import SigmoidOutput
 from sk_epsnn.priors import GaussianPrior
