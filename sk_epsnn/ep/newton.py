@@ -181,8 +181,7 @@ class _Ascent:
         *hidden, last = self.here.posteriors
         if last.variance_follows_mean:  # whose steps are limited one by one
             return [None] * (len(hidden) + 1)
-        output, variance = self.state.network.output, self.here.up.potentials[-1].variance
-        competition = output.competition(message, variance, self.batch.target)
+        competition = self.state.network.output.competition(message, self.batch.target)
         return [None] * len(hidden) + [competition and competition.times(weight)]
 
     def _move_means(self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts) -> float:

@@ -55,7 +55,7 @@ class Output(HoldsArrays):
         """Curvature in each potential that a Newton step may use."""
         return clip(message.gamma, min=0.0)
 
-    def competition(self, message: Derivatives, variance: Array, target: Array) -> Competition | None:
+    def competition(self, message: Derivatives, target: Array) -> Competition | None:
         """Curvature in the potentials of all units together, given their message; None where each has its own."""
         return None
 

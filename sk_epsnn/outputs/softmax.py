@@ -36,10 +36,12 @@ class SoftmaxOutput(SpikingOutput):
         log_z, gradient, kappa = in_chunks(_won, mean, variance, target)
         return log_z, Derivatives(gradient, kappa, kappa)
 
-    def competition(self, message: Derivatives, variance: Array, target: Array) -> Competition:
-        """Curvature of the bound in the potentials, exact at given variances: ``w = p / (1 + p S)``."""
-        p = astype(target > 0, message.g.dtype) - message.g
-        return Competition(p / (1 + p * variance))
+    def competition(self, message: Derivatives, target: Array) -> Competition:
+        """Curvature ``diag(p) - p p^T``: that of the bound in the potentials where what makes it tight is held.
+
+        No less than the curvature of the bound itself, and equal to it where variances are small.
+        """
+        return Competition(astype(target > 0, message.g.dtype) - message.g)
 
     def potential_of(self, share: Array) -> Array:
         """Logarithms, less their average, see `Output.potential_of`."""
