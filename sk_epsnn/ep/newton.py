@@ -144,25 +144,16 @@ class _Ascent:
         competitions = self._competitions(messages[-1], rows[-1])
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
         excess = [message.gamma - message.kappa for message in messages]
+        common = [weighted(between, index, rows) for index in range(len(between))]
+        parts = zip(messages, curvatures, self.here.up.inputs, common, competitions, strict=True)
         solutions = [
-            newton_direction(posterior, cavity, message, layer.temperature, counts)
-            for message, posterior, cavity, layer in zip(
-                map(
-                    _Message,
-                    messages,
-                    curvatures,
-                    self.here.up.inputs,
-                    [weighted(between, index, rows) for index in range(len(between))],
-                    competitions,
-                ),
-                self.here.posteriors,
-                self.cavities,
-                self.state.layers,
-                strict=True,
+            newton_direction(posterior, cavity, _Message(*part), layer.temperature, counts)
+            for part, posterior, cavity, layer in zip(
+                parts, self.here.posteriors, self.cavities, self.state.layers, strict=True
             )
         ]
         # What is no longer needed is as large as the trials to come.
-        del messages, curvatures
+        del messages, curvatures, common, competitions, parts
         start = self.energy
         taken = self._move_means(solutions, excess, step, counts)
         gain = self.energy - start
