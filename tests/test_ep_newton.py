@@ -189,7 +189,7 @@ def test_direction_of_competing_units_is_that_of_a_dense_solve(joint, monkeypatc
     found = []
     monkeypatch.setattr(_Ascent, "_move_means", lambda self, solutions, *args: found.extend(solutions) or 0.0)
     monkeypatch.setattr(_Ascent, "_move_precisions", lambda *args: None)
-    monkeypatch.setattr(module, "CG_TOL", 1e-9)
+    monkeypatch.setattr(module, "COMPETING_TOL", 1e-9)
     rng = np.random.default_rng(2)
     X, weight = rng.standard_normal((40, 3)), rng.uniform(0.1, 2, 40)
     batch = Batch(observed(X), 2.0 * np.eye(4)[rng.integers(0, 4, 40)] - 1, weight)

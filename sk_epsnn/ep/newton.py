@@ -36,9 +36,9 @@ from sk_epsnn.weights import JointWeights, Weights
 SHORTEST_STEP = 1e-3
 #: Lengths tried for a move of the precisions, each half the one before: where none of these helps, few shorter ones do.
 PRECISION_TRIALS = 3
-#: A direction of independent weights, or of units that compete, is accurate enough at this fraction of the first
-#: residual, or after so many steps.
-CG_TOL = 0.05
+#: A direction of independent weights is accurate enough at this fraction of the first residual, one of units that compete
+#: at the second one, since precisions are to follow; or after so many steps.
+CG_TOL, COMPETING_TOL = 0.05, 0.2
 CG_STEPS = 30
 #: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
 LEAST_PRECISION_STEP = 0.1
@@ -347,7 +347,7 @@ def _iterated(
     ``own`` is the part of the matrix that does not come from the potentials, ``divided`` the preconditioner.
     """
     shape, mean = gradient.shape, message.inputs.mean
-    system = shape if message.competition is None else (1, shape[0] * shape[1])
+    system, tol = (shape, CG_TOL) if message.competition is None else ((1, shape[0] * shape[1]), COMPETING_TOL)
 
     def operator(vectors: Array) -> tuple[Array, Array]:
         direction = reshape(vectors, shape)
@@ -357,7 +357,7 @@ def _iterated(
     def preconditioner(residual: Array) -> Array:
         return reshape(divided(reshape(residual, shape)), system)
 
-    delta, image = conjugate_gradient(operator, reshape(gradient, system), preconditioner, CG_STEPS, CG_TOL)
+    delta, image = conjugate_gradient(operator, reshape(gradient, system), preconditioner, CG_STEPS, tol)
     delta = reshape(delta, shape)
     if message.competition is None or total_of(gradient * delta) > 0:
         return delta, image
