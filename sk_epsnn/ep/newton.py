@@ -36,8 +36,8 @@ from sk_epsnn.weights import JointWeights, Weights
 SHORTEST_STEP = 1e-3
 #: Lengths tried for a move of the precisions, each half the one before: where none of these helps, few shorter ones do.
 PRECISION_TRIALS = 3
-#: A direction of independent weights is accurate enough at this fraction of the first residual, one of units that compete
-#: at the second one, since precisions are to follow; or after so many steps.
+#: A direction of independent weights is accurate enough at this fraction of the first residual, one of units that
+#: compete at the second, since their precisions are still to follow; or after so many steps.
 CG_TOL, COMPETING_TOL = 0.05, 0.2
 CG_STEPS = 30
 #: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
