@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, astype, concat, is_all
+from sk_epsnn._arrays import Array, astype, clip, concat, is_all, smallest_normal, sum_over
 from sk_epsnn._sparse_rows import SparseRows
 
 
@@ -115,6 +115,25 @@ class Derivatives(NamedTuple):
         """The message of a likelihood raised to the power ``sample_weight``, one per sample."""
         w = sample_weight[:, None]
         return Derivatives(w * self.g, w * self.gamma, w * self.kappa)
+
+
+class Competition(NamedTuple):
+    """Curvature of ``-log Z`` in the potentials of units of which one wins: ``diag(w) - w w^T / sum w`` in every row.
+
+    ``weight`` is ``w``, of shape (n_samples, n_out), not negative. Rows of the matrix sum to 0: only differences count.
+    """
+
+    weight: Array
+
+    def times(self, sample_weight: Array) -> Competition:
+        """The curvature of a likelihood raised to the power ``sample_weight``, one per sample."""
+        return Competition(sample_weight[:, None] * self.weight)
+
+    def image(self, potentials: Array) -> Array:
+        """The matrix of every row times potentials, shape (n_samples, n_out)."""
+        moved, total = self.weight * potentials, sum_over(self.weight, axis=1, keepdims=True)
+        mean = sum_over(moved, axis=1, keepdims=True) / clip(total, min=smallest_normal(total))
+        return moved - mean * self.weight
 
 
 class InputMessage(NamedTuple):

@@ -295,7 +295,7 @@ def gauss_hermite(n_nodes: int) -> tuple[tuple[float, float], ...]:
 def conjugate_gradient(
     operator: Callable[[Array], tuple[Array, Array]],
     target: Array,
-    preconditioner: Array,
+    preconditioner: Callable[[Array], Array],
     n_steps: int,
     tol: float,
 ) -> tuple[Array, Array]:
@@ -310,8 +310,9 @@ def conjugate_gradient(
         of ``v`` that the caller wants for the solution as well (it costs nothing: the product is needed anyway).
     target : array of shape (n_rows, n)
         Right-hand sides.
-    preconditioner : array of shape (n_rows, n)
-        Diagonal of ``A`` (Jacobi).
+    preconditioner : callable
+        Maps residuals ``r``, of shape (n_rows, n), to about ``A^-1 r``, such as ``r`` by the diagonal of ``A``; linear,
+        symmetric and positive definite.
     n_steps : int
         At most this many steps.
     tol : float
@@ -325,7 +326,7 @@ def conjugate_gradient(
     """
     solution = zeros_like(target)
     residual = target
-    direction = residual / preconditioner
+    direction = preconditioner(residual)
     rho = sum_over(residual * direction, axis=1)
     goal = tol * tol * sum_over(rho)
     image: Array | None = None
@@ -336,7 +337,7 @@ def conjugate_gradient(
         solution = solution + step[:, None] * direction
         image = step * part if image is None else image + step * part
         residual = residual - step[:, None] * product
-        scaled = residual / preconditioner
+        scaled = preconditioner(residual)
         rho_new = sum_over(residual * scaled, axis=1)
         if sum_over(rho_new) <= goal:
             break

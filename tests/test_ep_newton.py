@@ -1,12 +1,15 @@
 """Newton steps over one batch against exact posteriors: linear regression, a grid, importance sampling."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from scipy.special import expit
 from states import NOISE, linear_batch, one_layer, output_of, priors_of, random_state, two_layers, with_levels
 
+from sk_epsnn._arrays import converted, to_numpy
+from sk_epsnn.ep import newton as module
 from sk_epsnn.ep.energy import energy
 from sk_epsnn.ep.newton import _Ascent, newton
 from sk_epsnn.ep.passes import predict
@@ -151,6 +154,123 @@ def test_sweeps_end_when_they_gain_little():
     )
     np.testing.assert_array_equal(content.posteriors[0].mean, once.posteriors[0].mean)
     assert patient.energy > once.energy + 1e-6
+
+
+# Units that compete
+
+
+def ordered_bins(n=210, n_bins=7):
+    """One feature, whose bins in their order are the classes, and the constant."""
+    x = np.linspace(-1, 1, n)
+    label = np.minimum((x + 1) / 2 * n_bins, n_bins - 1).astype(int)
+    weight = np.random.default_rng(0).uniform(0.5, 2, n)
+    return Batch(observed(np.stack([x, np.ones(n)], axis=1)), 2.0 * np.eye(n_bins)[label] - 1, weight)
+
+
+def each_alone(monkeypatch):
+    """Let every class have a curvature of its own only."""
+    monkeypatch.setattr(SoftmaxOutput, "competition", lambda *args: None)
+
+
+def differences(function, at, step):
+    """Gradient and matrix of second derivatives by finite differences, flat."""
+    units = step * np.eye(at.size).reshape(-1, *at.shape)
+    slope = np.array([function(at + e) - function(at - e) for e in units]) / (2 * step)
+    bent = [
+        function(at + a + b) - function(at + a - b) - function(at - a + b) + function(at - a - b)
+        for a, b in product(units, units)
+    ]
+    return slope, np.reshape(bent, (at.size, at.size)) / (4 * step**2)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_direction_of_competing_units_is_that_of_a_dense_solve(joint, monkeypatch):
+    """Of the energy of means whose variances are next to nothing, by finite differences that know of no message."""
+    found = []
+    monkeypatch.setattr(_Ascent, "_move_means", lambda self, solutions, *args: found.extend(solutions) or 0.0)
+    monkeypatch.setattr(_Ascent, "_move_precisions", lambda *args: None)
+    monkeypatch.setattr(module, "COMPETING_TOL", 1e-9)
+    rng = np.random.default_rng(2)
+    X, weight = rng.standard_normal((40, 3)), rng.uniform(0.1, 2, 40)
+    batch = Batch(observed(X), 2.0 * np.eye(4)[rng.integers(0, 4, 40)] - 1, weight)
+    state = one_layer(3, 4, SoftmaxOutput(), joint=joint, power=0.0)
+    sharp = type(state.posteriors[0])(1e8 * state.posteriors[0].precision, rng.standard_normal((4, 3)))
+    cavities, state = priors_of(state), state.with_posteriors([sharp])
+
+    def of(mean):
+        return energy(state, batch, [sharp.with_mean(mean)], cavities)
+
+    newton(state, batch, cavities, step=1.0, n_sweeps=1, tol=0.0)
+    slope, hessian = differences(of, sharp.mean, 2e-3)
+    expected = np.linalg.solve(-hessian, slope).reshape(4, 3)
+    np.testing.assert_allclose(found[0].delta, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(found[0].image, X @ found[0].delta.T, atol=1e-10)
+    alone = np.linalg.solve(-hessian * np.kron(np.eye(4), np.ones((3, 3))), slope).reshape(4, 3)
+    assert np.abs(alone - expected).max() > 0.1 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_ordered_classes_settle_in_few_sweeps(joint, monkeypatch):
+    """Where every class follows a curvature of its own alone, many times as many sweeps get less far."""
+    batch, state = ordered_bins(), one_layer(2, 7, SoftmaxOutput(), joint=joint, power=0.0, variance=40.0)
+
+    def result(n_sweeps):
+        return newton(state, batch, priors_of(state), step=1.0, n_sweeps=n_sweeps, tol=0.0)
+
+    few, settled = result(10), result(40)
+    assert few.energy > settled.energy - 1e-3
+    assert few.counts.shortened_steps == few.counts.rejected_steps == 0
+    each_alone(monkeypatch)
+    assert result(80).energy < few.energy - 1
+
+
+def test_competing_weights_on_levels_move_one_by_one(monkeypatch):
+    batch = ordered_bins()
+    state = with_levels(one_layer(2, 7, SoftmaxOutput(), power=0.0), levels=(-1.0, 0.0, 1.0), constant=True)
+    together = newton(state, batch, priors_of(state), step=1.0, n_sweeps=3, tol=0.0)
+    each_alone(monkeypatch)
+    alone = newton(state, batch, priors_of(state), step=1.0, n_sweeps=3, tol=0.0)
+    assert together.energy == alone.energy > energy(state, batch, priors_of(state), priors_of(state)) + 1
+    np.testing.assert_array_equal(together.posteriors[0].shift, alone.posteriors[0].shift)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("spoilt", [np.nan, -1.0])
+def test_direction_that_rounding_has_spoilt_is_not_followed(joint, spoilt, monkeypatch):
+    """Numbers that are not finite, or a direction that leads down."""
+    solved = module.conjugate_gradient
+    monkeypatch.setattr(module, "conjugate_gradient", lambda *args: tuple(spoilt * part for part in solved(*args)))
+    batch, state = ordered_bins(), one_layer(2, 7, SoftmaxOutput(), joint=joint, power=0.0)
+    result = newton(state, batch, priors_of(state), step=1.0, n_sweeps=5, tol=0.0)
+    assert result.counts.rejected_steps == 0
+    assert result.energy > energy(state, batch, priors_of(state), priors_of(state)) + 10
+    np.testing.assert_allclose(energy(state, batch, result.posteriors, priors_of(state)), result.energy, rtol=1e-9)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_competing_units_on_arrays_of_another_library(joint):
+    xp = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    batch, state = ordered_bins(), one_layer(2, 7, SoftmaxOutput(), joint=joint, power=0.0)
+    there = converted((state, batch, priors_of(state)), lambda array: xp.asarray(np.asarray(array)))
+    ours = newton(state, batch, priors_of(state), step=1.0, n_sweeps=5, tol=0.0)
+    theirs = newton(*there, step=1.0, n_sweeps=5, tol=0.0)
+    assert type(theirs.posteriors[0].mean) is type(xp.asarray(np.zeros(1)))
+    np.testing.assert_allclose(theirs.energy, ours.energy, rtol=1e-9)
+    np.testing.assert_allclose(to_numpy(theirs.posteriors[0].mean), ours.posteriors[0].mean, rtol=1e-6, atol=1e-9)
+
+
+def test_competing_units_behind_spikes_raise_the_energy():
+    """A hidden layer below, in single precision as well."""
+    batch = ordered_bins()
+    state = two_layers(2, 12, 7, SoftmaxOutput(), seed=1, power=0.0)
+    cavities = priors_of(state)
+    for rows, tolerance in ((batch, 1e-9), (batch.in_dtype("float32"), 1e-4)):
+        result = newton(state, rows, cavities, step=1.0, n_sweeps=15, tol=0.0)
+        assert result.energy > energy(state, rows, cavities, cavities) + 50
+        np.testing.assert_allclose(energy(state, rows, result.posteriors, cavities), result.energy, rtol=tolerance)
+
+
+# Two weights and three neurons whose posterior is known
 
 
 def grid_posterior(batch, log_likelihood, half_width=7.0, points=141):

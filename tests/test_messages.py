@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dense import spikes
 
-from sk_epsnn.messages import Derivatives, WeightMoments, observed
+from sk_epsnn.messages import Competition, Derivatives, WeightMoments, observed
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -43,3 +43,15 @@ def test_weight_moments_about_another_mean():
     moved = moments.with_mean(np.full((2, 3), 0.1))
     assert moved.mean.dtype == np.float32 and moved.variance is moments.variance and moved.covariance is None
     np.testing.assert_allclose(moved.mean, 0.1, rtol=1e-7)
+
+
+def test_competition_is_its_matrix_in_every_row():
+    """A sample of weight 0 has no curvature, and no numbers that are not finite."""
+    rng = np.random.default_rng(0)
+    p, sample_weight = rng.dirichlet(np.ones(4), 3), np.array([2.0, 0.0, 0.5])
+    potentials = rng.standard_normal((3, 4))
+    image = Competition(p).times(sample_weight).image(potentials)
+    for n in range(3):
+        matrix = sample_weight[n] * (np.diag(p[n]) - np.outer(p[n], p[n]))
+        np.testing.assert_allclose(image[n], matrix @ potentials[n], rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(Competition(p).image(potentials + 7.0), Competition(p).image(potentials), atol=1e-13)

@@ -254,7 +254,7 @@ def test_conjugate_gradient(n_steps, tol):
         calls.append(1)
         return (matrices @ v[:, :, None])[:, :, 0], X @ v.T
 
-    solution, image = conjugate_gradient(operator, target, diagonal, n_steps, tol)
+    solution, image = conjugate_gradient(operator, target, lambda r: r / diagonal, n_steps, tol)
     expected = np.linalg.solve(matrices, target[:, :, None])[:, :, 0]
     np.testing.assert_allclose(solution, expected, rtol=0, atol=20 * tol)
     np.testing.assert_allclose(image, X @ solution.T, rtol=0, atol=1e-12)
@@ -266,7 +266,7 @@ def test_conjugate_gradient_is_exact_after_as_many_steps_as_unknowns():
     matrices, target, X = definite_systems(3, 6, seed=1)
     diagonal = np.diagonal(matrices, axis1=1, axis2=2)
     solution, image = conjugate_gradient(
-        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, diagonal, n_steps=6, tol=0.0
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, lambda r: r / diagonal, n_steps=6, tol=0.0
     )
     np.testing.assert_allclose(solution, np.linalg.solve(matrices, target[:, :, None])[:, :, 0], rtol=0, atol=1e-9)
     np.testing.assert_allclose(image, X @ solution.T, rtol=0, atol=1e-12)
@@ -278,7 +278,7 @@ def test_conjugate_gradient_waits_for_the_slowest_row():
     matrices[0] = np.diag(np.arange(1.0, 13.0))
     diagonal = np.diagonal(matrices, axis1=1, axis2=2)
     solution, _ = conjugate_gradient(
-        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, diagonal, n_steps=100, tol=1e-10
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, lambda r: r / diagonal, n_steps=100, tol=1e-10
     )
     np.testing.assert_allclose(solution, np.linalg.solve(matrices, target[:, :, None])[:, :, 0], rtol=0, atol=1e-8)
 
@@ -297,7 +297,7 @@ def test_conjugate_gradient_stops_by_the_residual_of_all_rows_together():
             calls.append(1)
             return (matrices[[*rows]] @ v[:, :, None])[:, :, 0], X @ v.T
 
-        conjugate_gradient(operator, target[[*rows]], diagonal[[*rows]], n_steps=100, tol=0.01)
+        conjugate_gradient(operator, target[[*rows]], lambda r: r / diagonal[[*rows]], n_steps=100, tol=0.01)
         return len(calls)
 
     assert n_steps(0) == n_steps(0, 1) == 1
@@ -308,7 +308,11 @@ def test_conjugate_gradient_zero_target():
     matrices, target, X = definite_systems(2, 5, seed=3)
     diagonal = np.diagonal(matrices, axis1=1, axis2=2)
     solution, image = conjugate_gradient(
-        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), np.zeros_like(target), diagonal, n_steps=3, tol=0.1
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T),
+        np.zeros_like(target),
+        lambda r: r / diagonal,
+        n_steps=3,
+        tol=0.1,
     )
     np.testing.assert_array_equal(solution, 0)
     np.testing.assert_array_equal(image, 0)
@@ -318,7 +322,7 @@ def test_conjugate_gradient_float32():
     matrices, target, X = (a.astype(np.float32) for a in definite_systems(3, 8, seed=4))
     diagonal = np.diagonal(matrices, axis1=1, axis2=2)
     solution, image = conjugate_gradient(
-        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, diagonal, n_steps=30, tol=1e-5
+        lambda v: ((matrices @ v[:, :, None])[:, :, 0], X @ v.T), target, lambda r: r / diagonal, n_steps=30, tol=1e-5
     )
     assert solution.dtype == image.dtype == np.float32
     expected = np.linalg.solve(matrices.astype(float), target.astype(float)[:, :, None])[:, :, 0]

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from states import OBSERVED
 
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, Output
+from sk_epsnn.softmax import tilted, tilted_bound
 
 #: Units of a softmax compete, those of the others are free of each other.
 FREE = sorted(set(SPIKING_OUTPUTS) - {"softmax"})
@@ -260,6 +261,43 @@ def test_softmax_derivatives_are_those_of_its_bound(n_units, spread):
         ahead, behind = (output.evidence(mean, variance + sign * wide, target, 0.0)[0][:, 0] for sign in (1, -1))
         slope = (ahead - behind) / (2 * step * variance[:, k])
         np.testing.assert_allclose(-2 * slope, down.kappa[:, k], atol=5e-6)
+
+
+def bent(function, at, step=1e-3):
+    """Matrix of second derivatives in one row, by finite differences."""
+    n = at.shape[1]
+    shifts = step * np.eye(n)
+
+    def mixed(a, b):
+        return function(at + a + b) - function(at + a - b) - function(at - a + b) + function(at - a - b)
+
+    return np.array([[mixed(a, b) for b in shifts] for a in shifts]) / (4 * step * step)
+
+
+@pytest.mark.parametrize("spread", [1e-9, 1, 30])
+def test_softmax_competition_is_curvature_at_held_tightness(spread):
+    """By finite differences; never below the curvature of the bound itself, and the same for small variances."""
+    output = SPIKING_OUTPUTS["softmax"]()
+    mean, variance, target = potentials_of(4, spread)
+    found = output.competition(output.evidence(mean, variance, target, 0.0)[1], target)
+    rows = np.stack([found.image(np.tile(row, (len(mean), 1))) for row in np.eye(4)], axis=2)
+    p = tilted(mean, variance)
+    for n in range(len(mean)):
+        m, s, y = (part[n : n + 1] for part in (mean, variance, target))
+        held = bent(lambda m, s=s, n=n: tilted_bound(m, s, p[n : n + 1])[0, 0], m)
+        np.testing.assert_allclose(rows[n], held, atol=1e-6)
+        own = -bent(lambda m, s=s, y=y: output.log_partition(m, s, y, 0.0)[0, 0], m)
+        assert np.linalg.eigvalsh(rows[n] - own).min() > -1e-5
+        if spread < 1e-6:
+            np.testing.assert_allclose(rows[n], own, atol=1e-5)
+
+
+def test_only_winners_compete():
+    for name, kind in SPIKING_OUTPUTS.items():
+        mean, variance, target = potentials_of(3, 1)
+        output = kind()
+        found = output.competition(output.evidence(mean, variance, target, 1.0)[1], target)
+        assert (found is None) == (name != "softmax")
 
 
 def test_softmax_evidence_is_a_lower_bound():

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve, sum_over
+from sk_epsnn._arrays import (
+    Array,
+    astype,
+    clip,
+    epsilon,
+    inverse_of_positive,
+    is_any,
+    maximum,
+    reshape,
+    solve,
+    sum_over,
+    total_of,
+)
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import BetweenRows, weighted
 from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, own_sites, spread_kl, summed
@@ -15,7 +27,7 @@ from sk_epsnn.ep.passes import Upward, backward, forward, potentials, row_weight
 from sk_epsnn.ep.sites import UpdateCounts, bound_precision
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.steps import mean_cost, mean_curvature, moved, with_site
-from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
+from sk_epsnn.messages import Competition, Derivatives, Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
 from sk_epsnn.numerics import conjugate_gradient
 from sk_epsnn.weights import JointWeights, Weights
@@ -24,8 +36,9 @@ from sk_epsnn.weights import JointWeights, Weights
 SHORTEST_STEP = 1e-3
 #: Lengths tried for a move of the precisions, each half the one before: where none of these helps, few shorter ones do.
 PRECISION_TRIALS = 3
-#: A direction of independent weights is accurate enough at this fraction of the first residual, or after so many steps.
-CG_TOL = 0.05
+#: A direction of independent weights is accurate enough at this fraction of the first residual, one of units that
+#: compete at the second, since their precisions are still to follow; or after so many steps.
+CG_TOL, COMPETING_TOL = 0.05, 0.2
 CG_STEPS = 30
 #: The precision follows the new site by at least this fraction, also when the step of the mean was shorter.
 LEAST_PRECISION_STEP = 0.1
@@ -128,23 +141,19 @@ class _Ascent:
             weight[:, None] * curvature
             for weight, curvature in zip(rows, step_curvatures(self.state, messages), strict=True)
         ]
+        competitions = self._competitions(messages[-1], rows[-1])
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
         excess = [message.gamma - message.kappa for message in messages]
+        common = [weighted(between, index, rows) for index in range(len(between))]
+        parts = zip(messages, curvatures, self.here.up.inputs, common, competitions, strict=True)
         solutions = [
-            newton_direction(posterior, cavity, _Message(message, curvature, inputs, common), layer.temperature, counts)
-            for message, curvature, inputs, common, posterior, cavity, layer in zip(
-                messages,
-                curvatures,
-                self.here.up.inputs,
-                [weighted(between, index, rows) for index in range(len(between))],
-                self.here.posteriors,
-                self.cavities,
-                self.state.layers,
-                strict=True,
+            newton_direction(posterior, cavity, _Message(*part), layer.temperature, counts)
+            for part, posterior, cavity, layer in zip(
+                parts, self.here.posteriors, self.cavities, self.state.layers, strict=True
             )
         ]
         # What is no longer needed is as large as the trials to come.
-        del messages, curvatures
+        del messages, curvatures, common, competitions, parts
         start = self.energy
         taken = self._move_means(solutions, excess, step, counts)
         gain = self.energy - start
@@ -157,6 +166,14 @@ class _Ascent:
         self._move_precisions(sites, excess, max(taken, LEAST_PRECISION_STEP), counts)
         # Where no step helps the means have settled; that says nothing about the next batch.
         return taken if taken > 0 else step, gain
+
+    def _competitions(self, message: Derivatives, weight: Array) -> list[Competition | None]:
+        """Curvature of units that compete, one entry per layer: those of the last one may."""
+        *hidden, last = self.here.posteriors
+        if last.variance_follows_mean:  # whose steps are limited one by one
+            return [None] * (len(hidden) + 1)
+        competition = self.state.network.output.competition(message, self.batch.target)
+        return [None] * len(hidden) + [competition and competition.times(weight)]
 
     def _move_means(self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts) -> float:
         """Move the means by the longest tried fraction of their directions that does not lower the energy."""
@@ -250,6 +267,14 @@ class _Message(NamedTuple):
     curvature: Array
     inputs: Inputs
     between: BetweenRows | None = None
+    competition: Competition | None = None
+
+    def bent(self, image: Array) -> Array:
+        """Curvature in the potentials times a move of them."""
+        if self.competition is not None:
+            return self.competition.image(image)
+        bent = self.curvature * image
+        return bent if self.between is None else bent + self.between.shared.image(image, self.between.curvature)
 
 
 @singledispatch
@@ -259,26 +284,21 @@ def newton_direction(
     """Solve ``(C + diag k + p^T diag(c) p) delta = g^T p - k m - cost`` for each unit.
 
     ``C`` and ``cost`` are `mean_curvature` and `mean_cost`: for Gaussian weights ``P_c`` and ``P_c (m - m_c)``. Weights
-    that are independent of each other take conjugate gradients.
+    that are independent of each other take conjugate gradients, and so do those of units that compete, whose potentials
+    have a curvature together: one system for all units.
     """
-    derivatives, curvature, inputs, between = message
+    derivatives, curvature, inputs, between, _ = message
     dtype, noise = inputs.mean.dtype, mixing.spike_noise(derivatives, inputs)
     site = mixing.site_precision(derivatives, inputs, noise)
     site = bound_precision(site if between is None else site + between.site(joint=False), counts)
     gradient = _gradient(posterior, cavity, message, noise, site, temperature)
     diagonal = astype(mean_curvature(posterior, cavity), dtype) + noise
-
-    def operator(direction: Array) -> tuple[Array, Array]:
-        image = inputs.mean @ direction.T
-        bent = curvature * image
-        if between is not None:
-            bent = bent + between.shared.image(image, between.curvature)
-        return diagonal * direction + bent.T @ inputs.mean, image
-
     preconditioner = diagonal + curvature.T @ inputs.square
     if between is not None:
         preconditioner = preconditioner + between.shared.curvature(between.curvature, joint=False)
-    delta, image = conjugate_gradient(operator, gradient, preconditioner, CG_STEPS, CG_TOL)
+    delta, image = _iterated(
+        message, lambda direction: diagonal * direction, lambda residual: residual / preconditioner, gradient
+    )
     return _Solution(delta, image, site)
 
 
@@ -286,8 +306,8 @@ def newton_direction(
 def _(
     posterior: JointWeights, cavity: JointWeights, message: _Message, temperature: float, counts: UpdateCounts
 ) -> _Solution:
-    """Joint weights of a unit: the system is solved as it is."""
-    derivatives, curvature, inputs, between = message
+    """Joint weights of a unit: the system is solved as it is; where units compete it is the preconditioner."""
+    derivatives, curvature, inputs, between, competition = message
     dtype, noise = inputs.mean.dtype, mixing.spike_noise(derivatives, inputs)
     gamma = clip(derivatives.gamma, min=0.0)
     site = mixing.joint_site_precision(gamma, inputs, noise)
@@ -296,21 +316,63 @@ def _(
     gradient = _gradient(posterior, cavity, message, noise, site, temperature)
     # The step needs a curvature in every sample; the site is what the samples say, none of them negative.
     extra = curvature - gamma
-    hessian = mean_curvature(posterior, cavity) + site
+    own = mean_curvature(posterior, cavity)
+    hessian = own + site
     if between is not None:
         hessian = hessian + between.shared.curvature(between.curvature, joint=True)
     if is_any(extra != 0):
         hessian = hessian + mixing.joint_site_precision(extra, inputs, 0.0)
+    if competition is not None:
+        own, inverse = (astype(part, dtype, copy=False) for part in (own, inverse_of_positive(hessian)))
+        delta, image = _iterated(
+            message,
+            lambda direction: _product(own, direction) + noise * direction,
+            lambda residual: _product(inverse, residual),
+            gradient,
+        )
+        return _Solution(delta, image, site)
     delta = solve(hessian, astype(gradient[:, :, None], "float64"))
     delta = astype(delta[:, :, 0], dtype)
     return _Solution(delta, inputs.mean @ delta.T, site)
+
+
+def _product(matrices: Array, vectors: Array) -> Array:
+    """One matrix times one vector per unit."""
+    return (matrices @ vectors[:, :, None])[:, :, 0]
+
+
+def _iterated(
+    message: _Message, own: Callable[[Array], Array], divided: Callable[[Array], Array], gradient: Array
+) -> tuple[Array, Array]:
+    """The direction by conjugate gradients, with its image: one system for each unit, or for all that compete.
+
+    ``own`` is the part of the matrix that does not come from the potentials, ``divided`` the preconditioner.
+    """
+    shape, mean = gradient.shape, message.inputs.mean
+    system, tol = (shape, CG_TOL) if message.competition is None else ((1, shape[0] * shape[1]), COMPETING_TOL)
+
+    def operator(vectors: Array) -> tuple[Array, Array]:
+        direction = reshape(vectors, shape)
+        image = mean @ direction.T
+        return reshape(own(direction) + message.bent(image).T @ mean, system), image
+
+    def preconditioner(residual: Array) -> Array:
+        return reshape(divided(reshape(residual, shape)), system)
+
+    delta, image = conjugate_gradient(operator, reshape(gradient, system), preconditioner, CG_STEPS, tol)
+    delta = reshape(delta, shape)
+    if message.competition is None or total_of(gradient * delta) > 0:
+        return delta, image
+    # Rounding has spoilt it; this one rises whatever the others do.
+    delta = divided(gradient)
+    return delta, mean @ delta.T
 
 
 def _gradient(
     posterior: Weights, cavity: Weights, message: _Message, noise: Array | float, site: Array, temperature: float
 ) -> Array:
     """Gradient of the energy in the means, in the dtype of the data."""
-    derivatives, _, inputs, _ = message
+    derivatives, inputs = message.derivatives, message.inputs
     dtype = inputs.mean.dtype
     gradient = mixing.mean_gradient(derivatives, inputs, astype(posterior.mean, dtype), noise)
     return gradient - astype(mean_cost(posterior, cavity, site, temperature), dtype)

@@ -29,7 +29,7 @@ from sk_epsnn._arrays import (
     ones_like,
     sum_over,
 )
-from sk_epsnn.messages import Derivatives, Spread
+from sk_epsnn.messages import Competition, Derivatives, Spread
 
 
 class Output(HoldsArrays):
@@ -54,6 +54,10 @@ class Output(HoldsArrays):
     def step_curvature(self, message: Derivatives) -> Array:
         """Curvature in each potential that a Newton step may use."""
         return clip(message.gamma, min=0.0)
+
+    def competition(self, message: Derivatives, target: Array) -> Competition | None:
+        """Curvature in the potentials of all units together, given their message; None where each has its own."""
+        return None
 
     def log_partition(self, mean: Array, variance: Array, target: Array, power: float) -> Array:
         """``(1/alpha) log E f(y|u)**alpha`` for each sample and unit, in nats."""

@@ -11,7 +11,7 @@ from sk_epsnn._arrays import (
     smallest_normal,
     sum_over,
 )
-from sk_epsnn.messages import Derivatives
+from sk_epsnn.messages import Competition, Derivatives
 from sk_epsnn.numerics import (
     expm1,
     without_subnormal,
@@ -35,6 +35,13 @@ class SoftmaxOutput(SpikingOutput):
         """Lower bound on the expected log likelihood of each row, shape (n_samples, 1), and its derivatives."""
         log_z, gradient, kappa = in_chunks(_won, mean, variance, target)
         return log_z, Derivatives(gradient, kappa, kappa)
+
+    def competition(self, message: Derivatives, target: Array) -> Competition:
+        """Curvature ``diag(p) - p p^T``: that of the bound in the potentials where what makes it tight is held.
+
+        No less than the curvature of the bound itself, and equal to it where variances are small.
+        """
+        return Competition(astype(target > 0, message.g.dtype) - message.g)
 
     def potential_of(self, share: Array) -> Array:
         """Logarithms, less their average, see `Output.potential_of`."""
