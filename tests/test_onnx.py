@@ -78,8 +78,7 @@ def run(model, X, **options):
     return onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"X": X})
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(("dtype", "frozen"), [(np.float32, False), (np.float32, True), (np.float64, False)])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifier(name, frozen, dtype, fitted, digits):
     X, model = digits[0].astype(dtype), fitted(name, dtype)
