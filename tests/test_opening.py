@@ -99,10 +99,11 @@ def test_hidden_layers_of_regressors_leave_their_start():
         assert model.score(X[160:], y[160:]) > 0.65
 
 
-@KIND
-@HIDDEN
 @SORTED
-@pytest.mark.parametrize("size", [3, 20])
+@pytest.mark.parametrize(
+    ("kind", "hidden", "size"),
+    [(EPSNNClassifier, (), 3), (EPSNNClassifier, (4,), 20), (EPSNNRegressor, (), 20), (EPSNNRegressor, (4,), 3)],
+)
 def test_equal_rows_at_the_start(kind, hidden, size):
     """They have no spread, but for rounding."""
     X, y = rows_of(kind, 300)
