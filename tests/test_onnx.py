@@ -237,10 +237,10 @@ def test_encoders_over_time_are_refused(encoder, digits):
 @pytest.mark.parametrize(
     "model",
     [
-        EPSNNClassifier(3, activation=LIF(), inference=Newton(), max_iter=1),
-        EPSNNClassifier(3, inference=Newton(), max_iter=1),
+        EPSNNClassifier(3, activation=LIF(0.8), inference=Newton(n_sweeps=2), max_iter=1),
+        EPSNNClassifier(3, inference=Newton(n_sweeps=2), max_iter=1),
         EPSNNClassifier(activation=LIF(readout=2), max_iter=1),
-        EPSNNRegressor(3, activation=SigmoidLIF(), inference=Newton(), max_iter=1),
+        EPSNNRegressor(3, activation=SigmoidLIF(0.8), inference=Newton(n_sweeps=2, validation_fraction=0), max_iter=1),
     ],
     ids=["LIF", "Heaviside", "no hidden layer", "SigmoidLIF"],
 )
