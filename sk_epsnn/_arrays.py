@@ -116,16 +116,15 @@ def inverse_of_positive(matrices: Array) -> Array:
     """Inverse of every symmetric matrix, shape (n, k, k): fast where they are positive definite and NumPy's."""
     if not isinstance(matrices, np.ndarray):
         return inverse(matrices)
-    result = np.empty_like(matrices)
+    result, above = np.empty_like(matrices), ~np.tri(matrices.shape[1], dtype=bool)
     for matrix, into in zip(matrices, result, strict=True):
         factor, fails = dpotrf(matrix, lower=1)
         half, singular = (factor, 1) if fails else dpotri(factor, lower=1)
         if singular:
             return inverse(matrices)
+        # LAPACK writes the lower triangle.
         into[:] = half
-    # LAPACK writes the lower triangles.
-    upper = np.triu_indices(matrices.shape[1], 1)
-    result[:, upper[0], upper[1]] = result[:, upper[1], upper[0]]
+        np.copyto(into, half.T, where=above)
     return result
 
 

@@ -68,8 +68,9 @@ def assert_same_posterior(model, other, X, rtol):
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array])
 def test_sparse_rows_give_the_same_model(kind, hidden, data, container):
     spikes, spikes_test = (np.where(X > 0.5, 1.0, 0.0) for X in (data.X, data.X_test))
-    dense = kind(hidden, **FEW).fit(spikes, data.y)
-    model = kind(hidden, **FEW).fit(container(spikes), data.y)
+    options = {**FEW, **all_rows(kind, hidden)}
+    dense = kind(hidden, **options).fit(spikes, data.y)
+    model = kind(hidden, **options).fit(container(spikes), data.y)
     np.testing.assert_allclose(values(model, container(spikes_test)), values(dense, spikes_test), rtol=1e-7, atol=1e-9)
     streams = [
         kind(hidden, random_state=0).partial_fit(X, data.y, **first_call(kind)) for X in (spikes, container(spikes))
@@ -133,8 +134,7 @@ def test_weight_in_a_stream_is_a_repetition_too(kind, hidden, data):
 
 @KIND
 @HIDDEN
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("batch_size", ["auto", 16])
+@pytest.mark.parametrize(("batch_size", "shuffle"), [("auto", True), (16, True), (16, False)])
 def test_rows_without_weight_are_not_seen_at_all(kind, hidden, data, shuffle, batch_size):
     weight = np.random.default_rng(5).integers(0, 2, size=len(data.y)).astype(float)
     weight[:20] = 0
@@ -303,8 +303,9 @@ def test_refit_forgets_what_came_before(kind, data, freeze):
 @KIND
 @pytest.mark.parametrize("sizes", [4, (4,), [4], np.array([4])], ids=repr)
 def test_hidden_layer_sizes_in_any_form(kind, data, sizes):
-    model = kind(sizes, max_iter=1, random_state=0).fit(data.X, data.y)
-    same = kind((4,), max_iter=1, random_state=0).fit(data.X, data.y)
+    options = {"max_iter": 1, "random_state": 0, **all_rows(kind, (4,))}
+    model = kind(sizes, **options).fit(data.X, data.y)
+    same = kind((4,), **options).fit(data.X, data.y)
     assert model.n_layers_ == 3
     np.testing.assert_array_equal(values(model, data.X_test), values(same, data.X_test))
 
@@ -314,7 +315,8 @@ def test_hidden_layer_sizes_in_any_form(kind, data, sizes):
 def test_one_number_stands_for_every_layer(kind, data, name):
     # Thresholds do not depend on the scale of the weights, and so not on the variance of their prior; sigmoids do.
     def with_value(value):
-        model = kind((4,), activation="sigmoid", prior=GaussianPrior(), inference=Newton(), max_iter=1, random_state=0)
+        options = {"inference": Newton(), **all_rows(kind, (4,))}
+        model = kind((4,), activation="sigmoid", prior=GaussianPrior(), max_iter=1, random_state=0, **options)
         return model.set_params(**{name: value}).fit(data.X, data.y)
 
     number, *lists = (with_value(value) for value in (0.5, [0.5, 0.5], (0.5, 0.5), np.array([0.5, 0.5])))
@@ -347,9 +349,10 @@ def test_temperature_sets_the_variances_that_are_read_out(kind, data):
 @KIND
 @HIDDEN
 def test_without_intercept_every_bias_is_exactly_zero(kind, hidden, data):
-    model = kind(hidden, fit_intercept=False, **FEW).fit(data.X, data.y)
+    options = {**FEW, **all_rows(kind, hidden)}
+    model = kind(hidden, fit_intercept=False, **options).fit(data.X, data.y)
     assert all((b == 0).all() for b in [*model.intercepts_, *model.intercepts_variance_])
-    assert any((b != 0).any() for b in kind(hidden, **FEW).fit(data.X, data.y).intercepts_)
+    assert any((b != 0).any() for b in kind(hidden, **options).fit(data.X, data.y).intercepts_)
 
 
 # ---------------------------------------------------------------------- reproducibility
@@ -357,9 +360,7 @@ def test_without_intercept_every_bias_is_exactly_zero(kind, hidden, data):
 
 @KIND
 def test_random_state_decides_the_result(kind, data):
-    options = {"hidden_layer_sizes": (5,), "batch_size": 20, "max_iter": 2}
-    if kind is EPSNNRegressor:
-        options["inference"] = Newton(n_sweeps=3)
+    options = {"hidden_layer_sizes": (5,), "batch_size": 20, "max_iter": 2, **all_rows(kind, (5,))}
     first, again, other = (kind(random_state=seed, **options).fit(data.X, data.y) for seed in (3, 3, 4))
     generator = kind(random_state=np.random.RandomState(3), **options).fit(data.X, data.y)
     np.testing.assert_array_equal(values(first, data.X_test), values(again, data.X_test))
@@ -387,7 +388,7 @@ def test_n_jobs_does_not_change_the_result(kind, hidden, data, monkeypatch):
 @KIND
 @HIDDEN
 def test_prediction_in_chunks_is_the_same(kind, hidden, data, monkeypatch):
-    model = kind(hidden, **FEW).fit(data.X, data.y)
+    model = kind(hidden, **FEW, **all_rows(kind, hidden)).fit(data.X, data.y)
     whole = values(model, data.X_test)
     monkeypatch.setattr("sk_epsnn.estimators._base.PREDICT_ROWS", 7)
     np.testing.assert_allclose(values(model, data.X_test), whole, rtol=1e-9, atol=1e-12)

@@ -48,9 +48,16 @@ def test_binary_columns_have_half_their_step(share, low, step):
     """However rare one of the values is: the standard deviation that they would have if neither was."""
     X = low + step * (np.random.default_rng(2).random((N, 4)) < share)
     assert np.ptp(X, axis=0).all()
-    if (low, step) != (0.0, 1.0):
-        np.testing.assert_array_equal(sizes(X), step / 2)
-    np.testing.assert_array_equal(sizes(np.column_stack([2 * X, -X]))[:4], step)
+    X = np.column_stack([2 * X, -X])
+    np.testing.assert_array_equal(sizes(X), [step] * 4 + [step / 2] * 4)
+
+
+@pytest.mark.parametrize("share", [0.005, 0.1, 0.5, 0.9, 0.995])
+@pytest.mark.parametrize("low, step", [(-1.0, 2.0), (3.0, 0.25)])
+def test_binary_columns_of_other_values_than_rates_have_it_too(share, low, step):
+    X = low + step * (np.random.default_rng(2).random((N, 4)) < share)
+    assert np.ptp(X, axis=0).all()
+    np.testing.assert_array_equal(sizes(X), step / 2)
 
 
 @pytest.mark.parametrize("law", ["exponential", "lognormal", "zeros", "integers", "beta"])

@@ -168,7 +168,9 @@ def drawn_class_probabilities(model, X, n_draws, rng):
     for _ in range(n_draws):
         potential = inputs @ (first.mean + np.sqrt(first.variance) * rng.standard_normal(first.mean.shape)).T
         fires = expit(potential) if model.activation == "sigmoid" else (potential >= 0).astype(float)
-        mass = np.prod(np.where(patterns == 1, fires[:, None], 1 - fires[:, None]), axis=2)
+        mass = np.ones((len(X), 1))
+        for p in fires.T:  # of the patterns of one more neuron
+            mass = (mass[:, :, None] * np.column_stack([1 - p, p])[:, None]).reshape(len(X), -1)
         weights = [rng.multivariate_normal(m, c) for m, c in zip(last.mean, last.covariance, strict=True)]
         yield one_fires(mass @ expit(np.hstack([patterns, constant]) @ np.array(weights).T))
 
@@ -329,8 +331,8 @@ def test_of_two_classes_competing_outputs_are_one_sigmoid_unit():
     "options",
     [
         {"hidden_layer_sizes": 20, "inference": Stochastic(n_passes=20)},
-        {"hidden_layer_sizes": (20, 20), "inference": "newton"},
-        {"weights": "binary"},
+        {"hidden_layer_sizes": (20, 20), "inference": "newton", "max_iter": 3},
+        {"weights": "binary", "max_iter": 4},
         {"weights": "ternary", "hidden_layer_sizes": 20, "inference": Stochastic(n_passes=20)},
         {"prior": "bernoulli_gaussian", "max_iter": 4},
         {"n_shards": 2, "max_iter": 4},

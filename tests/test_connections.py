@@ -229,9 +229,9 @@ def test_a_leak_of_nothing_is_the_input_itself():
         {"weights": "ternary", "max_iter": 20},
         {"prior": "laplace"},
         {"inference": "average_ep", "max_iter": 2},
-        {"prior": GaussianPrior(variance=1.0), "activation": "sigmoid", "max_iter": 20},
+        {"prior": GaussianPrior(variance=1.0), "activation": "sigmoid", "max_iter": 12},
         {"inference": Newton(rotate_inputs=False), "prior": GaussianPrior(spectral_exponent=0.0)},
-        {"n_shards": 2, "max_iter": 20},
+        {"n_shards": 2, "max_iter": 12},
         {"n_shards": 2, "inference": Newton()},
     ],
     ids=str,
@@ -247,7 +247,8 @@ def test_convolutions_with_the_other_options(options, digits):
 
 def test_regression_streams_sparse_rows_and_single_precision(digits):
     connection = Patches(5, (8, 8), size=4, stride=2)
-    model = EPSNNRegressor((connection,), random_state=0).fit(digits.X, digits.X[:, 20] + digits.X[:, 21])
+    model = EPSNNRegressor((connection,), max_iter=3, inference=Newton(validation_fraction=0), random_state=0)
+    model.fit(digits.X, digits.X[:, 20] + digits.X[:, 21])
     assert model.score(digits.X_test, digits.X_test[:, 20] + digits.X_test[:, 21]) > 0.3
     stream = EPSNNClassifier((clone(connection),), random_state=0)
     for rows in (slice(0, 150), slice(150, 300)):

@@ -201,9 +201,17 @@ def test_attributes_of_other_models_say_what_they_need(line, name, needs):
     np.testing.assert_array_equal(model.map_coefs_[0], model.coefs_[0])
 
 
-@pytest.mark.parametrize("activation", ["heaviside", "sigmoid", ["sigmoid", "heaviside"], ["heaviside", "sigmoid"]])
-@pytest.mark.parametrize("output", ["heaviside", "sigmoid"])
+@pytest.mark.parametrize(
+    ("activation", "output"),
+    [
+        ("heaviside", "sigmoid"),
+        ("sigmoid", "heaviside"),
+        (["sigmoid", "heaviside"], "heaviside"),
+        (["heaviside", "sigmoid"], "sigmoid"),
+    ],
+)
 def test_neurons_in_any_mix(digits, activation, output):
+    """Each kind below each, in the hidden layers and at the output."""
     sizes = (20, 20)
     model = EPSNNClassifier(sizes, activation=activation, output_activation=output, inference=FEW, random_state=0)
     assert model.fit(digits.X, digits.y).score(digits.X_test, digits.y_test) > 0.75

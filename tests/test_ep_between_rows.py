@@ -176,9 +176,10 @@ def pulses(n_samples, seed, n_steps=12):
 
 
 @pytest.mark.parametrize(
-    "activation", [LIF(0.8), LIF(0.8, readout=3), SigmoidLIF(0.8)], ids=["lif", "parts", "sigmoid"]
+    ("activation", "inference"),
+    [(LIF(0.8), "stochastic"), (LIF(0.8), "newton"), (LIF(0.8, readout=3), "newton"), (SigmoidLIF(0.8), "stochastic")],
+    ids=["lif, stochastic", "lif, newton", "parts, newton", "sigmoid, stochastic"],
 )
-@pytest.mark.parametrize("inference", ["stochastic", "newton"])
 def test_predictive_variance_is_that_of_networks_drawn_from_the_posterior(activation, inference):
     X, y = pulses(300, 0)
     model = EPSNNClassifier(12, activation=activation, inference=inference, max_iter=4, random_state=0).fit(X, y)

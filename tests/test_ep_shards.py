@@ -26,7 +26,9 @@ def values(model, X):
 @pytest.mark.parametrize("options", [{}, {"weights": "binary"}, {"prior": "laplace"}], ids=str)
 def test_shards_learn_what_the_whole_does(kind, options, data):
     if kind is EPSNNClassifier:
-        options = {"inference": Stochastic(n_passes=20), **options}
+        options = {"inference": Stochastic(n_passes=10), **options}
+    else:
+        options = {"inference": Newton(validation_fraction=0), "max_iter": 5, **options}
     model = kind(hidden_layer_sizes=(8,), n_shards=3, batch_size=20, random_state=0, **options).fit(data.X, data.y)
     whole = kind(hidden_layer_sizes=(8,), batch_size=20, random_state=0, **options).fit(data.X, data.y)
     assert model.score(data.X_test, data.y_test) > whole.score(data.X_test, data.y_test) - 0.1
@@ -47,8 +49,11 @@ def test_shards_of_a_gaussian_layer_are_exact(line):
 @KIND
 @pytest.mark.parametrize("hidden", [(), (5,)], ids=["one layer", "hidden layer"])
 def test_backends_and_jobs_give_the_same_result(kind, hidden, data):
+    # Held-out rows of a regressor try a dozen fits.
+    options = {"inference": Newton(n_sweeps=3)} if hidden and kind is EPSNNRegressor else {}
+
     def fitted(n_jobs):
-        model = kind(hidden, n_shards=3, n_jobs=n_jobs, max_iter=2, random_state=0)
+        model = kind(hidden, n_shards=3, n_jobs=n_jobs, max_iter=2, random_state=0, **options)
         return values(model.fit(data.X, data.y), data.X_test)
 
     expected = fitted(None)

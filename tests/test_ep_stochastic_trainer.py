@@ -290,15 +290,14 @@ def all_rows(kind):
 
 
 @KIND
-@pytest.mark.parametrize("n_shards", [1, 2, 4])
+@pytest.mark.parametrize("n_shards", [1, 4])
 def test_the_same_bits_wherever_it_runs(kind, n_shards):
     y = KINDS[kind]
-    models = [model_of(kind, n_shards=n_shards, n_jobs=n_jobs).fit(X, y) for n_jobs in (None, 2, 1)]
-    for model in models[1:]:
-        np.testing.assert_array_equal(said(model), said(models[0]))
-        assert model.history_ == models[0].history_
+    one, two = (model_of(kind, n_shards=n_shards, n_jobs=n_jobs).fit(X, y) for n_jobs in (None, 2))
+    np.testing.assert_array_equal(said(one), said(two))
+    assert one.history_ == two.history_
     other = model_of(kind, n_shards=n_shards, random_state=1).fit(X, y)
-    assert (said(other) != said(models[0])).any()
+    assert (said(other) != said(one)).any()
 
 
 @KIND

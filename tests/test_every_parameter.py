@@ -39,12 +39,20 @@ COURSE = {"batch_size": 36, "max_iter": 2, "random_state": 0}
 SAID = {}
 
 
+def short(kind, **options):
+    """An estimator that takes a moment: held-out rows would try a dozen fits of a hidden layer of a regressor."""
+    settings = {**COURSE, **options}
+    if kind is EPSNNRegressor and "hidden_layer_sizes" in options and "weights" not in options:
+        settings.setdefault("inference", Newton(validation_fraction=0))
+    return kind(**settings)
+
+
 def classifier(**options):
-    return EPSNNClassifier(**{**COURSE, **options})
+    return short(EPSNNClassifier, **options)
 
 
 def regressor(**options):
-    return EPSNNRegressor(**{**COURSE, **options})
+    return short(EPSNNRegressor, **options)
 
 
 #: Estimators in which a parameter, of theirs or of an object, is to have an effect or to be refused.
@@ -229,7 +237,7 @@ def test_every_parameter_has_an_entry():
     ],
 )
 def test_parameters_of_the_estimators(kind, name, value, options):
-    model = kind(**{**COURSE, **options})
+    model = short(kind, **options)
     assert_matters(model, clone(model).set_params(**{name: value}), name)
 
 
@@ -245,7 +253,10 @@ def test_parameters_of_the_objects(option, name):
 
 
 def assert_option_matters(option, owner, name, value, make, options):
-    model = make(**{**options, owner: option(**REQUIRED.get(option, {}))})
+    start = REQUIRED.get(option, {})
+    if owner == "inference" and name != "validation_fraction" and make is regressor and "hidden_layer_sizes" in options:
+        start = {"validation_fraction": 0}
+    model = make(**{**options, owner: option(**start)})
     if value == "other":
         value = not fitted(model).settings_[f"{owner}__{name}"].value
     changed = clone(model).set_params(**{f"{owner}__{name}": value})
@@ -285,12 +296,12 @@ def test_forgetting_is_for_streams(kind, options):
     first = {"classes": [0, 1, 2]} if kind is EPSNNClassifier else {}
     results = []
     for forgetting in (1.0, 0.5):
-        model = kind(forgetting=forgetting, **{**COURSE, **options})
+        model = short(kind, forgetting=forgetting, **options)
         for start in (0, 24, 48):
             rows = slice(start, start + 24)
             model.partial_fit(X[rows], target(model)[rows], **first)
         results.append(said(model))
-        results.append(said(kind(forgetting=forgetting, **{**COURSE, **options}).fit(X, target(model))))
+        results.append(said(short(kind, forgetting=forgetting, **options).fit(X, target(model))))
     assert np.abs(results[0] - results[2]).max() > 1e-3
     np.testing.assert_array_equal(results[1], results[3])
 
@@ -298,7 +309,7 @@ def test_forgetting_is_for_streams(kind, options):
 @KIND
 @LAYERS
 def test_n_jobs_changes_no_result(kind, options):
-    models = [kind(n_jobs=n_jobs, n_shards=2, **{**COURSE, **options}) for n_jobs in (None, 2)]
+    models = [short(kind, n_jobs=n_jobs, n_shards=2, **options) for n_jobs in (None, 2)]
     np.testing.assert_array_equal(*(said(model.fit(X, target(model))) for model in models))
 
 
@@ -307,7 +318,7 @@ def test_n_jobs_changes_no_result(kind, options):
 def test_verbose_prints_and_changes_no_result(kind, options, capsys):
     results, printed = [], []
     for verbose in (0, 1):
-        model = kind(verbose=verbose, **{**COURSE, **options})
+        model = short(kind, verbose=verbose, **options)
         results.append(said(model.fit(X, target(model))))
         printed.append(capsys.readouterr().out)
     np.testing.assert_array_equal(*results)
@@ -317,7 +328,7 @@ def test_verbose_prints_and_changes_no_result(kind, options, capsys):
 @KIND
 @LAYERS
 def test_warm_start_goes_on(kind, options):
-    cold, warm = (kind(warm_start=start, **{**COURSE, **options, "tol": 0, "max_iter": 1}) for start in (False, True))
+    cold, warm = (short(kind, warm_start=start, **options, tol=0, max_iter=1) for start in (False, True))
     for model in (cold, warm):
         model.fit(X, target(model)).fit(X, target(model))
     assert (cold.n_iter_, warm.n_iter_) == (1, 2)

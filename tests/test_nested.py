@@ -68,8 +68,10 @@ def test_sparse_rows_through_a_pipeline():
 # ---------------------------------------------------------------------- transformed targets
 
 
-@pytest.mark.parametrize("transformer", [StandardScaler(), MinMaxScaler((-3, 5))])
-@pytest.mark.parametrize("hidden", [(), (6,)])
+@pytest.mark.parametrize(
+    ("hidden", "transformer"),
+    [((), StandardScaler()), ((), MinMaxScaler((-3, 5))), ((6,), MinMaxScaler((-3, 5)))],
+)
 def test_linear_transformers_change_nothing(transformer, hidden, diabetes):
     """The estimator standardises its targets itself."""
     X, y = diabetes

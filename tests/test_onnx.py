@@ -78,8 +78,7 @@ def run(model, X, **options):
     return onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"X": X})
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(("dtype", "frozen"), [(np.float32, False), (np.float32, True), (np.float64, False)])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifier(name, frozen, dtype, fitted, digits):
     X, model = digits[0].astype(dtype), fitted(name, dtype)
@@ -238,10 +237,10 @@ def test_encoders_over_time_are_refused(encoder, digits):
 @pytest.mark.parametrize(
     "model",
     [
-        EPSNNClassifier(3, activation=LIF(), inference=Newton(), max_iter=1),
-        EPSNNClassifier(3, inference=Newton(), max_iter=1),
+        EPSNNClassifier(3, activation=LIF(0.8), inference=Newton(n_sweeps=2), max_iter=1),
+        EPSNNClassifier(3, inference=Newton(n_sweeps=2), max_iter=1),
         EPSNNClassifier(activation=LIF(readout=2), max_iter=1),
-        EPSNNRegressor(3, activation=SigmoidLIF(), inference=Newton(), max_iter=1),
+        EPSNNRegressor(3, activation=SigmoidLIF(0.8), inference=Newton(n_sweeps=2, validation_fraction=0), max_iter=1),
     ],
     ids=["LIF", "Heaviside", "no hidden layer", "SigmoidLIF"],
 )

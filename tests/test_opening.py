@@ -59,9 +59,17 @@ def two_outputs(rng, X):
     return np.column_stack([X[:, 0], 300 * X[:, 1] - 7e4]), np.array([0.2, 40.0])
 
 
-@pytest.mark.parametrize("law", [in_thousands, tiny, two_outputs])
-@pytest.mark.parametrize("n_features", [3, 30])
-@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize(
+    ("law", "n_features", "size"),
+    [
+        (in_thousands, 3, 1),
+        (in_thousands, 30, 7),
+        (tiny, 3, 7),
+        (tiny, 30, 1),
+        (two_outputs, 3, 1),
+        (two_outputs, 30, 7),
+    ],
+)
 def test_noise_after_two_hundred_rows(law, n_features, size):
     rng = np.random.default_rng(n_features)
     X = rng.standard_normal((200, n_features))
@@ -91,10 +99,11 @@ def test_hidden_layers_of_regressors_leave_their_start():
         assert model.score(X[160:], y[160:]) > 0.65
 
 
-@KIND
-@HIDDEN
 @SORTED
-@pytest.mark.parametrize("size", [3, 20])
+@pytest.mark.parametrize(
+    ("kind", "hidden", "size"),
+    [(EPSNNClassifier, (), 3), (EPSNNClassifier, (4,), 20), (EPSNNRegressor, (), 20), (EPSNNRegressor, (4,), 3)],
+)
 def test_equal_rows_at_the_start(kind, hidden, size):
     """They have no spread, but for rounding."""
     X, y = rows_of(kind, 300)
@@ -147,8 +156,10 @@ def test_twice_as_many_rows_are_learned_from_together(kind, hidden, random_state
     def new():
         return kind(hidden, random_state=np.random.RandomState(3) if random_state else 0)
 
-    for n in (2, 4, 8, 16):
-        single, at_once = stream(new(), X[:n], y[:n], 1), stream(new(), X[:n], y[:n], n)
+    single = new()
+    for before, n in ((0, 2), (2, 4), (4, 8), (8, 16)):
+        stream(single, X[:n], y[:n], 1, start=before)
+        at_once = stream(new(), X[:n], y[:n], n)
         assert_same(single, at_once, rtol=0)
         assert single.n_iter_ == len(single.history_["energy"]) == n
 
