@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve, sum_over
+from sk_epsnn._arrays import Array, astype, clip, epsilon, is_any, maximum, solve, sum_over, where, zeros_like
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import BetweenRows, weighted
 from sk_epsnn.ep.energy import BatchResult, data_energy, mean_kl, moments_of, own_sites, spread_kl, summed
@@ -122,11 +122,14 @@ class _Ascent:
     def sweep(self, step: float, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
         here = self.here
-        _, messages, _, between = backward(self.state, here.up, self.batch.target, here.weights, counts, here.evidence)
-        rows = row_weights(self.state, self.batch.sample_weight)
+        batch = self.batch
+        _, messages, _, between = backward(
+            self.state, here.up, batch.target, here.weights, counts, here.evidence, batch.step_weight
+        )
+        rows = row_weights(self.state, batch.sample_weight)
         curvatures = [
             weight[:, None] * curvature
-            for weight, curvature in zip(rows, step_curvatures(self.state, messages), strict=True)
+            for weight, curvature in zip(rows, step_curvatures(self.state, messages, batch.step_weight), strict=True)
         ]
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
         excess = [message.gamma - message.kappa for message in messages]
@@ -236,11 +239,17 @@ class _Solution:
     site: Array
 
 
-def step_curvatures(state: State, messages: list[Derivatives]) -> list[Array]:
-    """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
+def step_curvatures(state: State, messages: list[Derivatives], step_weight: Array | None = None) -> list[Array]:
+    """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal.
+
+    There is none where a step has no target.
+    """
     *hidden, last = messages
     curvatures = [maximum(message.gamma, message.g * message.g) for message in hidden]
-    return [*curvatures, state.network.output.step_curvature(last)]
+    of_outputs = state.network.output.step_curvature(last)
+    if step_weight is not None:
+        of_outputs = where(step_weight[:, None] > 0, of_outputs, zeros_like(of_outputs))
+    return [*curvatures, of_outputs]
 
 
 class _Message(NamedTuple):

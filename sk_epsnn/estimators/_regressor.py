@@ -11,8 +11,10 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sk_epsnn._arrays import Array, astype, log, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
+from sk_epsnn.course import Rows
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._door import refuse_huge
+from sk_epsnn.estimators._each import ScoresSteps, numbers_of_steps
 from sk_epsnn.estimators._readout import InputSpace
 from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
@@ -21,7 +23,7 @@ from sk_epsnn.messages import Spread
 from sk_epsnn.outputs import HeteroscedasticOutput
 
 
-class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
+class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
     """Bayesian spiking neural network regressor trained by Expectation Propagation.
 
     One forward pass predicts a mean and a variance; there are no gradients and no sampling in training or prediction.
@@ -161,6 +163,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     """
 
     _task = "regressor"
+    _has_several = True
     _parameter_constraints = {
         **BaseEPSNN._parameter_constraints,
         "noise_variance": [StrOptions({"auto", HeteroscedasticOutput.name}), Interval(Real, 0, None, closed="neither")],
@@ -251,8 +254,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         with unchanged_on_error(self):
             if not first:
                 validate_parameters(self)  # scikit-learn does so in the first call only
-            X, y, sample_weight = self._enter(X, y, sample_weight, reset=first)
-            self._learn_from_stream(X, y, sample_weight, first)
+            self._learn_from_stream(self._enter(X, y, sample_weight, reset=first), first)
         return self
 
     def predict(self, X, return_std=False):
@@ -331,7 +333,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
     def _moments(self, X: Any, method: str) -> tuple[Array, Array, Array]:
         """Mean, epistemic and aleatoric variance in units of y, for a method of that name."""
-        return self._in_units_of_y(self._spread(X, method))
+        return self._spread(X, method, self._in_units_of_y)
 
     def _in_units_of_y(self, spread: Spread) -> tuple[Array, Array, Array]:
         dtype = spread.mean.dtype
@@ -351,12 +353,17 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         refuse_huge("y", y)
         return y
 
-    def _begin_fit(self, y: np.ndarray, X: Any, continuing: bool) -> None:
+    def _check_each(self, y: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y, known = numbers_of_steps(y, present)
+        refuse_huge("y", y)
+        return y, known
+
+    def _begin_fit(self, rows: Rows, continuing: bool) -> None:
         """Real targets have nothing to be found before the plan is made."""
 
-    def _set_targets(self, y: np.ndarray, sample_weight: np.ndarray, X: Any) -> None:
+    def _set_targets(self, rows: Rows) -> None:
         plan = self._plan
-        self._targets = TargetScale.of(y, sample_weight, X, standardise=plan.standardise, shift=plan.network.constant)
+        self._targets = TargetScale.of(*rows.known(), rows.X, standardise=plan.standardise, shift=plan.network.constant)
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return self._targets.encode(y)
