@@ -52,7 +52,8 @@ class Rows(NamedTuple):
 
     def take(self, chosen: Any) -> Rows:
         """Some of the rows, by a slice, indices or a mask."""
-        return Rows(*(None if part is None else take(part, chosen) for part in self))
+        X, target, sample_weight = (take(part, chosen) for part in self[:3])
+        return Rows(X, target, sample_weight, None if self.step_weight is None else take(self.step_weight, chosen))
 
 
 @dataclass(frozen=True)
