@@ -209,10 +209,11 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             Spikes, rates or any finite real features; float32 stays float32.
-        y : array-like of shape (n_samples,)
-            Labels of any type, at least two classes.
+        y : array-like of shape (n_samples,) or (n_samples, n_steps)
+            Labels of any type, at least two classes; with ``readout="each"`` of `LIF` those of all steps, None or NaN
+            where there is none. What y holds where X has no step does not matter.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative powers of the likelihood of each row: 2 counts it twice, 0 leaves it out.
+            Non-negative powers of the likelihood of each row, with all its steps: 2 counts it twice, 0 leaves it out.
 
         Returns
         -------
@@ -233,8 +234,8 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of the
             inputs), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
-        y : array-like of shape (n_samples,)
-            Labels, all of them in ``classes``.
+        y : array-like of shape (n_samples,) or (n_samples, n_steps)
+            Labels as in `fit`, all of them in ``classes``.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever occur; required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -263,7 +264,8 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_steps)
+            With ``readout="each"`` that of every step, and after the end of a sample that of its last one.
         """
         log_probability = self._log_proba(X, "predict")
         best = position_of_largest(log_probability, axis=-1)
@@ -284,8 +286,8 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
 
         Returns
         -------
-        probability : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+        probability : ndarray of shape (n_samples, n_classes) or (n_samples, n_steps, n_classes)
+            Columns in the order of ``classes_``. The second with ``readout="each"``, NaN after the end of a sample.
         """
         return exp(self._log_proba(X, "predict_proba"))
 
@@ -298,7 +300,7 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
 
         Returns
         -------
-        log_probability : ndarray of shape (n_samples, n_classes)
+        log_probability : ndarray of shape (n_samples, n_classes) or (n_samples, n_steps, n_classes)
         """
         return self._log_proba(X, "predict_log_proba")
 
@@ -312,8 +314,9 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
         Returns
         -------
         uncertainty : Uncertainty
-            Named tuple ``(total, aleatoric, epistemic)`` of arrays of shape (n_samples,), in nats: the entropy of
-            `predict_proba`, the expected entropy if the weights were known, and their mutual information.
+            Named tuple ``(total, aleatoric, epistemic)`` of arrays of shape (n_samples,), or (n_samples, n_steps) with
+            ``readout="each"``, in nats: the entropy of `predict_proba`, the expected entropy if the weights were known,
+            and their mutual information.
         """
         output = self._progress.state.network.output
         return self._spread(X, "predict_uncertainty", lambda spread: class_uncertainty(output, spread))

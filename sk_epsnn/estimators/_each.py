@@ -120,7 +120,7 @@ class ScoresSteps:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_steps)
             As in `fit`; with ``readout="each"`` targets of all steps count alike, whatever sample they are of.
         sample_weight : array-like of shape (n_samples,), default=None
 

@@ -219,9 +219,10 @@ class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             Spikes, rates or any finite real features; float32 stays float32.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Real targets.
+            Real targets. With ``readout="each"`` of `LIF` those of all steps, (n_samples, n_steps) or (n_samples,
+            n_steps, n_outputs), NaN where there is none. What y holds where X has no step does not matter.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative powers of the likelihood of each row: 2 counts it twice, 0 leaves it out.
+            Non-negative powers of the likelihood of each row, with all its steps: 2 counts it twice, 0 leaves it out.
 
         Returns
         -------
@@ -242,7 +243,7 @@ class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
             One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of inputs and
             targets), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Real targets.
+            Real targets as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             See `fit`.
 
@@ -269,6 +270,8 @@ class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Returns
         -------
         y_mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            With ``readout="each"`` of shape (n_samples, n_steps) or (n_samples, n_steps, n_outputs), NaN after the end
+            of a sample.
         y_std : ndarray like ``y_mean``
             In units of y; only if ``return_std``.
         """
@@ -287,8 +290,8 @@ class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Returns
         -------
         uncertainty : Uncertainty
-            Named tuple ``(total, aleatoric, epistemic)`` of variances in squared units of y, each of shape
-            (n_samples,) or (n_samples, n_outputs). Aleatoric is observation noise, its expectation where it is not
+            Named tuple ``(total, aleatoric, epistemic)`` of variances in squared units of y, each of the shape that
+            `predict` gives. Aleatoric is observation noise, its expectation where it is not
             known, plus the noise of the spikes.
         """
         _, epistemic, aleatoric = self._moments(X, "predict_uncertainty")
