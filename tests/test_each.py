@@ -1,19 +1,18 @@
-"""A target for every step: static networks on rows and on traces, derivatives, draws, absent steps, searches, streams."""
+"""A target for every step: static networks on rows and traces, derivatives, draws, absent steps, searches, streams."""
 
 import pickle
-from dataclasses import replace
+from copy import deepcopy
 
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from states import design
 
 from sk_epsnn import (
     LIF,
-    AverageEP,
     EPSNNClassifier,
     EPSNNRegressor,
     GaussianPrior,
@@ -31,7 +30,6 @@ from sk_epsnn.ep.energy import data_energy
 from sk_epsnn.ep.passes import backward, forward
 from sk_epsnn.ep.setup import set_up
 from sk_epsnn.ep.sites import UpdateCounts
-from sk_epsnn.estimators._each import labels_of_steps, numbers_of_steps, reads_each, with_last
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.outputs import GaussianOutput, HeteroscedasticOutput, SigmoidOutput, SoftmaxOutput
 
@@ -229,39 +227,14 @@ def test_messages_are_derivatives_of_log_z(neuron, sizes, output):
             values.append(data_energy(state, batch, ahead.potentials[-1]))
         found.append(gradient.flat[place])
         expected.append((values[0] - values[1]) / 2e-4)
-    print(neuron, sizes, output, np.corrcoef(found, expected)[0, 1], np.polyfit(expected, found, 1)[0])
     assert np.corrcoef(found, expected)[0, 1] > 0.999
     assert np.polyfit(expected, found, 1)[0] == pytest.approx(1, abs=0.02)
-
-
-# ---------------------------------------------------------------------- draws
-
-
-@pytest.mark.parametrize(
-    "activation",
-    [LIF(0.8, readout="each"), SigmoidLIF(0.8, readout="each"), LIF(0.5, recurrent=True, readout="each")],
-    ids=["lif", "sigmoid", "recurrent"],
-)
-def test_predictive_variance_is_that_of_networks_drawn_from_the_posterior(activation):
-    X, y = cues(100, 0)
-    model = EPSNNClassifier(12, activation=activation, inference=Stochastic(n_passes=5), random_state=0).fit(X, y)
-    found = model.predict_potentials(X[:40])
-    drawn = [model.freeze("sample", random_state=seed).predict_potentials(X[:40]) for seed in range(300)]
-    means, variances = (np.stack(part) for part in zip(*drawn, strict=True))
-    exact = means.var(0) + variances.mean(0)
-    print(
-        activation,
-        np.median(found.variance / exact, axis=(0, 2)),
-        np.sqrt(np.mean((found.mean - means.mean(0)) ** 2 / exact)),
-    )
-    assert np.median(found.variance / exact) == pytest.approx(1, abs=0.12)
-    assert np.sqrt(np.mean((found.mean - means.mean(0)) ** 2 / exact)) < 0.25
 
 
 # ---------------------------------------------------------------------- what there is to learn
 
 
-def cues(n_samples, seed, n_steps=20):
+def cues(n_samples, seed, n_steps=15):
     """Which of two channels has had a pulse last, among others that say nothing."""
     rng = np.random.default_rng(seed)
     X = (rng.random((n_samples, n_steps, 4)) < 0.08).astype(float)
@@ -272,11 +245,238 @@ def cues(n_samples, seed, n_steps=20):
     return X, y.astype(int)
 
 
+def walks(n_samples, seed, n_steps=25, n_cells=16):
+    """A position that drifts, and the spikes of cells each of which prefers another one."""
+    rng = np.random.default_rng(seed)
+    drift = 0.12 * rng.standard_normal((n_samples, n_steps)).cumsum(axis=1) + rng.uniform(-1, 1, (n_samples, 1))
+    position = np.abs((drift + 1) % 4 - 2) - 1
+    tuning = 0.5 * np.exp(-0.5 * ((position[..., None] - np.linspace(-1.1, 1.1, n_cells)) / 0.2) ** 2)
+    return (rng.random(tuning.shape) < 0.02 + tuning).astype(float), position
+
+
+def windows(X, width):
+    """The last steps side by side, zeros before the first."""
+    before = np.pad(X, ((0, 0), (width - 1, 0), (0, 0)))
+    sides = [before[:, lag : lag + X.shape[1]] for lag in range(width)]
+    return np.concatenate(sides, axis=2).reshape(-1, width * X.shape[2])
+
+
 def test_remembers_which_cue_came_last():
-    (X, y), (X_test, y_test) = cues(150, 0), cues(100, 1)
-    activation = LIF(0.5, recurrent=True, readout="each")
-    model = EPSNNClassifier(20, activation=activation, inference=Stochastic(n_passes=15), random_state=0).fit(X, y)
-    static = EPSNNClassifier(20, random_state=0).fit(X.reshape(-1, 4), y.ravel())
-    print(static.score(X_test.reshape(-1, 4), y_test.ravel()), model.score(X_test, y_test))
-    assert static.score(X_test.reshape(-1, 4), y_test.ravel()) < 0.7
-    assert model.score(X_test, y_test) > 0.9
+    (X, y), (X_test, y_test) = cues(100, 0), cues(100, 1)
+    static = EPSNNClassifier(10, random_state=0).fit(X.reshape(-1, 4), y.ravel())
+    assert static.score(X_test.reshape(-1, 4), y_test.ravel()) < 0.75
+    assert EPSNNClassifier(activation=LIF(readout="each")).fit(X, y).score(X_test, y_test) > 0.93
+    parameters = {"activation": LIF(0.5, readout="each"), "inference": Stochastic(n_passes=10), "random_state": 0}
+    assert EPSNNClassifier(15, **parameters).fit(X, y).score(X_test, y_test) > 0.9
+
+
+def test_reads_a_position_from_spikes():
+    """Better than a ridge regression on windows of any width, and says how well."""
+    (X, y), (X_test, y_test) = walks(60, 0), walks(60, 1)
+    ridges = [RidgeCV(np.logspace(-2, 3, 6)).fit(windows(X, width), y.ravel()) for width in (1, 5, 10)]
+    best = max(r.score(windows(X_test, w), y_test.ravel()) for r, w in zip(ridges, (1, 5, 10), strict=True))
+    model = EPSNNRegressor(12, activation=LIF(0.5, readout="each"), inference="stochastic", random_state=0).fit(X, y)
+    assert model.score(X_test, y_test) > best + 0.01 > 0.75
+    mean, std = model.predict(X_test, return_std=True)
+    assert np.mean(np.abs(y_test - mean) < 1.96 * std) == pytest.approx(0.94, abs=0.04)
+    single = EPSNNRegressor(activation=LIF(readout="each")).fit(X, y)
+    assert single.score(X_test, y_test) > best - 0.03
+    ahead = np.concatenate([y[:, 2:], np.full((60, 2), np.nan)], axis=1)  # two steps ahead
+    assert single.fit(X, ahead).score(X_test[:, :-2], y_test[:, 2:]) > 0.6
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [LIF(0.8, readout="each"), SigmoidLIF(0.8, readout="each"), LIF(0.7, reset=0.5, readout="each")],
+    ids=["lif", "sigmoid", "reset"],
+)
+def test_predictive_variance_is_that_of_networks_drawn_from_the_posterior(activation):
+    X, y = cues(60, 0)
+    model = EPSNNClassifier(12, activation=activation, inference=Stochastic(n_passes=4), random_state=0).fit(X, y)
+    found = model.predict_potentials(X[:12])
+    drawn = [model.freeze("sample", random_state=seed).predict_potentials(X[:12]) for seed in range(200)]
+    means, variances = (np.stack(part) for part in zip(*drawn, strict=True))
+    exact = means.var(0) + variances.mean(0)
+    assert np.median(found.variance / exact) == pytest.approx(1, abs=0.1)
+    assert np.sqrt(np.mean((found.mean - means.mean(0)) ** 2 / exact)) < 0.2
+
+
+# ---------------------------------------------------------------------- estimators
+
+
+QUICK = {"inference": Newton(n_sweeps=2), "max_iter": 1, "random_state": 0}
+
+
+def test_shapes():
+    X, level, _ = signals()
+    two = np.stack([level, -3 * level], axis=2)
+    model = EPSNNRegressor(5, activation=EACH, **QUICK).fit(X, two)
+    ends = (~np.isnan(X[..., 0])).sum(axis=1)
+    present = np.arange(N_STEPS) < ends[:, None]
+    mean, std = model.predict(X, return_std=True)
+    for part in (mean, std, *model.predict_uncertainty(X), *model.predict_potentials(X)):
+        assert part.shape == (30, N_STEPS, 2)
+        np.testing.assert_array_equal(np.isfinite(part), np.stack([present] * 2, axis=2))
+    assert model.n_outputs_ == 2 and model.noise_variance_.shape == (2,)
+    longer = np.concatenate([X[ends == N_STEPS]] * 2, axis=1)
+    np.testing.assert_allclose(model.predict(longer)[:, :N_STEPS], mean[ends == N_STEPS], rtol=1e-9)
+    model = EPSNNClassifier(5, activation=EACH, **QUICK).fit(X.astype(np.float32), labels(level))
+    assert model.predict_proba(X.astype(np.float32)).dtype == np.float32
+    for part in model.predict_uncertainty(X):
+        assert part.shape == (30, N_STEPS)
+
+
+def test_labels_of_any_type():
+    X, level, _ = signals()
+    words = np.array(["low", "middle", "high"])[labels(level)]
+    absent = np.isnan(X[..., 0])
+    model = EPSNNClassifier(activation=EACH).fit(X, words)
+    given = words.astype(object)
+    given[absent] = None
+    given[2, 0] = np.nan
+    with_gap = EPSNNClassifier(activation=EACH).fit(X, given.tolist())
+    np.testing.assert_array_equal(with_gap.classes_, ["high", "low", "middle"])
+    found, ends = model.predict(X), (~absent).sum(axis=1)
+    assert found.shape == (30, N_STEPS)
+    expected = model.classes_[np.nan_to_num(model.predict_proba(X)).argmax(axis=2)]
+    for row, best, end in zip(found, expected, ends, strict=True):
+        np.testing.assert_array_equal(row[:end], best[:end])
+        assert (row[end:] == best[end - 1]).all()
+    score = np.mean(found[~absent] == words[~absent])
+    assert model.score(X, given) == pytest.approx(score, abs=0.01) and model.score(X, words) == pytest.approx(score)
+    unseen = np.where(words == "low", "lowest", words)
+    assert model.score(X, unseen) < score
+    empty = np.where(np.arange(30)[:, None, None] == 4, np.nan, X)
+    assert (model.predict(empty)[4] == "high").all()
+
+
+def test_in_searches_pipelines_and_files():
+    X, position = walks(40, 0)
+    y = labels(position)
+    for kind, target in ((EPSNNRegressor, position), (EPSNNClassifier, y)):
+        model = kind(activation=EACH)
+        X_train, X_test, y_train, y_test = train_test_split(X, target, random_state=0)
+        search = GridSearchCV(model, {"activation__leak": [0.0, 0.6]}, cv=2).fit(X_train, y_train)
+        assert search.best_params_ == {"activation__leak": 0.6} and search.score(X_test, y_test) > 0.6
+        assert cross_val_score(model, X, target, cv=3).min() > 0.6
+        assert cross_val_predict(model, X, target, cv=KFold(2)).shape == y.shape
+        pipeline = make_pipeline(PopulationEncoder(3, output="rates"), clone(model)).fit(X_train, y_train)
+        assert pipeline.score(X_test, y_test) > 0.5
+        again = pickle.loads(pickle.dumps(search.best_estimator_))
+        np.testing.assert_array_equal(again.predict(X), search.predict(X))
+    assert cross_val_score(EPSNNRegressor(activation=EACH), X, position, cv=2, scoring="r2").min() > 0.5
+
+
+@pytest.mark.parametrize("kind", [EPSNNRegressor, EPSNNClassifier])
+@pytest.mark.parametrize("activation", [EACH, LIF(0.0, readout="each"), [LIF(0.0), EACH]], ids=["leak", "none", "two"])
+def test_a_stream_says_what_predictions_say_of_each_step(kind, activation):
+    X, level, _ = signals()
+    y = level if kind is EPSNNRegressor else labels(level)
+    hidden = (4,) * (len(activation) if isinstance(activation, list) else 1)
+    model = kind(hidden, activation=activation, **QUICK).fit(X, y)
+    uncertainty, stream = model.predict_uncertainty(X), model.stream(30)
+    whole = model.predict_proba(X) if kind is EPSNNClassifier else np.stack(model.predict(X, return_std=True), axis=-1)
+    for t in range(N_STEPS):
+        found = stream.step(X[:, t])
+        found = found if kind is EPSNNClassifier else np.stack(found, axis=-1)
+        np.testing.assert_allclose(found, whole[:, t], rtol=1e-9, atol=1e-12)
+        for mine, theirs in zip(stream.predict_uncertainty(), uncertainty, strict=True):
+            np.testing.assert_allclose(mine, theirs[:, t], rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [EPSNNRegressor, EPSNNClassifier])
+def test_learns_batch_after_batch(kind):
+    X, position = walks(60, 0)
+    y, options = (position, {}) if kind is EPSNNRegressor else (labels(position), {"classes": [0, 1, 2]})
+    model = kind(activation=EACH)
+    model.partial_fit(X[:30], y[:30], **options)
+    before = model.score(X[30:], y[30:])
+    model.partial_fit(X[30:35, :20], y[30:35, :20])  # shorter ones
+    model.partial_fit(X[35:], y[35:])
+    assert model.score(X[30:], y[30:]) > max(before, 0.6)
+    one_by_one = kind(activation=EACH)
+    for n in range(40):
+        one_by_one.partial_fit(X[n : n + 1], y[n : n + 1], **(options if n == 0 else {}))
+    assert one_by_one.score(X[40:], y[40:]) > 0.6
+
+
+def test_known_regression_adds_up():
+    """Linear outputs of known noise: batches, merged parts and all at once are the same posterior."""
+    X, level, _ = signals(n_samples=60)
+    parameters = {"activation": EACH, "noise_variance": 0.1, "prior": GaussianPrior(variance=1.0)}
+    whole = EPSNNRegressor(**parameters).fit(X, level)
+    base = EPSNNRegressor(**parameters).partial_fit(X[:32], level[:32])
+    parts = [deepcopy(base).partial_fit(X[rows], level[rows]) for rows in (slice(32, 40), slice(40, 60))]
+    np.testing.assert_allclose(said(merge(base, parts), X), said(whole, X), rtol=1e-6)
+
+
+def test_graph_gives_the_potential_of_every_step():
+    nir = pytest.importorskip("nir")
+    X, level, _ = signals()
+    model = EPSNNRegressor(5, activation=EACH, **QUICK).fit(X, level).freeze()
+    graph = to_nir(model)
+    kinds = [type(node) for node in graph.nodes.values()]
+    assert kinds == [nir.Input, nir.LI, nir.Affine, nir.Threshold, nir.LI, nir.Affine, nir.Output]
+    dt = graph.metadata["dt"]
+    values = X[~np.isnan(X).any(axis=(1, 2))]
+    expected = model.predict(values)
+    for node in list(graph.nodes.values())[1:-1]:
+        if isinstance(node, nir.LI):
+            gain = dt / node.tau
+            state, steps = 0.0, []
+            for t in range(N_STEPS):
+                state = state + gain * (node.r * values[:, t] - state)
+                steps.append(state)
+            values = np.stack(steps, axis=1)
+        elif isinstance(node, nir.Affine):
+            values = values @ node.weight.T + node.bias
+        else:
+            values = np.where(values > node.threshold, 1.0, 0.0)
+    np.testing.assert_allclose(values[..., 0], expected, rtol=1e-9)
+
+
+# ---------------------------------------------------------------------- what is refused
+
+
+WRONG = {
+    "one for each sample": (EPSNNRegressor, EACH, (30,), r"shape \(n_samples, n_steps\).*n_steps=8.*readout='mean' or"),
+    "steps": (EPSNNRegressor, EACH, (30, 7), "n_steps=8 of X"),
+    "labels": (EPSNNClassifier, EACH, (30,), "target for every step"),
+    "outputs of labels": (EPSNNClassifier, EACH, (30, 8, 2), r"shape \(30, 8, 2\)"),
+    "each label": (EPSNNClassifier, LIF(0.5), (30, 8), r"LIF\(readout='each'\)"),
+    "each target": (EPSNNRegressor, LIF(0.5), (30, 8, 2), r"LIF\(readout='each'\)"),
+    "samples": (EPSNNRegressor, EACH, (29, 8), "inconsistent"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_targets_of_another_shape(wrong):
+    kind, activation, shape, message = WRONG[wrong]
+    X, level, _ = signals()
+    model = kind(activation=activation)
+    y = np.arange(np.prod(shape)).reshape(shape) % 3
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    assert not hasattr(model, "n_features_in_")
+
+
+def test_bad_targets():
+    X, level, _ = signals()
+    two = np.stack([level, level], axis=2)
+    two[0, 0, 1] = np.nan
+    with pytest.raises(ValueError, match="some of its outputs"):
+        EPSNNRegressor(activation=EACH).fit(X, two)
+    with pytest.raises(ValueError, match="no step has a target"):
+        EPSNNRegressor(activation=EACH).fit(X, np.full(level.shape, np.nan))
+    level[0, 0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        EPSNNRegressor(activation=EACH).fit(X, level)
+    with pytest.raises(ValueError, match="only one class"):
+        EPSNNClassifier(activation=EACH).fit(X, np.where(np.isnan(X[..., 0]), 1, 0))
+    with pytest.raises(ValueError, match="remembers steps in time"):
+        EPSNNRegressor(5, activation=EACH).fit(X[:, 0], level[:, 1])
+    model = EPSNNClassifier(activation=EACH).fit(X, labels(level))
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="holds labels"):
+        model.partial_fit(X, labels(level) + 1)
+    np.testing.assert_array_equal(model.predict_proba(X), before)

@@ -170,8 +170,9 @@ class ClassifierStream(SequenceStream):
         Returns
         -------
         probability : ndarray of shape (n_samples, n_classes)
-            What `EPSNNClassifier.predict_proba` says of the steps so far; with ``readout="each"``, of this one. Where the outputs read several parts, these
-            are the parts of all the steps that will be, and in those that have not begun all is silent.
+            What `EPSNNClassifier.predict_proba` says of the steps so far; with ``readout="each"``, of this one. Where
+            the outputs read several parts, these are the parts of all the steps that will be, and in those that have
+            not begun all is silent.
 
         Raises
         ------
