@@ -63,7 +63,8 @@ print(f"leak {regressor.leak_[0]:.2f}, R^2 of new walks {regressor.score(new_spi
 # ``step`` takes the spikes of one step of every walk. What it gives is what ``predict`` gives for that step.
 
 stream = regressor.stream(n_samples=len(new_spikes))
-mean, std = (np.stack(part, axis=1) for part in zip(*(stream.step(now) for now in new_spikes.swapaxes(0, 1))))
+steps = [stream.step(now) for now in new_spikes.swapaxes(0, 1)]
+mean, std = (np.stack(part, axis=1) for part in zip(*steps, strict=True))
 assert np.allclose(mean, regressor.predict(new_spikes))
 
 truth = targets(new_position)

@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score, train_test_split
@@ -27,7 +28,8 @@ from sk_epsnn.connections import Filter, Recurrent
 from sk_epsnn.course import Rows
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.energy import data_energy
-from sk_epsnn.ep.passes import backward, forward
+from sk_epsnn.ep.held_out import HeldOut, _log_densities, _splits
+from sk_epsnn.ep.passes import backward, forward, predict
 from sk_epsnn.ep.setup import set_up
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.network import Layer, Network
@@ -229,6 +231,26 @@ def test_messages_are_derivatives_of_log_z(neuron, sizes, output):
         expected.append((values[0] - values[1]) / 2e-4)
     assert np.corrcoef(found, expected)[0, 1] > 0.999
     assert np.polyfit(expected, found, 1)[0] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("output", ["real", "softmax"])
+def test_held_out_samples_judge_as_a_whole(output):
+    """They are independent, and their steps are not."""
+    rng = np.random.default_rng(7)
+    units, n_out, draw = OUTPUTS[output]
+    X = rng.standard_normal((40, N_STEPS * N_FEATURES))
+    state = state_of(NEURONS["lif"], (6,), units, n_out, X)
+    target = draw(rng, 40 * N_STEPS).reshape(40, N_STEPS, -1)
+    rows = Rows(X, target, rng.uniform(0.5, 2, 40), rng.choice([0.0, 0.5, 1.0], (40, N_STEPS)))
+    ((judges, others),) = _splits(state, rows, HeldOut(10, (), ()), np.random.RandomState(0))
+    assert judges.n_samples == 10 and others.n_samples == 30 and others.target.shape[:2] == (30, N_STEPS)
+    last = predict(state, judges.inputs, state.moments("float64"))
+    if output == "real":
+        of_steps = norm.logpdf(judges.target, last.mean, np.sqrt(last.variance + 0.3)).sum(axis=1)
+    else:
+        of_steps = units.log_probability(last.mean, last.variance)[judges.target > 0]
+    expected = (of_steps * judges.step_weight).reshape(10, N_STEPS).sum(axis=1)
+    np.testing.assert_allclose(_log_densities([state, state], judges), [expected, expected], rtol=1e-6)
 
 
 # ---------------------------------------------------------------------- what there is to learn
