@@ -23,7 +23,7 @@ from sk_epsnn._arrays import (
 )
 from sk_epsnn._sequences import are_present
 from sk_epsnn.basis import InputBasis, fit_basis
-from sk_epsnn.connections import Connection, Filter
+from sk_epsnn.connections import Connection
 from sk_epsnn.messages import Inputs, observed
 from sk_epsnn.neurons import Neuron
 from sk_epsnn.outputs import Output
@@ -187,7 +187,7 @@ class Network:
     @property
     def reads_each(self) -> bool:
         """Whether there is a target for every step."""
-        return isinstance(self.readout, Filter)
+        return self.has_steps and not self.readout.sums_up
 
     @property
     def has_steps(self) -> bool:

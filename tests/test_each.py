@@ -86,13 +86,10 @@ def said(model, X):
 # ---------------------------------------------------------------------- networks of rows
 
 
-@pytest.mark.parametrize("hidden", [(), 5], ids=["single", "hidden"])
-@pytest.mark.parametrize("leak", [0.0, 0.6])
+@pytest.mark.parametrize(("leak", "hidden"), [(0.0, ()), (0.6, ()), (0.0, 5)], ids=["no leak", "leak", "hidden"])
 @pytest.mark.parametrize("name", MODELS)
 def test_is_the_static_network_on_rows(name, leak, hidden):
     """On traces of the inputs without hidden layers, and without a leak on the steps, each of which is a row then."""
-    if hidden and leak > 0:
-        pytest.skip("hidden neurons leak too")
     kind, parameters = MODELS[name]
     X, level, weight = signals(leak)
     y, present = targets(name, level), ~np.isnan(X[..., 0])
@@ -390,7 +387,11 @@ def test_in_searches_pipelines_and_files():
 
 
 @pytest.mark.parametrize("kind", [EPSNNRegressor, EPSNNClassifier])
-@pytest.mark.parametrize("activation", [EACH, LIF(0.0, readout="each"), [LIF(0.0), EACH]], ids=["leak", "none", "two"])
+@pytest.mark.parametrize(
+    "activation",
+    [EACH, LIF(0.0, readout="each"), [LIF(0.0), EACH], LIF(0.6, reset=1.0, recurrent=True, readout="each")],
+    ids=["leak", "none", "two", "recurrent"],
+)
 def test_a_stream_says_what_predictions_say_of_each_step(kind, activation):
     X, level, _ = signals()
     y = level if kind is EPSNNRegressor else labels(level)
