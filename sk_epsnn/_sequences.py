@@ -73,6 +73,11 @@ class Sequences(NamedTuple):
     n_steps: int
 
     @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which steps there are, shape (n_samples, n_steps)."""
+        return are_present(self.lengths, self.n_steps)
+
+    @property
     def samples(self) -> NDArray[np.int_]:
         """The sample of each row."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
@@ -80,25 +85,25 @@ class Sequences(NamedTuple):
     @property
     def steps(self) -> NDArray[np.int_]:
         """The step of each row, counted from 0 in every sample."""
-        return np.nonzero(are_present(self.lengths, self.n_steps))[1]
+        return np.nonzero(self.present)[1]
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """What was worked out for each row, as sequences again.
 
         Parameters
         ----------
-        rows : floating array of shape (n_rows, n_columns)
+        rows : floating array of shape (n_rows, ...)
 
         Returns
         -------
-        sequences : array of shape (n_samples, n_steps, n_columns)
+        sequences : array of shape (n_samples, n_steps, ...)
             NaN after the end of a sample.
         """
-        shape = (len(self.lengths), self.n_steps, rows.shape[1])
+        shape = (len(self.lengths), self.n_steps, *rows.shape[1:])
         if len(rows) == shape[0] * shape[1]:
             return rows.reshape(shape)
         sequences = np.full(shape, np.nan, dtype=rows.dtype)
-        sequences[are_present(self.lengths, self.n_steps)] = rows
+        sequences[self.present] = rows
         return sequences
 
 

@@ -20,12 +20,15 @@ LEAST_SET_UP = 32
 class Rows(NamedTuple):
     """Inputs, encoded targets of shape (n_samples, n_out) and weights of shape (n_samples,) that belong together.
 
-    Only the inputs may be of another library than NumPy.
+    Where every step of a sample has a target they are of shape (n_samples, n_steps, n_out), and ``step_weight``, of
+    shape (n_samples, n_steps), says how much each counts beside the sample's weight: 0 where there is none. Only the
+    inputs may be of another library than NumPy.
     """
 
     X: Array | sparse.csr_array
     target: np.ndarray
     sample_weight: np.ndarray
+    step_weight: np.ndarray | None = None
 
     @property
     def n_samples(self) -> int:
@@ -34,12 +37,23 @@ class Rows(NamedTuple):
 
     @property
     def mass(self) -> float:
-        """Sum of the sample weights."""
-        return float(self.sample_weight.sum(dtype=np.float64))
+        """Sum of the weights of all targets."""
+        return float(self.weight.sum(dtype=np.float64))
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Weight of every target, shape (n_samples,) or (n_samples, n_steps)."""
+        return self.sample_weight if self.step_weight is None else self.sample_weight[:, None] * self.step_weight
+
+    def known(self) -> tuple[np.ndarray, np.ndarray]:
+        """The targets that there are, one after another, and their weights of shape (n_targets,)."""
+        weight = self.weight
+        return (self.target, weight) if self.step_weight is None else (self.target[weight > 0], weight[weight > 0])
 
     def take(self, chosen: Any) -> Rows:
         """Some of the rows, by a slice, indices or a mask."""
-        return Rows(*(take(part, chosen) for part in self))
+        X, target, sample_weight = (take(part, chosen) for part in self[:3])
+        return Rows(X, target, sample_weight, None if self.step_weight is None else take(self.step_weight, chosen))
 
 
 @dataclass(frozen=True)

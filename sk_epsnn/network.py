@@ -38,36 +38,60 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows in the network's input space, targets of shape (n_samples, n_out), weights of shape (n_samples,)."""
+    """Rows in the network's input space, targets of shape (n_targets, n_out), weights of shape (n_samples,).
+
+    A sample has one target or, one after another, those of all its steps; ``step_weight``, of shape (n_targets,), says
+    how much each of these counts beside the sample's weight.
+    """
 
     inputs: Inputs
     target: Array
     sample_weight: Array
+    step_weight: Array | None = None
 
     @property
     def n_samples(self) -> int:
         """Number of samples; each may have several rows of inputs."""
-        return self.target.shape[0]
+        return self.sample_weight.shape[0]
 
     @property
     def mass(self) -> float:
-        """Sum of the sample weights."""
-        return total_of(self.sample_weight)
+        """Sum of the weights of all targets."""
+        return total_of(self.weight)
+
+    @property
+    def weight(self) -> Array:
+        """Weight of every target, shape (n_targets,)."""
+        if self.step_weight is None:
+            return self.sample_weight
+        return repeat_rows(self.sample_weight, self.step_weight.shape[0] // self.n_samples) * self.step_weight
 
     def in_dtype(self, dtype: str) -> Batch:
         """The same in the dtype of that name, itself if it is in it."""
-        mean, target, weight = (
-            astype(part, dtype, copy=False) for part in (self.inputs.mean, self.target, self.sample_weight)
+        mean, *others = (
+            None if part is None else astype(part, dtype, copy=False)
+            for part in (self.inputs.mean, self.target, self.sample_weight, self.step_weight)
         )
-        return self if mean is self.inputs.mean else Batch(replace(self.inputs, mean=mean), target, weight)
+        return self if mean is self.inputs.mean else Batch(replace(self.inputs, mean=mean), *others)
 
     def take(self, chosen: Any) -> Batch:
         """Some of the samples, by a slice, indices or a mask."""
-        mean = self.inputs.mean
-        by_sample = mean if mean.shape[0] == self.n_samples else reshape(mean, (self.n_samples, -1))
-        mean, lengths = reshape(take(by_sample, chosen), (-1, mean.shape[1])), self.inputs.lengths
-        inputs = observed(mean, None if lengths is None else take(lengths, chosen))
-        return Batch(inputs, take(self.target, chosen), take(self.sample_weight, chosen))
+        n_samples, lengths, step_weight = self.n_samples, self.inputs.lengths, self.step_weight
+        inputs = observed(
+            _of_samples(self.inputs.mean, chosen, n_samples), None if lengths is None else take(lengths, chosen)
+        )
+        return Batch(
+            inputs,
+            _of_samples(self.target, chosen, n_samples),
+            take(self.sample_weight, chosen),
+            None if step_weight is None else _of_samples(step_weight[:, None], chosen, n_samples)[:, 0],
+        )
+
+
+def _of_samples(rows: Array, chosen: Any, n_samples: int) -> Array:
+    """The rows of some of the samples, each of which may have several, one after another."""
+    by_sample = rows if rows.shape[0] == n_samples else reshape(rows, (n_samples, -1))
+    return reshape(take(by_sample, chosen), (-1, rows.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -161,6 +185,11 @@ class Network:
         return replace(self, hidden=layers, readout=readout, n_inputs=n_inputs)
 
     @property
+    def reads_each(self) -> bool:
+        """Whether there is a target for every step."""
+        return self.has_steps and not self.readout.sums_up
+
+    @property
     def has_steps(self) -> bool:
         """Whether the columns of data are steps in time."""
         return self.connections[0].n_features is not None
@@ -171,9 +200,15 @@ class Network:
         rows, lengths = self._gathered(X)
         return observed(self.basis.transform(rows), lengths)
 
-    def batch(self, X: Any, target: Array, sample_weight: Array) -> Batch:
-        """Rows with targets and weights as the network sees them, in the library and dtype of the data."""
-        return Batch(self.enter(X), *(astype(like(part, X), X.dtype) for part in (target, sample_weight)))
+    def batch(self, X: Any, target: Array, sample_weight: Array, step_weight: Array | None = None) -> Batch:
+        """Rows with targets and weights as the network sees them, in the library and dtype of the data.
+
+        Parameters are those of `sk_epsnn.course.Rows`.
+        """
+        parts = [target.reshape(-1, target.shape[-1]), sample_weight]
+        if step_weight is not None:
+            parts.append(step_weight.ravel())
+        return Batch(self.enter(X), *(astype(like(part, X), X.dtype) for part in parts))
 
     def _gathered(self, X: Any) -> tuple[Any, Any]:
         """What the neurons of the first layer read, and how many steps each sample has; None for all or none.

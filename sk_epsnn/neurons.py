@@ -38,7 +38,7 @@ class Neuron(Option):
     threshold_noise = 0.0
     #: What is left of an input one step later, where inputs have steps in time.
     leak: float | str = 0.0
-    #: How the outputs read its spikes where there are steps: "mean", "last" or a number of equal parts.
+    #: How the outputs read its spikes where there are steps: "mean", "last", a number of equal parts or "each".
     readout: str | int = "mean"
     #: What its own spikes take off its potential at later steps.
     reset: float = 0.0
@@ -121,10 +121,11 @@ class LIF(Heaviside):
     recurrent : bool, default=False
         Whether hidden neurons read traces of the spikes of all neurons of their layer, as they were one step before,
         through weights that are learned.
-    readout : {"mean", "last"} or int, default="mean"
+    readout : {"mean", "last", "each"} or int, default="mean"
         How the outputs read the spikes of the last hidden layer, or the inputs if there is none: the mean over all
         steps; the last step of traces that leak as the neurons do; or means over so many equal parts of the steps, side
-        by side.
+        by side. With "each" they read these traces at every step, and there is a target for each of them: y has shape
+        (n_samples, n_steps), so have predictions, and that of a step knows nothing of later ones.
 
     Notes
     -----
@@ -149,7 +150,7 @@ class LIF(Heaviside):
         "leak": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "reset": [Interval(Real, 0, None, closed="left")],
         "recurrent": ["boolean"],
-        "readout": [StrOptions({"mean", "last"}), Interval(Integral, 1, None, closed="left")],
+        "readout": [StrOptions({"mean", "last", "each"}), Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -169,7 +170,7 @@ class SigmoidLIF(Sigmoid):
     leak : float or "auto", default="auto"
     reset : float, default=0.0
     recurrent : bool, default=False
-    readout : {"mean", "last"} or int, default="mean"
+    readout : {"mean", "last", "each"} or int, default="mean"
         See `LIF`.
     """
 

@@ -7,7 +7,8 @@ import pytest
 from scipy import sparse
 from states import Steps, plain_basis
 
-from sk_epsnn.connections import Dense
+from sk_epsnn.connections import Dense, Filter
+from sk_epsnn.course import Rows
 from sk_epsnn.network import Batch, Layer, Network
 from sk_epsnn.neurons import Sigmoid
 from sk_epsnn.outputs import SigmoidOutput
@@ -126,3 +127,31 @@ def test_mass_is_the_sum_of_the_weights_in_float64():
     weight = np.full(100_000, 0.1, dtype=np.float32)
     batch = Batch(None, None, weight)
     np.testing.assert_allclose(batch.mass, 100_000 * float(np.float32(0.1)), rtol=1e-12)
+
+
+def test_batches_of_targets_at_every_step():
+    rng = np.random.default_rng(3)
+    x, target = rng.standard_normal((5, 12)), rng.standard_normal((5, 3, 2))
+    weight, step_weight = rng.random(5), rng.random((5, 3))
+    network = Network((), Filter(2, 4, 0.5), SigmoidOutput(), False, 12, plain_basis(4, False))
+    assert network.reads_each and network.n_rows == (3,) and not in_steps(True).reads_each
+    batch = network.batch(x, target, weight, step_weight)
+    assert batch.n_samples == 5 and batch.target.shape == (15, 2)
+    np.testing.assert_array_equal(batch.weight, (weight[:, None] * step_weight).ravel())
+    assert batch.mass == pytest.approx((weight[:, None] * step_weight).sum())
+    rows = Rows(x, target, weight, step_weight)
+    assert rows.mass == pytest.approx(batch.mass)
+    for chosen in (slice(1, 4), np.array([3, 0, 3]), np.arange(5) % 2 == 1):
+        found, expected = batch.take(chosen).in_dtype("float32"), network.batch(*rows.take(chosen))
+        for name in ("target", "sample_weight", "step_weight", "weight"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-6)
+        np.testing.assert_array_equal(found.inputs.mean, expected.inputs.mean.astype(np.float32))
+
+
+def test_targets_that_there_are():
+    target, weight = np.arange(6.0).reshape(2, 3), np.array([2.0, 1.0])
+    known, of_known = Rows(np.zeros((2, 3)), target, weight, np.array([[1.0, 0.0, 0.5], [0.0, 0.0, 1.0]])).known()
+    np.testing.assert_array_equal(known, [0, 2, 5])
+    np.testing.assert_array_equal(of_known, [2.0, 1.0, 1.0])
+    rows = Rows(np.zeros((2, 3)), target, weight)
+    assert rows.known()[0] is target and rows.known()[1] is weight

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
@@ -340,6 +341,12 @@ def _trace(by_step: Array, leak: float, gain: float) -> Array:
     """``x_t = leak x_(t-1) + gain v_t`` along the second axis."""
     if leak == 0:
         return by_step if gain == 1 else gain * by_step
+    if type(by_step) is np.ndarray:
+        # The numbers of a step side by side, which takes a third of the time.
+        steps = gain * np.ascontiguousarray(by_step.transpose(1, 0, 2))
+        for before, here in pairwise(steps):
+            here += leak * before
+        return steps.transpose(1, 0, 2)
     traces = [gain * by_step[:, 0, :]]
     for step in range(1, by_step.shape[1]):
         traces.append(leak * traces[-1] + gain * by_step[:, step, :])

@@ -172,12 +172,13 @@ class _Iteration:
         """One forward and one backward pass of Algorithm 1."""
         state, batch, local, alone = self.state, self.batch, posteriors, float(self.leave_one_out)
         if self.leave_one_out and batch.mass > 1:
-            masses = [batch.mass * n_rows for n_rows in state.network.n_rows]
+            n_rows = state.network.n_rows
+            masses = [batch.mass * n / n_rows[-1] for n in n_rows]
             local = [q.power_blend(c, 1 - 1 / m) for q, c, m in zip(posteriors, self.cavities, masses, strict=True)]
         weights = moments_of(state, local, batch.target.dtype)
         shared = [(n - 1) / n * ratio for n, ratio in zip(_messages_per_spike(state), ratios, strict=True)]
         up = forward(state, batch.inputs, weights, log_ratios=shared)
-        _, down, new_ratios, _ = backward(state, up, batch.target, weights, self.counts)
+        _, down, new_ratios, _ = backward(state, up, batch.target, weights, self.counts, step_weight=batch.step_weight)
         rows = row_weights(state, batch.sample_weight)
         # The power of power EP is that of the outputs, whose own share leaves the cavity to this power.
         own = [alone] * len(state.network.hidden) + [alone * state.power]
@@ -187,8 +188,8 @@ class _Iteration:
 
     def _no_ratios(self) -> list[Array]:
         """Messages to hidden spikes that say nothing."""
-        target = self.batch.target
-        return [new_zeros(target, (target.shape[0], size)) for size in self.state.network.sizes[1:]]
+        batch = self.batch
+        return [new_zeros(batch.target, (batch.n_samples, size)) for size in self.state.network.sizes[1:]]
 
     def _energy(self, posteriors: list[Weights], excess: list[Array]) -> float:
         """The energy without the weights' own sites, whose stationary points are EP's."""

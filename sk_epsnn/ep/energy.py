@@ -65,8 +65,8 @@ def data_energy(state: State, batch: Batch, last: Potentials) -> float:
 
 
 def summed(batch: Batch, log_z: Array) -> float:
-    """Sum over the samples of a batch, each as often as its weight says, accumulated in float64."""
-    return total_of(batch.sample_weight * log_z)
+    """Sum over the targets of a batch, each as often as its weight says, accumulated in float64."""
+    return total_of(batch.weight * log_z)
 
 
 def own_sites(up: Upward, excess: list[Array]) -> float:

@@ -70,11 +70,11 @@ class EvidenceTrainer(SweepTrainer):
     def _squares(self, state: State, rows: Rows | Batch) -> Array:
         """Weighted sum of the squared residuals of the mean, shape (n_out,)."""
         weights, result = state.moments("float64")[0], 0.0
-        for part in gen_batches(rows.n_samples, 16 * PREDICT_ROWS):
+        for part in gen_batches(rows.n_samples, max(1, 16 * PREDICT_ROWS // state.network.n_rows[-1])):
             batch = self.entered(state, rows.take(part))
             mean = astype(weights.mean[: state.network.n_targets, :], batch.target.dtype)
             gap = batch.target - potential_mean(batch.inputs, mean)
-            weight, gap = (astype(part, "float64") for part in (batch.sample_weight[:, None], gap))
+            weight, gap = (astype(part, "float64") for part in (batch.weight[:, None], gap))
             result = result + sum_over(weight * gap * gap, axis=0)
         return result
 

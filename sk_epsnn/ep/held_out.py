@@ -112,22 +112,24 @@ def choose_on_held_out(
 ) -> Progress:
     """Train on the other rows, and go on from where the held-out rows are predicted best.
 
-    Notes for every stop the hidden temperature and the log density of the held-out rows, in nats per unit of weight.
+    Notes for every stop the hidden temperature and the log density of the held-out rows, in nats per unit of weight. Of
+    samples with several targets that of all together is a row: they are not independent.
     """
     start, way = replace(progress.state, noise=None), _Way(trainer, course, rng)
     stops = [path[: step + 1] for path in held_out.paths for step in range(len(path))]
-    parts, weights = [], []
+    parts, weights, mass = [], [], 0.0
     for judges, others in _splits(start, rows, held_out, rng):
         states = [state for path in held_out.paths for state in way.along(path, start, others, judges)]
         wide = [[_judged(state.with_widths(widths), judges) for widths in held_out.widths] for state in states]
         parts.append(np.stack([_log_densities(some, judges) for some in wide]))
         weights.append(to_numpy(judges.sample_weight))
+        mass += judges.mass
     if not parts:
         return progress
     tables, weight = np.concatenate(parts, axis=2), np.concatenate(weights)
     widths = [_best(some, weight, held_out.caution) for some in tables]
     found = np.stack([some[best] for some, best in zip(tables, widths, strict=True)])
-    for path, score in zip(stops, (found @ weight / weight.sum()).tolist(), strict=True):
+    for path, score in zip(stops, (found @ weight / mass).tolist(), strict=True):
         hidden = path[-1].hidden(start)
         progress = progress.noted(temperature=[hidden], held_out=[score])
         tell(f"Hidden temperature {hidden:g}, held-out log density = {score:.6f} nats")
@@ -210,10 +212,11 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
     """Rows that judge and the others, for every fold; of each class every so manieth row judges.
 
     A class of fewer rows has one judge, which counts as much less: without any, nothing would speak for its rate. Where
-    not every class is to have one, no row judges that is the only one of its class, nor do fewer than some in all.
+    not every class is to have one, no row judges that is the only one of its class, nor do fewer than some in all. With
+    labels for every step samples are of no class.
     """
     order, n_rows = rng.permutation(rows.n_samples), held_out.n_rows
-    spread = not isinstance(state.network.output, GaussianOutput)
+    spread = not isinstance(state.network.output, GaussianOutput) and rows.step_weight is None
     if spread:
         label = np.where(rows.target.max(axis=1) > 0, rows.target.argmax(axis=1), -1)
         order = order[np.argsort(label[order], kind="stable")]
@@ -237,7 +240,16 @@ def _splits(state: State, rows: Rows, held_out: HeldOut, rng: np.random.RandomSt
 
 
 def _log_densities(states: list[State], judges: Batch) -> np.ndarray:
-    """Log densities of held-out rows in nats, shape (n_states, n_rows), of states that differ in widths or noise."""
+    """Log densities of held-out samples in nats, shape (n_states, n_samples); states differ in widths or noise."""
+    densities = _of_targets(states, judges)
+    if judges.step_weight is None:
+        return densities
+    weighted = densities * to_numpy(judges.step_weight)
+    return weighted.reshape(len(states), judges.n_samples, -1).sum(axis=2)
+
+
+def _of_targets(states: list[State], judges: Batch) -> np.ndarray:
+    """Log densities of the targets, shape (n_states, n_targets)."""
     found = [predict(state, judges.inputs, state.moments(judges.target.dtype)) for state in states]
     output = states[0].network.output
     if isinstance(output, GaussianOutput):

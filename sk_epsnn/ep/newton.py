@@ -19,6 +19,8 @@ from sk_epsnn._arrays import (
     solve,
     sum_over,
     total_of,
+    where,
+    zeros_like,
 )
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import BetweenRows, weighted
@@ -135,13 +137,16 @@ class _Ascent:
     def sweep(self, step: float, counts: UpdateCounts) -> tuple[float, float]:
         """One forward and backward pass; returns the step length for the next sweep and the energy gained."""
         here = self.here
-        _, messages, _, between = backward(self.state, here.up, self.batch.target, here.weights, counts, here.evidence)
-        rows = row_weights(self.state, self.batch.sample_weight)
+        batch = self.batch
+        _, messages, _, between = backward(
+            self.state, here.up, batch.target, here.weights, counts, here.evidence, batch.step_weight
+        )
+        rows = row_weights(self.state, batch.sample_weight)
         curvatures = [
             weight[:, None] * curvature
-            for weight, curvature in zip(rows, step_curvatures(self.state, messages), strict=True)
+            for weight, curvature in zip(rows, step_curvatures(self.state, messages, batch.step_weight), strict=True)
         ]
-        competitions = self._competitions(messages[-1], rows[-1])
+        competitions = self._competitions()
         messages = [message.times(weight) for weight, message in zip(rows, messages, strict=True)]
         excess = [message.gamma - message.kappa for message in messages]
         common = [weighted(between, index, rows) for index in range(len(between))]
@@ -167,13 +172,14 @@ class _Ascent:
         # Where no step helps the means have settled; that says nothing about the next batch.
         return taken if taken > 0 else step, gain
 
-    def _competitions(self, message: Derivatives, weight: Array) -> list[Competition | None]:
+    def _competitions(self) -> list[Competition | None]:
         """Curvature of units that compete, one entry per layer: those of the last one may."""
         *hidden, last = self.here.posteriors
-        if last.variance_follows_mean:  # whose steps are limited one by one
+        if last.variance_follows_mean or self.here.evidence is None:  # whose steps are limited one by one; or none do
             return [None] * (len(hidden) + 1)
+        _, message = self.here.evidence
         competition = self.state.network.output.competition(message, self.batch.target)
-        return [None] * len(hidden) + [competition and competition.times(weight)]
+        return [None] * len(hidden) + [competition and competition.times(self.batch.weight)]
 
     def _move_means(self, solutions: list[_Solution], excess: list[Array], step: float, counts: UpdateCounts) -> float:
         """Move the means by the longest tried fraction of their directions that does not lower the energy."""
@@ -253,11 +259,17 @@ class _Solution:
     site: Array
 
 
-def step_curvatures(state: State, messages: list[Derivatives]) -> list[Array]:
-    """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal."""
+def step_curvatures(state: State, messages: list[Derivatives], step_weight: Array | None = None) -> list[Array]:
+    """Curvature in each potential that a Newton step may use: positive also where a hidden message is bimodal.
+
+    There is none where a step has no target.
+    """
     *hidden, last = messages
     curvatures = [maximum(message.gamma, message.g * message.g) for message in hidden]
-    return [*curvatures, state.network.output.step_curvature(last)]
+    of_outputs = state.network.output.step_curvature(last)
+    if step_weight is not None:
+        of_outputs = where(step_weight[:, None] > 0, of_outputs, zeros_like(of_outputs))
+    return [*curvatures, of_outputs]
 
 
 class _Message(NamedTuple):

@@ -20,7 +20,7 @@ from sk_epsnn.weights import GaussianWeights
 def learned_noise(judge: State, noise: NoiseEvidence, batch: Batch, power: float) -> NoiseEvidence:
     """What a batch adds to what is known of the noise, its potentials being predicted by a state."""
     mean, spread = _predicted(judge, batch, judge.training_moments(batch.target.dtype))
-    return noise.absorb(batch.target - mean, spread, batch.sample_weight, power)
+    return noise.absorb(batch.target - mean, spread, batch.weight, power)
 
 
 def judged_noise(state: State, held_out: Batch, prior: NoiseEvidence) -> Array:
@@ -29,7 +29,7 @@ def judged_noise(state: State, held_out: Batch, prior: NoiseEvidence) -> Array:
     ``prior`` is included.
     """
     mean, spread = _predicted(state, held_out, state.moments(held_out.target.dtype))
-    return prior.absorb(held_out.target - mean, spread, held_out.sample_weight, 1.0).variance
+    return prior.absorb(held_out.target - mean, spread, held_out.weight, 1.0).variance
 
 
 def judged_factors(state: State, held_out: Batch) -> Array:
@@ -39,7 +39,7 @@ def judged_factors(state: State, held_out: Batch) -> Array:
     seen. Their logarithms have standard normal priors.
     """
     last = predict(state, held_out.inputs, state.moments(held_out.target.dtype))
-    parts = (last.mean, last.variance, held_out.target, held_out.sample_weight)
+    parts = (last.mean, last.variance, held_out.target, held_out.weight)
     mean, variance, target, weight = (to_numpy(part).astype(float) for part in parts)
     output: Any = state.network.output
     noise, n_targets = to_numpy(output.noise_variance), target.shape[1]
@@ -64,7 +64,7 @@ def with_varying_noise(state: State, batch: Batch) -> State:
     output: Any = state.network.output
     n_targets = state.network.n_targets
     spread = predict(state, batch.inputs, state.training_moments(batch.target.dtype)).variance
-    weight = batch.sample_weight[:, None]
+    weight = batch.weight[:, None]
     of_means = sum_over(weight * spread[:, :n_targets], axis=0)
     variance = output.noise_variance + astype(of_means, "float64") / batch.mass
     of_noises = spread[:, n_targets:]
@@ -86,7 +86,7 @@ def _with_sure_noise(state: State, widest: float) -> State:
 
 
 def _predicted(state: State, batch: Batch, weights: list[WeightMoments]) -> tuple[Array, Array]:
-    """Predictive mean and variance of the potentials that have targets, shape (n_samples, n_targets) each."""
+    """Predictive mean and variance of the potentials that have targets, one row for each target."""
     last = predict(state, batch.inputs, weights)
     mean, variance = (state.network.output.targeted(part) for part in last[:2])
     return mean, variance

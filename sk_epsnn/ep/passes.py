@@ -61,7 +61,8 @@ class Downward(NamedTuple):
 
     Attributes
     ----------
-    log_z : array of shape (n_samples,)
+    log_z : array of shape (n_targets,)
+        Whatever the weights of the targets.
     messages : list of Derivatives, one per layer
     log_ratios : list of arrays, the messages q1(V) to the hidden spikes, one per hidden layer
     between : list of BetweenRows or None, one per layer
@@ -189,13 +190,17 @@ def backward(
     weights: list[WeightMoments],
     counts: UpdateCounts,
     evidence: tuple[Array, Derivatives] | None = None,
+    step_weight: Array | None = None,
 ) -> Downward:
     """Backward half of Algorithm 1: activation, then mixing, from the last layer to the first.
 
-    That of the outputs may be known already.
+    That of the outputs may be known already. Targets of steps count by ``step_weight``, see `Batch`: what comes down
+    from a step that has none says nothing.
     """
     network = state.network
     log_z, message = evidence or network.output.evidence(*up.potentials[-1][:2], target, state.power)
+    if step_weight is not None:
+        message = message.times(step_weight)
     down = [message]
     log_ratios: list[Array] = []
     between: list[BetweenRows | None] = [None]
@@ -231,7 +236,7 @@ def neuron_message(moments: SpikeMoments, log_ratio: Array) -> Derivatives:
 
 
 def log_partition(state: State, last: Potentials, target: Array) -> Array:
-    """``log Z`` of each sample, summed over the output units, shape (n_samples,)."""
+    """``log Z`` of each target, summed over the output units, shape (n_targets,)."""
     log_z = state.network.output.log_partition(*last[:2], target, state.power)
     return sum_over(log_z, axis=1)
 

@@ -217,7 +217,8 @@ def _output_biases(network: Network, design: Design, rows: Rows) -> Array | None
     """Biases of the outputs at which they fire as often as in the rows, shape (n_targets,)."""
     if design.bias_variance is None or not _has_bias(network, len(network.hidden)):
         return None
-    share = rows.sample_weight @ (rows.target > 0)
+    target, weight = rows.known()
+    share = weight @ (target > 0)
     # A row that is half of each class, so that there is some of each.
     return network.output.potential_of((share + 0.5) / (rows.mass + 1))
 

@@ -17,6 +17,7 @@ from typing import Any
 from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import weighted
+from sk_epsnn.ep.energy import summed
 from sk_epsnn.ep.evidence import kept_share
 from sk_epsnn.ep.natural import (
     Averages,
@@ -171,13 +172,13 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     rate = walk.rate * LAST_RATE**done
     weights = state.training_moments(batch.target.dtype)
     up = forward(state, batch.inputs, weights)
-    log_z, messages, _, between = backward(state, up, batch.target, weights, counts)
-    evidence = total_of(batch.sample_weight * log_z)
+    log_z, messages, _, between = backward(state, up, batch.target, weights, counts, step_weight=batch.step_weight)
+    evidence = summed(batch, log_z)
     if not math.isfinite(evidence):
         raise Diverged
     scale = total_mass / batch.mass
     share = _share(walk.n_steps, done)
-    layers, ways, curvatures = [], [], step_curvatures(state, messages)
+    layers, ways, curvatures = [], [], step_curvatures(state, messages, batch.step_weight)
     rows = row_weights(state, batch.sample_weight)
     for index, weight in enumerate(rows):
         layer, way, inputs = state.layers[index], walk.layers[index], up.inputs[index]
@@ -288,7 +289,7 @@ def _with_learned_noise(state: State, batch: Batch, last: Potentials) -> State:
     # In the first pass batches are new, and truly predicted: the evidence of a prediction is the plain one.
     power = 1.0 if exponent == 1 else state.power
     mean, variance = (state.network.output.targeted(part) for part in last[:2])
-    noise = state.noise.cavity(exponent).absorb(batch.target - mean, variance, batch.sample_weight, power)
+    noise = state.noise.cavity(exponent).absorb(batch.target - mean, variance, batch.weight, power)
     return state.with_noise(noise)
 
 

@@ -10,17 +10,13 @@ from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from sk_epsnn._arrays import (
-    concat,
-    converted,
-)
+from sk_epsnn._arrays import concat, converted, take
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import (
     CallbackSupportMixin,
@@ -39,6 +35,7 @@ from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
+from sk_epsnn.estimators._each import places
 from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._planner import make_plan
@@ -89,15 +86,14 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         context = start_fit_task(self, self.max_iter)
         with unchanged_on_error(self):
             continuing = self.warm_start and hasattr(self, "_progress") and not self._progress.state.is_known
-            X, y, sample_weight = self._enter(X, y, sample_weight, reset=not continuing)
-            self._begin_fit(y, X, continuing)
-            task = FitTask(context, self, X, y, sample_weight)
-            rows, y = self._weighted(X, y, sample_weight)
-            self._follow(make_plan(self, self._problem(rows, y)), continuing)
+            rows = self._enter(X, y, sample_weight, reset=not continuing)
+            self._begin_fit(rows, continuing)
+            task = FitTask(context, self, rows.X, rows.target, rows.sample_weight)
+            rows = self._weighted(rows)
+            self._follow(make_plan(self, self._problem(rows)), continuing)
             if not continuing:
-                first = self._plan.stages[0].course.first_rows(rows.n_samples)
-                self._set_targets(y[first], rows.sample_weight[first], X)
-            rows = rows._replace(target=self._encode(y))
+                self._set_targets(rows.take(self._plan.stages[0].course.first_rows(rows.n_samples)))
+            rows = self._encoded(rows)
             start = self._progress if continuing else self._plan.network_for(self._target_scale())
             refused = self._n_refused(continuing)
             rng = check_random_state(self.random_state)
@@ -107,14 +103,14 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
             self._warn_if_refused(refused, stacklevel=6)  # past this, fit and its two decorators
             task.end()
 
-    def _learn_from_stream(self, X: Any, y: Any, sample_weight: Any, first: bool) -> None:
+    def _learn_from_stream(self, rows: Rows, first: bool) -> None:
         """All of `partial_fit`, but for the labels of a classifier."""
         if not first and self._progress.state.is_known:
             raise ValueError(
                 "The weights are frozen and cannot learn from more data; use the estimator before freeze()."
             )
-        rows, y = self._weighted(X, y, sample_weight)
-        self._follow(make_plan(self, self._problem(rows, y, is_stream=True)), not first)
+        rows = self._weighted(rows)
+        self._follow(make_plan(self, self._problem(rows, is_stream=True)), not first)
         opening, rng, passes = getattr(self, "_opening", None), None, [[slice(None)]]
         if first:
             rng = check_random_state(self.random_state)
@@ -123,10 +119,10 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         start = before = None if first else self._progress
         if anew := opening is not None and opening.is_due:  # the set-up, and all that follows from it
             rows, rng = opening.joined(), rng or deepcopy(opening.rng)
-            self._set_targets(rows.target, rows.sample_weight, rows.X)
+            self._set_targets(rows)
             start = self._plan.network_for(self._target_scale())
             passes = opening.passes(bool(self._plan.network.hidden))
-        rows = rows._replace(target=self._encode(rows.target))
+        rows = self._encoded(rows)
         refused = self._n_refused(not anew)
         with self._blas_threads(rows.X, rows.n_samples)():
             self._progress = learn_from_stream(
@@ -164,24 +160,45 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
                 stacklevel=stacklevel,
             )
 
-    def _weighted(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> tuple[Rows, np.ndarray]:
+    def _weighted(self, rows: Rows) -> Rows:
         """The rows of positive weight: weight 0 stands for absence. The targets are not encoded yet."""
-        rows, kept = Rows(X, y, sample_weight), sample_weight > 0
+        kept = rows.weight > 0
+        kept = kept if kept.ndim == 1 else kept.any(axis=1)
         if not kept.any():
             raise ValueError(
-                "Every row has weight zero (sample_weight times class_weight); give one a positive weight."
+                "Every row has weight zero (sample_weight times class_weight), or no step has a target; give one a "
+                "positive weight."
             )
-        rows = rows if kept.all() else rows.take(kept)
-        return rows, rows.target
+        return rows if kept.all() else rows.take(kept)
 
-    def _problem(self, rows: Rows, y: np.ndarray, *, is_stream: bool = False) -> Problem:
-        n_steps = getattr(self, "n_steps_in_", None)
-        return Problem(self._task, rows.n_samples, self.n_features_in_, self._n_output_units(y), is_stream, n_steps)
+    def _encoded(self, rows: Rows) -> Rows:
+        """The rows with targets as the network is trained on them."""
+        y = rows.target
+        if rows.step_weight is None:
+            return rows._replace(target=self._encode(y))
+        encoded = self._encode(y.reshape(-1, *y.shape[2:]))
+        return rows._replace(target=encoded.reshape(*y.shape[:2], -1))
+
+    def _problem(self, rows: Rows, *, is_stream: bool = False) -> Problem:
+        y, _ = rows.known()
+        return Problem(
+            self._task,
+            rows.n_samples,
+            self.n_features_in_,
+            self._n_output_units(y),
+            is_stream,
+            getattr(self, "n_steps_in_", None),
+            len(y) / rows.n_samples,
+        )
 
     # ------------------------------------------------------------------ prediction
 
-    def _spread(self, X: Any, method: str) -> Spread:
-        """Mean and split variance of the output potentials, in the network's units, for a method of that name."""
+    def _spread(self, X: Any, method: str, function: Callable[[Spread], Any] = lambda spread: spread) -> Any:
+        """What a function makes of mean and split variance of the output potentials, for a method of that name.
+
+        It is given a row for each sample, in the network's units; where the outputs are read at every step one for each
+        step that there is, and its arrays get the shape (n_samples, n_steps, ...), NaN after the end of a sample.
+        """
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_offset", method=method)
         X = self._enter_inputs(X)
@@ -193,24 +210,32 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         context = one_blas_thread if apart else self._blas_threads(X, chunks[0].stop)
         with context(), Parallel(n_jobs=self.n_jobs, prefer="threads") as run:
             parts = run(delayed(_within)(context, predictive, X[rows, :]) for rows in chunks)
-        return Spread(*(concat(column) for column in zip(*parts, strict=True)))
+        spread = Spread(*(concat(column) for column in zip(*parts, strict=True)))
+        if not state.network.reads_each:
+            return function(spread)
+        steps = places(X, self.n_features_in_)
+        return converted(function(Spread(*(take(part, steps.present.ravel()) for part in spread))), steps.padded)
 
     def predict_potentials(self, X):
         """Mean and variance of the output potentials, in one forward pass (Section V-C of the reference).
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
 
         Returns
         -------
         potentials : PotentialMoments
-            Named tuple ``(mean, variance)`` of arrays of shape (n_samples, n_outputs), in the units in which the
-            output neurons compare potentials with 0; for a regressor, of the standardised targets.
+            Named tuple ``(mean, variance)`` of arrays of shape (n_samples, n_outputs), or (n_samples, n_steps,
+            n_outputs) with ``readout="each"``, in the units in which the output neurons compare potentials with 0; for
+            a regressor, of the standardised targets.
         """
-        spread = self._spread(X, "predict_potentials")
-        spread = self._progress.state.network.output.predicted(spread)
-        return PotentialMoments(spread.mean, spread.epistemic + spread.aleatoric)
+
+        def moments(spread: Spread) -> PotentialMoments:
+            spread = self._progress.state.network.output.predicted(spread)
+            return PotentialMoments(spread.mean, spread.epistemic + spread.aleatoric)
+
+        return self._spread(X, "predict_potentials", moments)
 
     def stream(self, n_samples=1, n_steps=None):
         """Begin to predict sequences while they come in, one step after another.

@@ -6,22 +6,19 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import column_or_1d
 
-from sk_epsnn._arrays import Array, argument_to_numpy, entries, exp, like, position_of_largest, to_numpy
+from sk_epsnn._arrays import Array, entries, exp, position_of_largest, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
-from sk_epsnn.course import Rows
 from sk_epsnn.estimators._base import BaseEPSNN
-from sk_epsnn.estimators._order import LabelOrder
-from sk_epsnn.estimators._targets import check_classes, check_known, encode_labels, with_class_weight
+from sk_epsnn.estimators._each import ScoresSteps, with_last
+from sk_epsnn.estimators._labels import Labels
 from sk_epsnn.estimators._uncertainty import class_log_probability, class_uncertainty
 from sk_epsnn.estimators._words import knows_old_words
 from sk_epsnn.outputs import SPIKING_OUTPUTS, SpikingOutput
 
 
-class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
+class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
     """Bayesian spiking neural network classifier trained by Expectation Propagation.
 
     One forward pass predicts class probabilities; there are no gradients and no sampling in training or prediction.
@@ -212,10 +209,11 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             Spikes, rates or any finite real features; float32 stays float32.
-        y : array-like of shape (n_samples,)
-            Labels of any type, at least two classes.
+        y : array-like of shape (n_samples,) or (n_samples, n_steps)
+            Labels of any type, at least two classes; with ``readout="each"`` of `LIF` those of all steps, None or NaN
+            where there is none. What y holds where X has no step does not matter.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative powers of the likelihood of each row: 2 counts it twice, 0 leaves it out.
+            Non-negative powers of the likelihood of each row, with all its steps: 2 counts it twice, 0 leaves it out.
 
         Returns
         -------
@@ -236,8 +234,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of the
             inputs), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
-        y : array-like of shape (n_samples,)
-            Labels, all of them in ``classes``.
+        y : array-like of shape (n_samples,) or (n_samples, n_steps)
+            Labels as in `fit`, all of them in ``classes``.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever occur; required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -251,15 +249,10 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         with unchanged_on_error(self):
             if not first:
                 validate_parameters(self)  # scikit-learn does so in the first call only
-            X, y, sample_weight = self._enter(X, y, sample_weight, reset=first)
-            if isinstance(self.class_weight, str):
-                raise ValueError(
-                    "class_weight='balanced' needs all labels at once and cannot be used with partial_fit; compute "
-                    "the weights with sklearn.utils.compute_class_weight and pass them as a dict."
-                )
-            self._check_stream_labels(y, classes, X, first)
-            self._learn_from_stream(X, y, sample_weight, first)
-            self._watch_order(y[sample_weight > 0])
+            rows = self._enter(X, y, sample_weight, reset=first)
+            self._check_stream_labels(rows, classes, first)
+            self._learn_from_stream(rows, first)
+            self._watch_order(rows)
         return self
 
     def predict(self, X):
@@ -271,10 +264,13 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_steps)
+            With ``readout="each"`` that of every step, and after the end of a sample that of its last one.
         """
         log_probability = self._log_proba(X, "predict")
-        best = position_of_largest(log_probability, axis=1)
+        best = position_of_largest(log_probability, axis=-1)
+        if best.ndim == 2:  # of all steps
+            best = with_last(best, (log_probability[..., 0] == log_probability[..., 0]).sum(axis=1))
         if isinstance(self.classes_, np.ndarray):
             return self.classes_[to_numpy(best)]
         return entries(self.classes_, best)
@@ -290,8 +286,8 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Returns
         -------
-        probability : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+        probability : ndarray of shape (n_samples, n_classes) or (n_samples, n_steps, n_classes)
+            Columns in the order of ``classes_``. The second with ``readout="each"``, NaN after the end of a sample.
         """
         return exp(self._log_proba(X, "predict_proba"))
 
@@ -304,7 +300,7 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
 
         Returns
         -------
-        log_probability : ndarray of shape (n_samples, n_classes)
+        log_probability : ndarray of shape (n_samples, n_classes) or (n_samples, n_steps, n_classes)
         """
         return self._log_proba(X, "predict_log_proba")
 
@@ -318,83 +314,13 @@ class EPSNNClassifier(ClassifierMixin, BaseEPSNN):
         Returns
         -------
         uncertainty : Uncertainty
-            Named tuple ``(total, aleatoric, epistemic)`` of arrays of shape (n_samples,), in nats: the entropy of
-            `predict_proba`, the expected entropy if the weights were known, and their mutual information.
+            Named tuple ``(total, aleatoric, epistemic)`` of arrays of shape (n_samples,), or (n_samples, n_steps) with
+            ``readout="each"``, in nats: the entropy of `predict_proba`, the expected entropy if the weights were known,
+            and their mutual information.
         """
-        spread = self._spread(X, "predict_uncertainty")
-        return class_uncertainty(self._progress.state.network.output, spread)
-
-    # ------------------------------------------------------------------ labels
-
-    @property
-    def _labels(self) -> np.ndarray:
-        """The classes, as an array of NumPy."""
-        return to_numpy(self.classes_)
-
-    def _check_y(self, y: np.ndarray) -> np.ndarray:
-        return column_or_1d(y, warn=True)
-
-    def _begin_fit(self, y: np.ndarray, X: Any, continuing: bool) -> None:
-        """Find the classes."""
-        check_classification_targets(y)
-        classes = np.unique(y)
-        if continuing and not np.array_equal(classes, self._labels):
-            raise ValueError(
-                f"warm_start needs the classes of the previous fit, {self._labels}, but y has {classes}; "
-                "set warm_start=False to start anew."
-            )
-        self._set_classes(classes, X)
-        self._order = LabelOrder.of(np.searchsorted(classes, y), len(classes))
-
-    def _watch_order(self, y: np.ndarray) -> None:
-        """Warn of a stream that is sorted by class."""
-        order = getattr(self, "_order", None) or LabelOrder.of(np.empty(0, int), len(self._labels))
-        self._order = order.after(np.searchsorted(self._labels, y)).warned(self._labels, stacklevel=4)
-
-    def _set_classes(self, classes: np.ndarray, X: Any) -> None:
-        """Set ``classes_``, in the library of the inputs if they are numbers."""
-        check_classes(classes)
-        self.classes_ = like(classes, X) if np.issubdtype(classes.dtype, np.number) else classes
-
-    def _check_stream_labels(self, y: np.ndarray, classes: Any, X: Any, first: bool) -> None:
-        """The labels of a stream: all of them are named in the first call."""
-        classes = argument_to_numpy(classes)
-        if first:
-            if classes is None:
-                raise ValueError("classes must be passed in the first call of partial_fit: all labels that may occur.")
-            self._set_classes(unique_labels(classes), X)
-        elif classes is not None and not np.array_equal(unique_labels(classes), self._labels):
-            raise ValueError(
-                f"classes={classes!r} differs from the classes of the first call, {self._labels}; the set of labels "
-                "cannot change in a stream."
-            )
-        check_known(y, self._labels)
-
-    def _weighted(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> tuple[Rows, np.ndarray]:
-        """The rows whose weight, times that of their class, is positive."""
-        return super()._weighted(X, y, with_class_weight(self.class_weight, sample_weight, y, self._labels))
-
-    def _set_targets(self, y: np.ndarray, sample_weight: np.ndarray, X: Any) -> None:
-        """Labels have no scale."""
-
-    def _encode(self, y: np.ndarray) -> np.ndarray:
-        return encode_labels(y, self._labels)
-
-    def _n_output_units(self, y: np.ndarray) -> int:
-        n_classes = len(self._labels)
-        return 1 if n_classes == 2 else n_classes
-
-    def _target_scale(self) -> np.ndarray:
-        return np.ones(self._n_output_units(self._labels))
-
-    def _target_location_and_scale(self) -> tuple[Array, Array]:
-        scale = self._target_scale()
-        return like(np.zeros_like(scale), self._offset), like(scale, self._offset)
-
-    def _vector_target(self) -> bool:
-        return False
+        output = self._progress.state.network.output
+        return self._spread(X, "predict_uncertainty", lambda spread: class_uncertainty(output, spread))
 
     def _log_proba(self, X: Any, method: str) -> Array:
         """`predict_log_proba` for a method of that name."""
-        spread = self._spread(X, method)
-        return class_log_probability(self._progress.state.network.output, spread)
+        return self._spread(X, method, lambda spread: class_log_probability(self.network_.output, spread))

@@ -24,7 +24,9 @@ from sk_epsnn._arrays import (
 )
 from sk_epsnn._sequences import has_steps, validate_sequences
 from sk_epsnn._sklearn import check_sample_weight, dispatched_namespace
+from sk_epsnn.course import Rows
 from sk_epsnn.ep.setup import largest_to_square
+from sk_epsnn.estimators._each import check_steps, places, reads_each
 
 
 class Door:
@@ -36,17 +38,33 @@ class Door:
     _offset: Array
     n_features_in_: int
     n_steps_in_: int
+    activation: Any
+    #: Whether there may be several targets at a time.
+    _has_several: bool
 
     def _check_y(self, y: np.ndarray) -> np.ndarray:
         """Targets or labels, validated."""
         raise NotImplementedError
 
-    def _enter(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Rows to train on, validated: inputs where they are, targets or labels and weights as arrays of NumPy."""
+    def _check_each(self, y: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Targets or labels of the steps that X has, validated, and which of these have one."""
+        raise NotImplementedError
+
+    def _enter(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, trains: bool = True) -> Rows:
+        """Rows to train on, or to score, validated: inputs where they are, what else there is as arrays of NumPy.
+
+        Targets are those of y, or labels.
+        """
+        step_weight = None
         if has_steps(X):
-            X = self._enter_sequences(X, reset=reset, trains=True)
-            y = validate_data(self, y=y, reset=False, multi_output=True)
-            check_consistent_length(X, y)
+            n_steps, each = np.shape(X)[1], reads_each(self.activation)
+            X = self._enter_sequences(X, reset=reset, trains=trains)
+            check_steps(given := np.asarray(argument_to_numpy(y)), n_steps, each=each, several=self._has_several)
+            check_consistent_length(X, given)
+            if each:
+                y, step_weight = self._enter_each(given, X)
+            else:
+                y = validate_data(self, y=y, reset=False, multi_output=True)
         else:
             self._refuse_rows_for_sequences(X, reset=reset)
             X, y = validate_data(self, X, y, **_input_checks(X), reset=reset, multi_output=True)
@@ -54,7 +72,16 @@ class Door:
         rows = np.empty((X.shape[0], 0))
         given = argument_to_numpy(sample_weight)
         weight = check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
-        return X, self._check_y(to_numpy(y)), weight
+        y = self._check_y(to_numpy(y)) if step_weight is None else y
+        return Rows(X, y, weight, step_weight)
+
+    def _enter_each(self, y: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Targets or labels of as many steps as X has, which stand side by side, and 1 for those that there are."""
+        present = places(X, self.n_features_in_).present
+        y, known = self._check_each(y, present[:, : y.shape[1]])
+        more = present.shape[1] - y.shape[1]
+        rest = np.broadcast_to(y[:, :1], (len(y), more, *y.shape[2:]))
+        return np.concatenate([y, rest], axis=1), np.pad(known, ((0, 0), (0, more))).astype(np.float64)
 
     def _enter_inputs(self, X: Any) -> Any:
         """Inputs to predict from, in the library that the fitted arrays are of."""

@@ -77,8 +77,8 @@ class Opening:
         """All rows so far."""
         if len(self.rows) == 1:
             return self.rows[0]
-        X, target, sample_weight = zip(*self.rows, strict=True)
-        return Rows(_stacked(X), np.concatenate(target), np.concatenate(sample_weight))
+        X, *others = zip(*self.rows, strict=True)
+        return Rows(_stacked(X), *(None if part[0] is None else np.concatenate(part) for part in others))
 
     def kept(self) -> Opening | None:
         """What to keep after a call, None where there are enough rows; arrays of the caller may change afterwards."""
@@ -101,7 +101,8 @@ def _stacked(parts: tuple[Any, ...]) -> Any:
 
 
 def _copy(rows: Rows) -> Rows:
-    return Rows(_copied(rows.X), rows.target.copy(), rows.sample_weight.copy())
+    X, *others = rows
+    return Rows(_copied(X), *(None if part is None else part.copy() for part in others))
 
 
 def _copied(X: Any) -> Array:

@@ -5,6 +5,7 @@ Nothing that trains or predicts reads a parameter of the estimator; it reads the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -89,6 +90,8 @@ class Problem:
         Whether the rows are a batch of a stream: nothing depends on how many there are.
     n_steps : int or None
         Steps of a sample, each of ``n_features``, where X has them.
+    targets_per_sample : float
+        Targets of a sample on average, where every step has one.
     """
 
     task: str
@@ -97,6 +100,16 @@ class Problem:
     n_outputs: int
     is_stream: bool = False
     n_steps: int | None = None
+    targets_per_sample: float = 1.0
+
+    @property
+    def n_targets(self) -> int:
+        """Targets of all rows."""
+        return round(self.n_samples * self.targets_per_sample)
+
+    def samples_of(self, n_targets: int) -> int:
+        """Samples that have so many targets, or a little more."""
+        return max(1, math.ceil(n_targets / self.targets_per_sample))
 
 
 class Parts(NamedTuple):

@@ -145,6 +145,8 @@ class Planner:
                 filters.append(Filter(connection.n_units, width, neuron.leak))
             width = connection.n_units
         last = neurons[-1] if neurons else Heaviside()
+        if last.readout == "each":
+            return [*filters, Filter(connections[-1].n_units, width, last.leak)]
         kind = 1 if last.readout == "mean" else last.readout
         return [*filters, Readout(connections[-1].n_units, width, kind, last.leak)]
 
@@ -261,7 +263,7 @@ class Planner:
         if self.problem.is_stream or not self.estimator.shuffle:
             return Newton(), "a batch of a stream, or rows in their order, are learned from as they come"
         constant_noise = network.output.name == GaussianOutput.name
-        if constant_noise and not discrete and self.problem.n_samples < MANY_ROWS:
+        if constant_noise and not discrete and self.problem.n_targets < MANY_ROWS:
             reason = f"regressors of continuous weights with fewer than {MANY_ROWS} rows predict better so"
             return Newton(), f"{reason} where their noise is constant"
         return Stochastic(), "the fastest with hidden layers"
@@ -283,12 +285,12 @@ class Planner:
         return min(given, default=None)
 
     def _course(self) -> Course:
-        estimator, largest = self.estimator, self.defaults.batch_size
+        estimator, problem, largest = self.estimator, self.problem, self.defaults.batch_size
         reason = f"rows of the largest of as few equal batches as it takes ({self.reasons['batch_size']})"
         if self.parts.inference.name == "stochastic":
-            largest = mini_batch(self.problem.n_samples, self._given_passes())
+            largest = mini_batch(problem.n_targets, self._given_passes())
             reason = "a tenth of the rows, within bounds; fewer where few passes are to have enough steps"
-        size = self.answers.answer("batch_size", estimator.batch_size, largest, reason)
+        size = self.answers.answer("batch_size", estimator.batch_size, problem.samples_of(largest), reason)
         return Course(
             size,
             is_auto(estimator.batch_size),

@@ -56,13 +56,13 @@ class EPPlanner:
 
     def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, reasons: dict[str, str], problem: Problem):
         self.answers, self.defaults, self.reasons = answers, defaults, reasons
-        self.n_samples, self.is_stream = problem.n_samples, problem.is_stream
+        self.problem, self.n_targets, self.is_stream = problem, problem.n_targets, problem.is_stream
         self.network, self.inference, self.prior, self.grid, self.gain = parts
         self.n_layers = len(self.network.connections)
         #: Columns that enter the first layer.
         first = self.network.connections[0]
         self.n_columns = first.n_columns(self.network.n_inputs)
-        self.judges = HeldOutPlanner(answers, parts, defaults, self.n_samples)
+        self.judges = HeldOutPlanner(answers, parts, defaults, problem)
         self.regresses, self.varies, self.is_many = self.judges.regresses, self.judges.varies, self.judges.is_many
         self.n_potentials = self.judges.sizes.n_potentials
         #: Whether weights are Gaussian, which a rotation of the inputs leaves them.
@@ -78,7 +78,7 @@ class EPPlanner:
         if by_passes:
             course = self._short_course(course, design.joint[-1])
         schedule = self._schedule(course.tol, by_passes)
-        single = (self.n_layers > 1 or self.is_many) and self.n_samples >= SINGLE_ROWS and not self.is_stream
+        single = (self.n_layers > 1 or self.is_many) and self.n_targets >= SINGLE_ROWS and not self.is_stream
         if self.inference.name != "stochastic":
             held_out, left = self.judges.held_out(course, learns_noise)
             trainer = SweepTrainer(design, learns_noise, held_out, single, self.varies, schedule=schedule)
@@ -99,7 +99,7 @@ class EPPlanner:
         if n_sweeps == 0 or course.n_passes <= n_passes:
             return ways, stream
         end = replace(stream, schedule=replace(schedule, n_sweeps=n_sweeps))
-        last = replace(course, batch_size=FINAL_BATCH, equal_batches=True, n_passes=1)
+        last = replace(course, batch_size=self.problem.samples_of(FINAL_BATCH), equal_batches=True, n_passes=1)
         return (*ways, Stage(end, last)), stream
 
     def _is_much(self) -> bool:
@@ -108,14 +108,16 @@ class EPPlanner:
 
     def _short_course(self, course: Course, joint: bool) -> Course:
         """Passes of a fit that settles over many: it learns the variance of the prior, or tells many classes apart."""
+        samples_of = self.problem.samples_of
         if not course.equal_batches:
             size = course.batch_size
         elif self._is_much():
             size = max(LEAST_MINI_BATCH, BATCH_POTENTIALS // self.network.readout.n_units)
             if self.judges.widens:
                 size = max(size, self.judges.sizes.batch_size(joint))
+            size = samples_of(size)
         else:
-            size = max(course.batch_size, BATCH_NUMBERS // self.network.fan_ins[0] if joint else 0)
+            size = max(course.batch_size, samples_of(BATCH_NUMBERS // self.network.fan_ins[0]) if joint else 0)
         if size != course.batch_size:
             reason = "single layers settle in fewer and larger batches, as far as these are small"
             self.answers.answer("batch_size", "auto", size, reason)
@@ -124,7 +126,7 @@ class EPPlanner:
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
-        automatic = passes(self.n_samples, course.batch_size)
+        automatic = passes(self.problem.n_samples, course.batch_size)
         reason = f"about {N_STEPS} steps, but from {LEAST_PASSES} to {MOST_PASSES} passes"
         n_passes = self.answers.answer("inference__n_passes", self.inference.n_passes, automatic, reason)
         return min(n_passes, course.n_passes)
@@ -235,7 +237,7 @@ class EPPlanner:
         if self._along_axes():
             exact = "best" if self.is_many else "nearly exact" if self.varies else "exact"
             useful, reason = True, f"independent weights are {exact} along the principal axes"
-            few = self.n_samples <= ROTATION_LIMIT and is_auto(self.prior.variance)
+            few = self.n_targets <= ROTATION_LIMIT and is_auto(self.prior.variance)
             automatic = self.n_columns <= ROTATION_LIMIT or few
         if not automatic:
             reason = f"more than {ROTATION_LIMIT} features" if useful else f"only with {reason}"
@@ -351,7 +353,7 @@ class EPPlanner:
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
             if defaults.warms and not self.is_stream:
                 widths = [connection.n_units for connection in self.network.connections[:-1]]
-                automatic = (temperature_of(self.n_samples, widths, self._winner()),) * self.n_layers
+                automatic = (temperature_of(self.n_targets, widths, self._winner()),) * self.n_layers
                 if not self._winner():
                     reason = f"{reason}; higher the more rows there are"
             if defaults.heating:

@@ -22,21 +22,23 @@ from sk_epsnn.estimators._defaults import (
     Defaults,
 )
 from sk_epsnn.estimators._many_classes import LAST_OF_MANY, MANY_CLASSES, MANY_WIDTHS, ManyClasses
-from sk_epsnn.estimators._plan import Answers, Parts, is_auto
+from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
 from sk_epsnn.outputs import GaussianOutput
 
 
 class HeldOutPlanner:
     """Answers how many rows are held out, and what they judge."""
 
-    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, n_samples: int):
-        self.answers, self.defaults, self.n_samples = answers, defaults, n_samples
+    def __init__(self, answers: Answers, parts: Parts, defaults: Defaults, problem: Problem):
+        # What judges is how many samples there are, which are independent; what costs is how many targets.
+        self.answers, self.defaults = answers, defaults
+        self.n_samples, self.n_targets = problem.n_samples, problem.n_targets
         self.network, self.inference = parts.network, parts.inference
         self.n_layers = len(self.network.connections)
         self.regresses = isinstance(self.network.output, GaussianOutput)
         #: Whether the noise is to depend on the inputs.
         self.varies = self.network.output.units_per_target > 1
-        self.sizes = ManyClasses(n_samples, self.network.readout.n_units)
+        self.sizes = ManyClasses(problem.n_targets, self.network.readout.n_units)
         #: Whether a single layer tells so many classes apart that ...
         competes = self.network.output.name == "softmax" and self.n_layers == 1
         self.is_many = competes and self.network.readout.n_units >= MANY_CLASSES
@@ -56,7 +58,7 @@ class HeldOutPlanner:
                 f"inference='stochastic'; without hidden layers by inference='newton' with {MANY_CLASSES} classes or "
                 "more. Leave it at 'auto'."
             )
-        anew = classifies and useful and self.n_samples < HEATED_ROWS
+        anew = classifies and useful and self.n_targets < HEATED_ROWS
         caution = CAUTION if classifies or self.widens else 0.0
         folds = FOLDS if anew and self.n_samples < FOLDED_ROWS and is_auto(given) else 1
         automatic = 1 / folds if folds > 1 else VALIDATION_FRACTION if useful else 0.0
@@ -91,7 +93,7 @@ class HeldOutPlanner:
     @property
     def heats(self) -> bool:
         """Whether held-out rows choose the temperature."""
-        few = self.n_samples < HEATED_ROWS or self.regresses
+        few = self.n_targets < HEATED_ROWS or self.regresses
         return bool(self.defaults.heating) and is_auto(self.inference.temperature) and few and not self.varies
 
     def _paths(self, n_passes: int) -> tuple[tuple[Stop, ...], ...]:

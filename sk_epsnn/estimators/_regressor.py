@@ -11,8 +11,10 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sk_epsnn._arrays import Array, astype, log, sqrt, to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
+from sk_epsnn.course import Rows
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._door import refuse_huge
+from sk_epsnn.estimators._each import ScoresSteps, numbers_of_steps
 from sk_epsnn.estimators._readout import InputSpace
 from sk_epsnn.estimators._targets import TargetScale, check_numbers
 from sk_epsnn.estimators._uncertainty import Uncertainty
@@ -21,7 +23,7 @@ from sk_epsnn.messages import Spread
 from sk_epsnn.outputs import HeteroscedasticOutput
 
 
-class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
+class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
     """Bayesian spiking neural network regressor trained by Expectation Propagation.
 
     One forward pass predicts a mean and a variance; there are no gradients and no sampling in training or prediction.
@@ -161,6 +163,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
     """
 
     _task = "regressor"
+    _has_several = True
     _parameter_constraints = {
         **BaseEPSNN._parameter_constraints,
         "noise_variance": [StrOptions({"auto", HeteroscedasticOutput.name}), Interval(Real, 0, None, closed="neither")],
@@ -216,9 +219,10 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_steps, n_features)
             Spikes, rates or any finite real features; float32 stays float32.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Real targets.
+            Real targets. With ``readout="each"`` of `LIF` those of all steps, (n_samples, n_steps) or (n_samples,
+            n_steps, n_outputs), NaN where there is none. What y holds where X has no step does not matter.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative powers of the likelihood of each row: 2 counts it twice, 0 leaves it out.
+            Non-negative powers of the likelihood of each row, with all its steps: 2 counts it twice, 0 leaves it out.
 
         Returns
         -------
@@ -239,7 +243,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
             One row or more. A first call of 32 rows or more also fixes the set-up (centre, axes and scale of inputs and
             targets), so let it bring a representative batch; the rows of smaller ones are kept until there are enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Real targets.
+            Real targets as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             See `fit`.
 
@@ -251,8 +255,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         with unchanged_on_error(self):
             if not first:
                 validate_parameters(self)  # scikit-learn does so in the first call only
-            X, y, sample_weight = self._enter(X, y, sample_weight, reset=first)
-            self._learn_from_stream(X, y, sample_weight, first)
+            self._learn_from_stream(self._enter(X, y, sample_weight, reset=first), first)
         return self
 
     def predict(self, X, return_std=False):
@@ -267,6 +270,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Returns
         -------
         y_mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            With ``readout="each"`` of shape (n_samples, n_steps) or (n_samples, n_steps, n_outputs), NaN after the end
+            of a sample.
         y_std : ndarray like ``y_mean``
             In units of y; only if ``return_std``.
         """
@@ -285,8 +290,8 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Returns
         -------
         uncertainty : Uncertainty
-            Named tuple ``(total, aleatoric, epistemic)`` of variances in squared units of y, each of shape
-            (n_samples,) or (n_samples, n_outputs). Aleatoric is observation noise, its expectation where it is not
+            Named tuple ``(total, aleatoric, epistemic)`` of variances in squared units of y, each of the shape that
+            `predict` gives. Aleatoric is observation noise, its expectation where it is not
             known, plus the noise of the spikes.
         """
         _, epistemic, aleatoric = self._moments(X, "predict_uncertainty")
@@ -331,7 +336,7 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
 
     def _moments(self, X: Any, method: str) -> tuple[Array, Array, Array]:
         """Mean, epistemic and aleatoric variance in units of y, for a method of that name."""
-        return self._in_units_of_y(self._spread(X, method))
+        return self._spread(X, method, self._in_units_of_y)
 
     def _in_units_of_y(self, spread: Spread) -> tuple[Array, Array, Array]:
         dtype = spread.mean.dtype
@@ -351,12 +356,17 @@ class EPSNNRegressor(MultiOutputMixin, RegressorMixin, BaseEPSNN):
         refuse_huge("y", y)
         return y
 
-    def _begin_fit(self, y: np.ndarray, X: Any, continuing: bool) -> None:
+    def _check_each(self, y: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y, known = numbers_of_steps(y, present)
+        refuse_huge("y", y)
+        return y, known
+
+    def _begin_fit(self, rows: Rows, continuing: bool) -> None:
         """Real targets have nothing to be found before the plan is made."""
 
-    def _set_targets(self, y: np.ndarray, sample_weight: np.ndarray, X: Any) -> None:
+    def _set_targets(self, rows: Rows) -> None:
         plan = self._plan
-        self._targets = TargetScale.of(y, sample_weight, X, standardise=plan.standardise, shift=plan.network.constant)
+        self._targets = TargetScale.of(*rows.known(), rows.X, standardise=plan.standardise, shift=plan.network.constant)
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return self._targets.encode(y)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_scalar
 
-from sk_epsnn._arrays import Array, astype, exp, sqrt
+from sk_epsnn._arrays import Array, astype, converted, copy_of, exp, like, sqrt
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.connections import Connection, Running, running
 from sk_epsnn.estimators._uncertainty import Uncertainty, class_log_probability, class_uncertainty
@@ -77,8 +77,8 @@ class SequenceStream:
     def _network(self) -> Any:
         return self._estimator._progress.state.network
 
-    def _after(self, X: Any) -> Spread:
-        """Output potentials after another step."""
+    def _after(self, X: Any) -> None:
+        """Take another step."""
         memory = self._memory
         X, present = self._estimator._enter_step(X, memory.n_steps, memory.ended)
         if self._most_steps is not None and (memory.n_steps[present] >= self._most_steps).any():
@@ -97,7 +97,6 @@ class SequenceStream:
         sums = tuple(each.sums if isinstance(each, Running) else [] for each in way.connections)
         self._memory = _Memory(memory.n_steps + present, memory.ended | ~present, sums, spread)
         self._dtype, self._pass = dtype, way
-        return spread
 
     def _make_pass(self, dtype: Any) -> _Pass:
         estimator = self._estimator
@@ -106,10 +105,24 @@ class SequenceStream:
         state = replace(estimator._progress.state, network=network)
         return _Pass(connections, estimator._plan.trainer.predictor(state, dtype))
 
-    def _so_far(self) -> Spread:
-        if self._memory.spread is None:
+    def _so_far(self, function: Callable[[Spread], Any]) -> Any:
+        """What a function makes of the output potentials: NaN of sequences without a step where every one has a target.
+
+        It gives arrays with a row for each sequence.
+        """
+        spread, ended = self._memory.spread, self._memory.ended
+        if spread is None:
             raise ValueError("There is no step yet to predict from; give one to step(X).")
-        return self._memory.spread
+        result = function(spread)
+        if not self._network.reads_each or not ended.any():
+            return result
+
+        def but_for_ended(part: Array) -> Array:
+            part = copy_of(part)
+            part[like(ended, part), ...] = np.nan
+            return part
+
+        return converted(result, but_for_ended)
 
     def __getstate__(self) -> dict[str, Any]:
         # What a pass goes through holds the step at work: every copy makes its own.
@@ -151,13 +164,15 @@ class ClassifierStream(SequenceStream):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            NaN in all features for a sequence that has ended: it keeps its prediction.
+            NaN in all features for a sequence that has ended: it keeps its prediction. With ``readout="each"`` there is
+            none for a step that a sequence does not have, but NaN.
 
         Returns
         -------
         probability : ndarray of shape (n_samples, n_classes)
-            What `EPSNNClassifier.predict_proba` says of the steps so far. Where the outputs read several parts, these
-            are the parts of all the steps that will be, and in those that have not begun all is silent.
+            What `EPSNNClassifier.predict_proba` says of the steps so far; with ``readout="each"``, of this one. Where
+            the outputs read several parts, these are the parts of all the steps that will be, and in those that have
+            not begun all is silent.
 
         Raises
         ------
@@ -165,7 +180,8 @@ class ClassifierStream(SequenceStream):
             If X is no such array, if a sequence goes on that has ended, or if there are more steps than `n_steps`. The
             stream is then as it was.
         """
-        return exp(class_log_probability(self._network.output, self._after(X)))
+        self._after(X)
+        return self._so_far(lambda spread: exp(class_log_probability(self._network.output, spread)))
 
     def predict_uncertainty(self) -> Uncertainty:
         """What `EPSNNClassifier.predict_uncertainty` says of the steps so far.
@@ -180,7 +196,7 @@ class ClassifierStream(SequenceStream):
         ValueError
             If there was no step yet.
         """
-        return class_uncertainty(self._network.output, self._so_far())
+        return self._so_far(lambda spread: class_uncertainty(self._network.output, spread))
 
 
 class RegressorStream(SequenceStream):
@@ -212,13 +228,14 @@ class RegressorStream(SequenceStream):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            NaN in all features for a sequence that has ended: it keeps its prediction.
+            NaN in all features for a sequence that has ended: it keeps its prediction. With ``readout="each"`` there is
+            none for a step that a sequence does not have, but NaN.
 
         Returns
         -------
         y_mean, y_std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            What `EPSNNRegressor.predict` with ``return_std=True`` says of the steps so far; of several parts see
-            `ClassifierStream.step`.
+            What `EPSNNRegressor.predict` with ``return_std=True`` says of the steps so far; with ``readout="each"``, of
+            this one. Of several parts see `ClassifierStream.step`.
 
         Raises
         ------
@@ -226,7 +243,8 @@ class RegressorStream(SequenceStream):
             If X is no such array, if a sequence goes on that has ended, or if there are more steps than `n_steps`. The
             stream is then as it was.
         """
-        mean, epistemic, aleatoric = self._estimator._in_units_of_y(self._after(X))
+        self._after(X)
+        mean, epistemic, aleatoric = self._so_far(self._estimator._in_units_of_y)
         return mean, sqrt(epistemic + aleatoric)
 
     def predict_uncertainty(self) -> Uncertainty:
@@ -242,7 +260,7 @@ class RegressorStream(SequenceStream):
         ValueError
             If there was no step yet.
         """
-        _, epistemic, aleatoric = self._estimator._in_units_of_y(self._so_far())
+        _, epistemic, aleatoric = self._so_far(self._estimator._in_units_of_y)
         return Uncertainty(epistemic + aleatoric, aleatoric, epistemic)
 
 

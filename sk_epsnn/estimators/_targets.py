@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_array, compute_class_weight
 
 from sk_epsnn._arrays import Array, HoldsArrays, like, to_numpy
+from sk_epsnn.course import Rows
 
 
 class TargetScale(HoldsArrays):
@@ -59,8 +60,8 @@ class TargetScale(HoldsArrays):
         return columns[:, 0] if self.single else columns
 
 
-def check_numbers(y: np.ndarray) -> np.ndarray:
-    """Targets as float64, `None` as a missing number.
+def check_numbers(y: np.ndarray, *, missing: bool = False) -> np.ndarray:
+    """Targets as float64, `None` as a missing number; with ``missing`` these may be among them.
 
     Raises
     ------
@@ -74,7 +75,8 @@ def check_numbers(y: np.ndarray) -> np.ndarray:
     others = {kind.__name__ for kind in kinds if issubclass(kind, times)}
     try:
         if not others:
-            return check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+            finite = "allow-nan" if missing else True
+            return check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=finite, input_name="y")
     except TypeError:
         others = {kind.__name__ for kind in kinds}
     raise TypeError(
@@ -108,10 +110,20 @@ def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.where(index[:, None] == np.arange(len(classes)), 1.0, -1.0)
 
 
-def with_class_weight(class_weight: Any, sample_weight: np.ndarray, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Each row's weight times that of its class; "balanced" counts the rows by their weights."""
+def with_class_weight(class_weight: Any, rows: Rows, classes: np.ndarray) -> Rows:
+    """The rows with each target's weight times that of its class; "balanced" counts the targets by their weights."""
     if class_weight is None:
-        return sample_weight
+        return rows
+    if rows.step_weight is None:
+        return rows._replace(sample_weight=_weighted(class_weight, rows.sample_weight, rows.target, classes))
+    known = rows.weight > 0
+    target, weight = rows.known()
+    step_weight = rows.step_weight.copy()
+    step_weight[known] *= _weighted(class_weight, weight, target, classes) / weight
+    return rows._replace(step_weight=step_weight)
+
+
+def _weighted(class_weight: Any, sample_weight: np.ndarray, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     kept = sample_weight > 0
     present = np.unique(y[kept]) if isinstance(class_weight, str) else classes
     weights = compute_class_weight(class_weight, classes=present, y=y[kept], sample_weight=sample_weight[kept])

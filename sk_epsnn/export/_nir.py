@@ -32,7 +32,8 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     Where X has steps in time, the graph takes one step after another, and its output at step ``n_steps`` is the one to
     read; before it there is no answer yet. What a `LIF` neuron reads leaks in a node ``LI`` before its ``Affine``. Of
     the readouts "mean" is an integrator ``I``, which counts spikes, and a ``Scale``; parts are the same with counts of
-    the past, from ``Delay``, taken off; "last" is a node ``LI`` and a ``Scale``.
+    the past, from ``Delay``, taken off; "last" is a node ``LI`` and a ``Scale``. With "each", a node ``LI``, the output
+    at every step is that of the step, and ``n_steps`` says nothing of the graph.
 
     Parameters
     ----------
