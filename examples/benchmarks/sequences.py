@@ -1,9 +1,9 @@
 """Signals over time: LIF neurons beside static networks, which see a signal's mean, five means or all of its steps.
 
 Spoken digits (25 steps of 64 bands, its own 300 test recordings) come from ``spoken_digits.npz`` in the folder named by
-SK_EPSNN_DATA, an array that `../plot_spoken_digits.py` makes from the Free Spoken Digit Dataset (CC BY-SA 4.0); "another
-speaker" trains on five and is tested on the sixth, who is another for every seed. JapaneseVowels (nine speakers, signals
-of 7 to 29 steps) and BasicMotions are read from the wheel of the package aeon (``pip install --no-deps aeon`` will do).
+SK_EPSNN_DATA, an array that `../plot_spoken_digits.py` makes from the Free Spoken Digit Dataset (CC BY-SA 4.0). For
+"another speaker" five train and the sixth tests, who is another for every seed. JapaneseVowels (nine speakers, signals
+of 7 to 29 steps) and BasicMotions are read from the wheel of aeon (``pip install --no-deps aeon`` will do).
 What is not there is left out. The two other tasks are made here, 1,000 samples of 20 steps for training and 2,000 for
 tests: which of two pulses came first, and whether two cues of one bit each, at least 8 steps apart, agree. Leaks and
 readouts of these were chosen on samples of other seeds, those of recordings are the five parts that a static network
