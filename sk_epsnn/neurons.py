@@ -40,6 +40,8 @@ class Neuron(Option):
     leak: float | str = 0.0
     #: How the outputs read its spikes where there are steps: "mean", "last", a number of equal parts or "each".
     readout: str | int = "mean"
+    #: What is left one step later of the traces that the outputs read.
+    readout_leak: float | str = "same"
     #: What its own spikes take off its potential at later steps.
     reset: float = 0.0
     #: Whether it reads the spikes of its own layer at earlier steps.
@@ -126,6 +128,9 @@ class LIF(Heaviside):
         steps; the last step of traces that leak as the neurons do; or means over so many equal parts of the steps, side
         by side. With "each" they read these traces at every step, and there is a target for each of them: y has shape
         (n_samples, n_steps), so have predictions, and that of a step knows nothing of later ones.
+    readout_leak : "same", "auto" or float, default="same"
+        Leak of the traces that outputs read with ``readout="last"`` or "each", where it is not that of the neurons:
+        neurons without a leak see what comes in at once, and outputs with one remember that they did.
 
     Notes
     -----
@@ -151,15 +156,22 @@ class LIF(Heaviside):
         "reset": [Interval(Real, 0, None, closed="left")],
         "recurrent": ["boolean"],
         "readout": [StrOptions({"mean", "last", "each"}), Interval(Integral, 1, None, closed="left")],
+        "readout_leak": [StrOptions({"same", "auto"}), Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
-        self, leak: float | str = "auto", reset: float = 0.0, recurrent: bool = False, readout: str | int = "mean"
+        self,
+        leak: float | str = "auto",
+        reset: float = 0.0,
+        recurrent: bool = False,
+        readout: str | int = "mean",
+        readout_leak: float | str = "same",
     ):
         self.leak = leak
         self.reset = reset
         self.recurrent = recurrent
         self.readout = readout
+        self.readout_leak = readout_leak
 
 
 class SigmoidLIF(Sigmoid):
@@ -171,6 +183,7 @@ class SigmoidLIF(Sigmoid):
     reset : float, default=0.0
     recurrent : bool, default=False
     readout : {"mean", "last", "each"} or int, default="mean"
+    readout_leak : "same", "auto" or float, default="same"
         See `LIF`.
     """
 
@@ -179,12 +192,18 @@ class SigmoidLIF(Sigmoid):
     _parameter_constraints = LIF._parameter_constraints
 
     def __init__(
-        self, leak: float | str = "auto", reset: float = 0.0, recurrent: bool = False, readout: str | int = "mean"
+        self,
+        leak: float | str = "auto",
+        reset: float = 0.0,
+        recurrent: bool = False,
+        readout: str | int = "mean",
+        readout_leak: float | str = "same",
     ):
         self.leak = leak
         self.reset = reset
         self.recurrent = recurrent
         self.readout = readout
+        self.readout_leak = readout_leak
 
 
 NEURONS = {c.name: c for c in (Heaviside, Sigmoid, LIF, SigmoidLIF)}

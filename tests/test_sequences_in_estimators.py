@@ -21,6 +21,7 @@ from sk_epsnn import (
     Stochastic,
 )
 from sk_epsnn.connections import Dense
+from sk_epsnn.ep.trials import LEAKS
 
 FEW = Stochastic(n_passes=3)
 
@@ -161,6 +162,40 @@ def test_a_leak_that_the_rows_choose():
     X = rng.standard_normal((400, 12, 2))
     now = EPSNNClassifier(10, activation=LIF("auto", readout="last"), **parameters).fit(X, X[:, -1, 0] > 0)
     assert now.leak_[0] < 0.6
+
+
+def test_outputs_with_a_leak_of_their_own():
+    """They read a weighted mean of the inputs, or of the spikes of neurons with another leak."""
+    X, y = tones()
+    weight = 0.7 ** np.arange(X.shape[1])[::-1]
+    traces = np.einsum("nti,t->ni", X, weight / weight.sum())
+    own = {"readout": "last", "readout_leak": 0.7}
+    found = EPSNNClassifier(hidden_layer_sizes=(), activation=LIF(0.2, **own)).fit(X, y)
+    assert found.leak_.tolist() == [0.7]
+    expected = EPSNNClassifier(hidden_layer_sizes=()).fit(traces, y)
+    np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(traces), rtol=1e-6)
+    hidden = classifier(activation=LIF(0.2, **own), inference=FEW).fit(X, y)
+    assert hidden.leak_.tolist() == [0.2, 0.7]
+    stream = hidden.stream(n_samples=len(X))
+    for t in range(X.shape[1]):
+        probability = stream.step(X[:, t])
+    np.testing.assert_allclose(probability, hidden.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("readout", ["last", "each"])
+def test_outputs_with_a_leak_that_the_rows_choose(readout):
+    X, y = tones()
+    targets = np.repeat(y[:, None], X.shape[1], axis=1) if readout == "each" else y
+    activation = LIF(0.2, readout=readout, readout_leak="auto")
+    hidden, outputs = classifier(activation=activation, inference=FEW).fit(X, targets).leak_
+    assert hidden == 0.2 and outputs in LEAKS
+
+
+@pytest.mark.parametrize("readout", ["mean", 3])
+def test_means_have_no_leak(readout):
+    X, y = tones()
+    with pytest.raises(ValueError, match="readout_leak=0.5 has no effect on means.*'last' or 'each'"):
+        classifier(activation=LIF(0.2, readout=readout, readout_leak=0.5)).fit(X, y)
 
 
 def test_regressors():

@@ -130,8 +130,11 @@ class Planner:
                 "said by activation, such as LIF(leak=0.9)."
             )
         single = isinstance(self.estimator.activation, str | Neuron)
-        if not single and any(neuron.readout != "mean" for neuron in neurons[:-1]):
-            raise ValueError("readout is for the neurons that the outputs read: leave it at 'mean' in all others.")
+        if not single and any(neuron.readout != "mean" or neuron.readout_leak != "same" for neuron in neurons[:-1]):
+            raise ValueError(
+                "readout and readout_leak are for the neurons that the outputs read: leave them at 'mean' and 'same' "
+                "in all others."
+            )
         if len(connections) == 1 and any(neuron.recurrent or neuron.reset for neuron in neurons):
             raise ValueError(
                 f"activation={neurons[0]!r} has a reset or is recurrent, which is for hidden neurons, and there are "
@@ -144,11 +147,7 @@ class Planner:
             else:
                 filters.append(Filter(connection.n_units, width, neuron.leak))
             width = connection.n_units
-        last = neurons[-1] if neurons else Heaviside()
-        if last.readout == "each":
-            return [*filters, Filter(connections[-1].n_units, width, last.leak)]
-        kind = 1 if last.readout == "mean" else last.readout
-        return [*filters, Readout(connections[-1].n_units, width, kind, last.leak)]
+        return [*filters, _read_out(connections[-1].n_units, width, neurons[-1] if neurons else Heaviside())]
 
     def _connections(self) -> tuple[Connection, ...]:
         sizes = self.estimator.hidden_layer_sizes
@@ -310,3 +309,16 @@ def _dense(size: Any, given: Any) -> Dense:
             f"{given!r}."
         )
     return Dense(int(size))
+
+
+def _read_out(n_units: int, width: int, last: Neuron) -> Connection:
+    """How the outputs read the steps of the last neurons, or of the inputs where there are none."""
+    if last.readout not in ("last", "each") and last.readout_leak != "same":
+        raise ValueError(
+            f"readout_leak={last.readout_leak!r} has no effect on means over steps; leave it at 'same', or set "
+            "readout='last' or 'each'."
+        )
+    leak = last.leak if last.readout_leak == "same" else last.readout_leak
+    if last.readout == "each":
+        return Filter(n_units, width, leak)
+    return Readout(n_units, width, 1 if last.readout == "mean" else last.readout, leak)
