@@ -22,7 +22,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import process_time
 from typing import Any
 
@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import LIF, EPSNNClassifier
+from sk_epsnn import LIF, EPSNNClassifier, GaussianPrior, Stochastic
 
 HIDDEN = 64
 #: For the check of the variance: networks drawn from the posterior, and test rows.
@@ -46,11 +46,15 @@ N_DRAWS, N_CHECKED = 200, 100
 
 @dataclass(frozen=True)
 class Task:
-    """Signals and labels of a seed, how the network over steps reads them, and what it should reach."""
+    """Signals and labels of a seed, how the network over steps reads them, and what it should reach.
+
+    ``options`` are those of the classifier over steps that are not at their defaults.
+    """
 
     data: Callable[[int], Arrays]
     neuron: LIF
     bars: Sequence[Bar] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 FIVE_PARTS = LIF(leak=0.8, readout=5)
@@ -68,7 +72,13 @@ TASKS = {
         lambda seed: aeon_set("JapaneseVowels"), FIVE_PARTS, [Bar("accuracy", low=0.985), Bar("NLL", high=0.07)]
     ),
     "BasicMotions": Task(lambda seed: aeon_set("BasicMotions"), LIF(leak=0.8), [Bar("accuracy", low=1.0)]),
-    "two pulses": Task(two_pulses, FIVE_PARTS, [Bar("accuracy", low=0.95)]),
+    # Pulses are two channels at once: neurons see single steps, and the outputs remember.
+    "two pulses": Task(
+        two_pulses,
+        LIF(leak=0.0, readout="last", readout_leak=0.84),
+        [Bar("accuracy", low=0.95)],
+        {"prior": GaussianPrior(anchor=0.2), "inference": Stochastic(n_passes=60)},
+    ),
     "two cues": Task(two_cues, LIF(leak=0.95, readout=5), [Bar("accuracy", low=0.9)]),
 }
 
@@ -96,7 +106,7 @@ class Method:
 
 
 def _over_steps(task: Task, seed: int) -> EPSNNClassifier:
-    return EPSNNClassifier(HIDDEN, activation=task.neuron, random_state=seed)
+    return EPSNNClassifier(HIDDEN, activation=task.neuron, random_state=seed, **task.options)
 
 
 def _static(task: Task, seed: int) -> EPSNNClassifier:
