@@ -139,10 +139,11 @@ class Planner:
             )
         width, filters = self.problem.n_features, []
         for connection, neuron in zip(connections[:-1], neurons, strict=False):
+            n_units, centers = connection.n_units, len(filters) > 0
             if neuron.recurrent or neuron.reset:
-                filters.append(Recurrent(connection.n_units, width, neuron.leak, neuron.recurrent))
+                filters.append(Recurrent(n_units, width, neuron.leak, neuron.recurrent, centers))
             else:
-                filters.append(Filter(connection.n_units, width, neuron.leak))
+                filters.append(Filter(n_units, width, neuron.leak, centers))
             width = connection.n_units
         last = neurons[-1] if neurons else Heaviside()
         if last.readout == "each":
