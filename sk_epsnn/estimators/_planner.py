@@ -100,6 +100,7 @@ class Planner:
             or (network.output.name == "sigmoid" and network.readout.n_units == 1),
             varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
+            traces=any(connection.centered for connection in network.connections),
         )
 
     # ------------------------------------------------------------------ structure
