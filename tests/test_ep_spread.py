@@ -70,15 +70,14 @@ def test_what_does_not_count_is_not_measured(absent):
     other = signals(seed=1)[0]
     if absent == "steps":
         X[:40, 6:] = np.nan
-        parts = [start(x.reshape(len(x), -1), w) for x, w in ((X, weight),)]
-        entered = np.where(np.isnan(X), 0.0, X)
-        spikes = drawn_spikes(parts[0], entered)
+        state = start(X.reshape(N, -1), weight)
+        spikes = drawn_spikes(state, np.where(np.isnan(X), 0.0, X))
         mask = ~np.isnan(X[:, :, 0]) * weight[:, None]
         rates = np.einsum("nt,dntk->k", mask, spikes) / (len(spikes) * mask.sum())
-        np.testing.assert_allclose(parts[0].network.connections[1].center, rates, atol=0.01)
+        np.testing.assert_allclose(state.network.connections[1].center, rates, atol=0.01)
         return
-    both = np.concatenate([X, other]).reshape(2 * N, -1)
-    found = start(both, np.concatenate([weight, np.zeros(N)]))
+    both = np.concatenate([X] + [other] * 6).reshape(7 * N, -1)
+    found = start(both, np.concatenate([weight, np.zeros(6 * N)]))
     alone = start(X.reshape(N, -1), weight)
     np.testing.assert_allclose(found.network.connections[1].center, alone.network.connections[1].center, rtol=1e-9)
     np.testing.assert_allclose(
