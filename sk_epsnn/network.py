@@ -88,6 +88,12 @@ class Batch:
         )
 
 
+def weight_of_rows(sample_weight: Array, lengths: Any, n_rows: int) -> Array:
+    """Weight of each of the rows of samples, 0 for steps that are absent; ``lengths`` is None where none is."""
+    weight = repeat_rows(sample_weight, n_rows)
+    return weight if lengths is None or n_rows == 1 else weight * are_present(lengths, n_rows).ravel()
+
+
 def _of_samples(rows: Array, chosen: Any, n_samples: int) -> Array:
     """The rows of some of the samples, each of which may have several, one after another."""
     by_sample = rows if rows.shape[0] == n_samples else reshape(rows, (n_samples, -1))
@@ -168,10 +174,7 @@ class Network:
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
         """The same network with coordinates chosen from rows; options are those of `fit_basis`."""
         rows, lengths = self._gathered(X)
-        n_rows = rows.shape[0] // X.shape[0]
-        weight = repeat_rows(sample_weight, n_rows)
-        if lengths is not None and n_rows > 1:
-            weight = weight * are_present(lengths, n_rows).ravel()
+        weight = weight_of_rows(sample_weight, lengths, rows.shape[0] // X.shape[0])
         return replace(self, basis=fit_basis(rows, weight, constant=self.constant, **options))
 
     def for_inputs(self, n_inputs: int) -> Network:

@@ -20,6 +20,22 @@ def test_a_filter_has_unit_gain():
     assert trace[0] == pytest.approx(0.2)
 
 
+def test_centred_traces_are_those_of_neurons_that_have_always_fired_so():
+    """A long time at the rates first, and the rates taken off, is the same; a leak of 0 reads spikes as they are."""
+    rng = np.random.default_rng(3)
+    rates, spikes = rng.random(3), rng.random((4, 6, 3))
+    before = np.broadcast_to(rates, (4, 200, 3))
+    long = np.concatenate([before, spikes], axis=1).reshape(4, -1)
+    expected = Filter(2, 3, 0.8).gather(long).reshape(4, 206, 3)[:, 200:] - rates
+    found = Filter(2, 3, 0.8, centers=True).centered_at(rates).spikes(spikes.reshape(4, -1), constant=True)
+    np.testing.assert_allclose(found.mean.reshape(4, 6, 4)[:, :, :3], expected, atol=1e-12)
+    np.testing.assert_array_equal(found.mean[:, 3], 1)
+    plain = Filter(2, 3, 0.8).spikes(spikes.reshape(4, -1), constant=True)
+    np.testing.assert_array_equal(found.variance, plain.variance)
+    single = Filter(2, 3, 0.0, centers=True).spikes(spikes.reshape(4, -1), constant=False)
+    np.testing.assert_array_equal(single.mean, spikes.reshape(-1, 3))
+
+
 def test_readouts_of_parts_are_means_over_the_parts_that_numpy_splits():
     values = np.random.default_rng(1).normal(size=(3, 7, 2))
     for n_parts in (1, 2, 3, 7):

@@ -259,8 +259,9 @@ def read_out(values, readout, leak):
 def simulated(model, X, readout, leaks):
     """Spikes of every hidden layer at every step and potentials of the outputs, from the estimator's weights."""
     spikes, values = [], X
-    for coef, intercept, leak in zip(model.coefs_[:-1], model.intercepts_[:-1], leaks, strict=False):
-        values = np.where(traces(values, leak) @ coef + intercept >= 0, 1.0, 0.0)
+    for index, (coef, intercept) in enumerate(zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True)):
+        center = model.network_.connections[index].center
+        values = np.where(traces(values - center, leaks[index]) @ coef + intercept >= 0, 1.0, 0.0)
         spikes.append(values)
     return spikes, read_out(values, readout, leaks[-1]) @ model.coefs_[-1] + model.intercepts_[-1]
 

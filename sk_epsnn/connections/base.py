@@ -133,6 +133,10 @@ class Connection(Option):
         Whether spikes of a row act on the potentials of later ones.
     n_own : int
         Weights of a neuron for the earlier spikes of its layer, beside those for ``n_columns`` inputs.
+    centered : bool
+        Whether spikes of the neurons below are to be read as deviations from `center`.
+    center : float or array of shape (n_features,)
+        What is taken off each spike of a step before it is gathered.
     """
 
     n_units: int
@@ -142,6 +146,8 @@ class Connection(Option):
     sums_up: bool = False
     is_sequential: bool = False
     n_own: int = 0
+    centered: bool = False
+    center: Any = 0.0
     _parameter_constraints: dict[str, list[Any]] = {"n_units": [Interval(Integral, 1, 2**31 - 1, closed="both")]}
 
     def n_rows(self, n_inputs: int) -> int:
@@ -311,7 +317,7 @@ class Connection(Option):
 
         With ``constant`` a column of ones is appended.
         """
-        mean = self.gather(probability)
+        mean = self.gather(self.deviations(probability))
         if constant:
             mean = concat([mean, ones_like(mean[:, :1])], axis=1)
         if self.selects:
@@ -320,6 +326,13 @@ class Connection(Option):
         if constant:
             variance = concat([variance, zeros_like(variance[:, :1])], axis=1)
         return Inputs(mean, variance)
+
+    def deviations(self, spikes: Array) -> Array:
+        """Spikes, or their probabilities, of shape (n_samples, n_inputs), less `center`."""
+        if not self.centered:
+            return spikes
+        by_step = reshape(spikes, (spikes.shape[0], -1, self.n_features))
+        return reshape(by_step - astype(like(self.center, spikes), spikes.dtype), spikes.shape)
 
     def log_ratio(self, message: InputMessage, inputs: Inputs, probability: Array) -> Array:
         """Log-ratio ``log q1(v=1)/q1(v=0)`` of the spikes that enter the layer (eq. 30), from all rows and neurons.

@@ -38,6 +38,7 @@ class Running(Connection):
         self.n_units, self.n_features = connection.n_units, connection.n_features
         self.selects, self.sums_up = connection.selects, connection.sums_up
         self.is_sequential, self.n_own = connection.is_sequential, connection.n_own
+        self.centered, self.center = connection.centered, connection.center
 
     def begin(self, share: np.ndarray, before: Sequence[Any]) -> None:
         """Begin a step.

@@ -61,6 +61,10 @@ class Filter(_Steps):
     leak : float, default=0.0
         What is left of a trace one step later, in [0, 1); 0 reads every step by itself. "auto" is to be replaced by
         a number before the connection is used.
+    centers : bool, default=False
+        Whether traces of spikes are deviations from what they would be if every neuron below had always fired, and did,
+        as often as it does in the data: that mean would outweigh what tells samples apart. Without a leak spikes are
+        read as they are.
 
     Examples
     --------
@@ -73,17 +77,34 @@ class Filter(_Steps):
            [0.5625]])
     """
 
-    _parameter_constraints = {**_Steps._parameter_constraints, "leak": [Interval(Real, 0, 1, closed="left")]}
+    centers: bool = False
+    _parameter_constraints = {
+        **_Steps._parameter_constraints,
+        "leak": [Interval(Real, 0, 1, closed="left")],
+        "centers": ["boolean"],
+    }
 
-    def __init__(self, n_units: int, n_features: int, leak: Any = 0.0):
+    def __init__(self, n_units: int, n_features: int, leak: Any = 0.0, centers: bool = False):
         self.n_units = n_units
         self.n_features = n_features
         self.leak = leak
+        self.centers = centers
 
     @property
     def selects(self) -> bool:  # type: ignore[override]
         """Without a leak every gathered entry is one of the inputs."""
         return self.leak == 0
+
+    @property
+    def centered(self) -> bool:  # type: ignore[override]
+        """Whether there is a leak, and traces are centred."""
+        return self.centers and not self.selects
+
+    def centered_at(self, rates: np.ndarray) -> Filter:
+        """The same for neurons below that fire at these rates, shape (n_features,)."""
+        connection = copy(self)
+        connection.center = rates
+        return connection
 
     def n_rows(self, n_inputs: int) -> int:
         """One for each step."""
@@ -170,6 +191,8 @@ class Recurrent(Filter):
         See `Filter`; of both kinds of traces.
     learns : bool, default=True
         Whether every neuron has weights for the traces of all neurons of the layer; else only a reset.
+    centers : bool, default=False
+        See `Filter`; of the traces of a layer below.
 
     Examples
     --------
@@ -181,8 +204,8 @@ class Recurrent(Filter):
     is_sequential = True
     _parameter_constraints = {**Filter._parameter_constraints, "learns": ["boolean"]}
 
-    def __init__(self, n_units: int, n_features: int, leak: float = 0.0, learns: bool = True):
-        super().__init__(n_units, n_features, leak)
+    def __init__(self, n_units: int, n_features: int, leak: float = 0.0, learns: bool = True, centers: bool = False):
+        super().__init__(n_units, n_features, leak, centers)
         self.learns = learns
 
     @property

@@ -119,6 +119,21 @@ def forward(
     held : Upward, optional
         An earlier pass, whose terms between rows are held as covariances are.
     """
+    up = to_outputs(state, inputs, weights, first, log_ratios, held)
+    known = None if state.network.hidden else first
+    up.potentials.append(potentials(state, -1, up.inputs[-1], weights[-1]) if known is None else known)
+    return up
+
+
+def to_outputs(
+    state: State,
+    inputs: Inputs,
+    weights: list[WeightMoments],
+    first: Potentials | None = None,
+    log_ratios: list[Array] | None = None,
+    held: Upward | None = None,
+) -> Upward:
+    """`forward` up to what the outputs read, without their potentials."""
     network = state.network
     up = Upward([inputs], [], [], [], [], [])
     for index, layer in enumerate(network.hidden):
@@ -135,8 +150,6 @@ def forward(
         up.shared.append(shared)
         up.common.append(_common(up, weights[index]) if held is None else held.common[index])
         up.inputs.append(_with_common(entering, up.common[-1]))
-    known = None if network.hidden else first
-    up.potentials.append(potentials(state, -1, up.inputs[-1], weights[-1]) if known is None else known)
     return up
 
 

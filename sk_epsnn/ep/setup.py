@@ -15,6 +15,7 @@ from sk_epsnn._arrays import Array, is_all
 from sk_epsnn.basis import InputBasis, stays_sparse
 from sk_epsnn.course import Rows
 from sk_epsnn.ep.learned_prior import LearnedVariance
+from sk_epsnn.ep.spread import measured
 from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR, LayerState, PriorRule, State
 from sk_epsnn.network import Network
 from sk_epsnn.outputs import GaussianOutput
@@ -62,6 +63,9 @@ class Design:
         noises depend on the inputs that of every unit apart.
     other_exponents : tuple of float
         Spectral exponents that are tried beside that given, see `sk_epsnn.ep.trials`.
+    spike_square : float
+        Mean square of the spikes, or centred traces, that the layer at work reads. Those of single spikes, which are
+        taken to fire half of the time; `set_up` measures that of traces.
     bias_variance : float or None
         Prior variance of the biases of the outputs, about the potentials of the class frequencies; None gives them
         that of a weight, or a share of the potential's.
@@ -87,6 +91,7 @@ class Design:
     learns: str | None = None
     bias_variance: float | None = None
     other_exponents: tuple[float, ...] = ()
+    spike_square: float = 0.5
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
@@ -119,8 +124,14 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     with np.errstate(all="ignore"):
         gain = _output_gain(network, design)
         bias = _output_biases(network, design, rows)
-        indices = range(len(network.connections))
-        layers = tuple(_layer(network, design, index, gain, bias, spikes, rng) for index in indices)
+        layers: tuple[LayerState, ...] = ()
+        for index in range(len(network.connections)):
+            if network.connections[index].centered:
+                network, square = measured(network, layers, rows)
+            else:
+                square = design.spike_square
+            here = replace(design, spike_square=square)
+            layers += (_layer(network, here, index, gain, bias, spikes, rng),)
     # A real output is fine without any variance of its potential.
     bare = len(layers) == 1 and isinstance(network.output, GaussianOutput)
     floor = KNOWN_VARIANCE_FLOOR if bare else VARIANCE_FLOOR
@@ -143,7 +154,7 @@ def _output_gain(network: Network, design: Design) -> float:
     if design.gain is not None:
         return design.gain
     last = len(network.connections) - 1
-    return float(np.sqrt(np.divide(design.output_variance, _potential_variance(network, design.grid, last))))
+    return float(np.sqrt(np.divide(design.output_variance, _potential_variance(network, design, last))))
 
 
 def _layer(
@@ -201,10 +212,10 @@ def _reset(network: Network, design: Design, index: int) -> float:
     if reset == 0:
         return 0.0
     if design.grid is not None:
-        return float(reset * np.sqrt(_potential_variance(network, design.grid, index)))
+        return float(reset * np.sqrt(_potential_variance(network, design, index)))
     variances = _unit_variances(network, design, index, design.prior_variances[index], design.hidden_variance)
     has_bias = _has_bias(network, index)
-    size = _basis(network).second_moment if index == 0 else np.full(len(variances) - has_bias, 0.5)
+    size = _basis(network).second_moment if index == 0 else np.full(len(variances) - has_bias, design.spike_square)
     return float(reset * np.sqrt(variances @ np.append(size, np.ones(int(has_bias)))))
 
 
@@ -233,13 +244,13 @@ def _discrete_layer(
     start = np.zeros(shape)
     if network.constant:
         given = design.prior_variances[index]
-        spread = _potential_variance(network, grid, index)
+        spread = _potential_variance(network, replace(design, grid=grid), index)
         precision[:, -1] = np.divide(1, design.bias_share * spread if given is None else given)
     if not last:
         start = _start_strength(design) / np.sqrt(grid.variance) * _even_normals(shape, basis, index, rng)
     begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, network.constant)
     if network.constant and not last:
-        center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, 0.5), 0)
+        center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, _half(network, index)), 0)
         start[:, -1] = -precision[:, -1] * (begin.mean @ center)
         begin = begin.with_natural(precision, start)
     flat = begin.with_natural(precision, np.zeros(shape))
@@ -258,11 +269,17 @@ def _basis(network: Network) -> InputBasis:
     return network.basis
 
 
-def _potential_variance(network: Network, grid: Grid, index: int) -> float:
-    """Prior variance of a potential of discrete weights, averaged over the data; hidden spikes fire half the time."""
+def _half(network: Network, index: int) -> float:
+    """What a layer reads of neurons below that fire half of the time."""
+    return 0.0 if network.connections[index].centered else 0.5
+
+
+def _potential_variance(network: Network, design: Design, index: int) -> float:
+    """Prior variance of a potential of discrete weights, averaged over the data."""
+    assert design.grid is not None
     n_spikes = network.fan_ins[index] - network.constant
-    size = float(_basis(network).second_moment.sum()) if index == 0 else 0.5 * n_spikes
-    return size * grid.variance
+    size = float(_basis(network).second_moment.sum()) if index == 0 else design.spike_square * n_spikes
+    return size * design.grid.variance
 
 
 def _axis_variances(network: Network, design: Design, index: int) -> Array:
@@ -287,8 +304,14 @@ def _unit_variances(
     if index == 0:
         exponent, floor = design.spectral_exponent, design.spectral_floor
         return _basis(network).prior_variances(value, exponent, potential_variance, design.bias_share, floor)
-    # Spikes of probability about 1/2: half of the inputs contribute.
-    return np.full(fan_in, 2 * potential_variance / fan_in if value is None else value)
+    if value is not None:
+        return np.full(fan_in, value)
+    if not network.connections[index].centered:
+        # Spikes of probability about 1/2: half of the inputs contribute.
+        return np.full(fan_in, 2 * potential_variance / fan_in)
+    n_traces, bias = fan_in - network.constant, design.bias_share * potential_variance * network.constant
+    variances = np.full(n_traces, (potential_variance - bias) / (design.spike_square * n_traces))
+    return np.append(variances, [bias] * network.constant)
 
 
 def _random_means(network: Network, design: Design, variance: Array, index: int, rng: np.random.RandomState) -> Array:
@@ -302,7 +325,7 @@ def _random_means(network: Network, design: Design, variance: Array, index: int,
     if network.constant and index == 0:
         mean = basis.balance(mean, others)
     elif network.constant:
-        mean[:, -1] = -0.5 * mean[:, :-1].sum(1) - others
+        mean[:, -1] = -_half(network, index) * mean[:, :-1].sum(1) - others
     return _with_own(network, index, mean, own)
 
 

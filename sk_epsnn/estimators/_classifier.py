@@ -94,6 +94,8 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
     coefs_, intercepts_ : list of ndarray
         Posterior means of the weights, shapes (fan_in, n_units), and of the biases, shapes (n_units,), in the space
         of the raw inputs; ``recurrent_coefs_`` has those between neurons of a layer, None where there are none.
+        Over steps, hidden layers after the first weigh traces of spikes less ``network_.connections[k].center``, how
+        often each neuron below fires.
     coefs_variance_, intercepts_variance_ : list of ndarray
         Posterior variances in the same shapes.
     coef_, intercept_ : ndarray

@@ -125,6 +125,8 @@ class Case:
         Name of the way in which a batch is worked on.
     varying_noise : bool
         Whether the noise of a regressor depends on its inputs.
+    traces : bool
+        Whether hidden layers read traces of the spikes of others.
     """
 
     task: str
@@ -136,6 +138,7 @@ class Case:
     winner: bool
     inference: str
     varying_noise: bool = False
+    traces: bool = False
 
     @property
     def row(self) -> str:
@@ -298,6 +301,7 @@ def _steps(case: Case) -> bool:
 
 _LEVELS = "weights on levels: the gain gives output potentials this variance; weaker anchors, colder hidden layers"
 _SMALL_BATCHES = "signals die out in deep networks whose anchors are weak, the more so the smaller the batches"
+_ANCHORED = "steps on mini-batches: stronger anchors keep signals alive through layers of weights on levels"
 _DEEP_FEW = "regressor, hidden layers, few inputs"
 #: In the order in which they apply.
 OVERRIDES = (
@@ -325,6 +329,11 @@ OVERRIDES = (
         {"heating": ((None, 1.0),), "learns_output": True},
     ),
     Override(
+        "uncertain spikes, which traces average, say nothing to deeper layers: a colder start is tried too",
+        lambda case: _steps(case) and not case.discrete and case.conjugate and case.traces,
+        {"heating": ((0.03, None, 1.0), (None, 1.0))},
+    ),
+    Override(
         "steps on mini-batches keep the signals of deep networks alive at any power",
         lambda case: _steps(case) and case.n_layers > 3,
         {"power": 0.1},
@@ -339,16 +348,8 @@ OVERRIDES = (
         lambda case: _steps(case) and not case.conjugate and case.n_layers > 2,
         {"temperature": 0.1, "output_temperature": 0.1, "warms": False},
     ),
-    Override(
-        "steps on mini-batches: stronger anchors keep signals alive through layers of weights on levels",
-        lambda case: _steps(case) and case.discrete and case.n_layers == 3,
-        {"anchor": 0.5},
-    ),
-    Override(
-        "steps on mini-batches: stronger anchors keep signals alive through many layers of weights on levels",
-        lambda case: _steps(case) and case.discrete and case.n_layers > 3,
-        {"anchor": 0.8},
-    ),
+    Override(_ANCHORED, lambda case: _steps(case) and case.discrete and case.n_layers == 3, {"anchor": 0.5}),
+    Override(_ANCHORED, lambda case: _steps(case) and case.discrete and case.n_layers > 3, {"anchor": 0.8}),
     Override(
         "steps on mini-batches find the features at temperature 1",
         lambda case: case.inference == "stochastic" and case.row == _DEEP_FEW,

@@ -100,6 +100,7 @@ class Planner:
             or (network.output.name == "sigmoid" and network.readout.n_units == 1),
             varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
+            traces=any(connection.centered for connection in network.connections),
         )
 
     # ------------------------------------------------------------------ structure
@@ -142,10 +143,11 @@ class Planner:
             )
         width, filters = self.problem.n_features, []
         for connection, neuron in zip(connections[:-1], neurons, strict=False):
+            n_units, centers = connection.n_units, len(filters) > 0
             if neuron.recurrent or neuron.reset:
-                filters.append(Recurrent(connection.n_units, width, neuron.leak, neuron.recurrent))
+                filters.append(Recurrent(n_units, width, neuron.leak, neuron.recurrent, centers))
             else:
-                filters.append(Filter(connection.n_units, width, neuron.leak))
+                filters.append(Filter(n_units, width, neuron.leak, centers))
             width = connection.n_units
         return [*filters, _read_out(connections[-1].n_units, width, neurons[-1] if neurons else Heaviside())]
 

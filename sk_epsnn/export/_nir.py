@@ -70,8 +70,8 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     that computes in float32 rounds potentials, so that one within rounding of 0 may fall on the other side.
 
     The nodes over time are equations that simulators solve in steps. They give the same spikes where they take Euler's
-    steps of length ``dt``, ``v += dt / tau * (r * input - v)``, start every sample from 0, and hand on at a step what
-    the input of that step has made.
+    steps of length ``dt``, ``v += dt / tau * (v_leak - v + r * input)``, start every sample from 0, and hand on at a
+    step what the input of that step has made.
 
     References
     ----------
@@ -146,7 +146,7 @@ class _Graph:
     def mix(self, connection: Connection, weight: np.ndarray, bias: np.ndarray, ends: _Ends) -> _Ends:
         """Add the potentials of a layer."""
         if isinstance(connection, Filter):
-            parts = [self._leaky(connection.leak, weight.shape[1], ends)]
+            parts = [self._leaky(connection.leak, weight.shape[1], ends, connection.center)]
         elif isinstance(connection, Readout):
             n_read = weight.shape[1] // connection.n_parts
             parts = self._last(connection, n_read, ends) if connection.kind == "last" else []
@@ -159,13 +159,16 @@ class _Graph:
             sums += self.add(self.nir.Linear(weight=columns), *part)
         return sums
 
-    def _leaky(self, leak: float, n_read: int, ends: _Ends) -> _Ends:
-        """Traces ``x_t = leak x_(t-1) + (1 - leak) v_t``, Euler's steps of an equation; those of no leak are ends."""
+    def _leaky(self, leak: float, n_read: int, ends: _Ends, center: Any = 0.0) -> _Ends:
+        """Traces ``x_t = leak x_(t-1) + (1 - leak) (v_t - center)``, Euler's steps of an equation.
+
+        Those of no leak are ends.
+        """
         if leak == 0:
             return ends
         assert self.clock is not None
         tau = np.full(n_read, self.clock.dt / (1 - leak))
-        return self.add(self.nir.LI(tau=tau, r=np.ones(n_read), v_leak=np.zeros(n_read)), *ends)
+        return self.add(self.nir.LI(tau=tau, r=np.ones(n_read), v_leak=np.zeros(n_read) - center), *ends)
 
     def _last(self, readout: Readout, n_read: int, ends: _Ends) -> list[_Ends]:
         """What leaky traces hold at the end, over the weights of all steps."""
