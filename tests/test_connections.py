@@ -273,6 +273,8 @@ def test_rows_of_a_sample_share_its_weight(digits):
     options = {"hidden_layer_sizes": (Patches(4, (8, 8), size=4, stride=2),), "max_iter": 2, "tol": 0}
     # Mini-batches of other rows are other steps; conjugate gradients on a softmax multiply rounding by a billion.
     options |= {"inference": "newton", "output_activation": "sigmoid"}
+    # Short trials go by rows, in batches.
+    options |= {"prior": GaussianPrior(spectral_exponent=1.0)}
     model = EPSNNClassifier(**options, random_state=0).fit(X, y, sample_weight=weight)
     other = EPSNNClassifier(**options, random_state=0).fit(X.repeat(weight, axis=0), y.repeat(weight))
     np.testing.assert_allclose(model.predict_potentials(X), other.predict_potentials(X), rtol=1e-6, atol=1e-9)

@@ -22,8 +22,8 @@ from sk_epsnn.training import Progress, Trainer, one_pass
 LEAKS = (0.0, 0.5, 0.71, 0.84, 0.92, 0.96, 0.98)
 #: Rows that judge, passes over them, and batches of a pass.
 JUDGES, PASSES, BATCHES = 500, 3, 5
-#: With fewer rows than this an exponent is not tried: they would say nothing.
-LEAST_ROWS = 100
+#: With less weight in all rows than this an exponent is not tried: they would say nothing.
+LEAST_MASS = 100
 
 
 def is_open(network: Network) -> bool:
@@ -44,7 +44,7 @@ def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomStat
     """
     exponents = (trainer.design.spectral_exponent, *trainer.design.other_exponents)
     trainer = _with_exponent(trainer, exponents[0])
-    if rows.n_samples < LEAST_ROWS:
+    if rows.mass < LEAST_MASS:
         exponents = exponents[:1]
     ways = [with_leak(network, leak) for leak in _leaks(network)] if is_open(network) else [network]
     if len(ways) == len(exponents) == 1:
@@ -68,10 +68,18 @@ def _best(ways: list[tuple[Any, Network]], rows: Rows, rng: np.random.RandomStat
 
 
 def _objective(trainer: Trainer, network: Network, rows: Rows, course: Course, rng: np.random.RandomState) -> float:
-    """Objective per unit of weight after a few passes, in nats."""
-    progress, objective = Progress(trainer.start(network, rows, rng)), -np.inf
-    for _ in range(course.n_passes):
-        progress, objective = one_pass(trainer, progress, [rows], course, rng)
+    """Objective per unit of weight after a few passes, in nats; minus infinity where training fails.
+
+    What is wrong with the rows is said by the fit itself.
+    """
+    objective = -np.inf
+    try:
+        with np.errstate(all="ignore"):
+            progress = Progress(trainer.start(network, rows, rng))
+            for _ in range(course.n_passes):
+                progress, objective = one_pass(trainer, progress, [rows], course, rng)
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError):
+        return -np.inf
     return objective if np.isfinite(objective) else -np.inf
 
 

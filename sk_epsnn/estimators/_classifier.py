@@ -320,8 +320,7 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
             ``readout="each"``, in nats: the entropy of `predict_proba`, the expected entropy if the weights were known,
             and their mutual information.
         """
-        output = self._progress.state.network.output
-        return self._spread(X, "predict_uncertainty", lambda spread: class_uncertainty(output, spread))
+        return self._spread(X, "predict_uncertainty", lambda spread: class_uncertainty(self.network_.output, spread))
 
     def _log_proba(self, X: Any, method: str) -> Array:
         """`predict_log_proba` for a method of that name."""

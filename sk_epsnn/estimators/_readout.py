@@ -85,7 +85,7 @@ class WeightReadout:
     @property
     def settings_(self) -> dict[str, Setting]:
         """What every parameter that was "auto" stood for in the fit, by its name: ``(value, reason)``."""
-        choices = dict(self._fitted_state("settings_").choices)
+        choices = dict(getattr(self._fitted_state("settings_"), "choices", ()))
         settings = {name: self._plan.settings[name] for name in self._plan.automatic}
         return {name: setting._replace(value=choices.get(name, setting.value)) for name, setting in settings.items()}
 
