@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import NamedTuple
 
+import numpy as np
+
 from sk_epsnn._arrays import (
     Array,
     astype,
@@ -371,7 +373,9 @@ def _iterated(
     def preconditioner(residual: Array) -> Array:
         return reshape(divided(reshape(residual, shape)), system)
 
-    delta, image = conjugate_gradient(operator, reshape(gradient, system), preconditioner, CG_STEPS, tol)
+    # Where weights are huge, rounding may leave residuals that no number can be divided by.
+    with np.errstate(over="ignore", invalid="ignore"):
+        delta, image = conjugate_gradient(operator, reshape(gradient, system), preconditioner, CG_STEPS, tol)
     delta = reshape(delta, shape)
     if message.competition is None or total_of(gradient * delta) > 0:
         return delta, image
