@@ -54,12 +54,15 @@ def aeon_folder() -> Path | None:
 
 
 def aeon_set(name: str) -> Arrays:
-    """A data set of aeon by its own split; NaN where a signal has ended."""
+    """A data set of aeon by its own split, all signals with as many steps: NaN where one has ended."""
     folder = aeon_folder()
     assert folder is not None
     X, y = _read(folder / name / f"{name}_TRAIN.ts")
     X_test, y_test = _read(folder / name / f"{name}_TEST.ts")
-    classes = np.unique(y)
+    classes, n_steps = np.unique(y), max(X.shape[1], X_test.shape[1])
+    X, X_test = (
+        np.pad(part, ((0, 0), (0, n_steps - part.shape[1]), (0, 0)), constant_values=np.nan) for part in (X, X_test)
+    )
     return X, np.searchsorted(classes, y), X_test, np.searchsorted(classes, y_test)
 
 

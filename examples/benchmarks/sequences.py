@@ -9,8 +9,8 @@ tests: which of two pulses came first, and whether two cues of one bit each, at 
 readouts of these were chosen on samples of other seeds, those of recordings are the five parts that a static network
 gets too.
 
-All networks have 64 hidden neurons, those over steps for the two cues 32 more behind them; MLPClassifier and LogisticRegression see standardised features. CPU seconds are
-those of `fit`, on one thread.
+All networks have 64 hidden neurons, those over steps for the two cues 32 more behind them; MLPClassifier and
+LogisticRegression see standardised features. CPU seconds are those of `fit`, on one thread.
 
     python examples/benchmarks/sequences.py --seeds 0 1 --tasks "two pulses" "two cues"
     python examples/benchmarks/sequences.py --seeds 0 --tasks "two pulses" --methods "EPSNN over steps" --check
