@@ -50,6 +50,11 @@ class Rows(NamedTuple):
         weight = self.weight
         return (self.target, weight) if self.step_weight is None else (self.target[weight > 0], weight[weight > 0])
 
+    def some(self, n: int) -> Rows:
+        """At most so many of the rows that have a weight, evenly spread over them."""
+        present = np.flatnonzero(self.sample_weight)
+        return self.take(present[np.unique(np.linspace(0, len(present) - 1, min(n, len(present))).astype(int))])
+
     def take(self, chosen: Any) -> Rows:
         """Some of the rows, by a slice, indices or a mask."""
         X, target, sample_weight = (take(part, chosen) for part in self[:3])

@@ -72,6 +72,12 @@ def test_rows_stay_together(chosen, as_sparse):
     assert some.n_samples == len(numbers)
 
 
+@pytest.mark.parametrize(("n", "expected"), [(2, [1, 9]), (3, [1, 5, 9]), (5, [1, 3, 5, 7, 9]), (50, [1, 3, 5, 7, 9])])
+def test_some_of_the_rows_that_have_a_weight(n, expected):
+    weight = np.arange(10) % 2
+    assert Rows(np.arange(10.0)[:, None], np.zeros((10, 1)), weight).some(n).X.ravel().tolist() == expected
+
+
 def test_mass_is_summed_in_float64():
     rows = rows_of()._replace(sample_weight=np.full(100_000, 0.1, dtype=np.float32))
     np.testing.assert_allclose(rows.mass, 100_000 * float(np.float32(0.1)), rtol=1e-12)

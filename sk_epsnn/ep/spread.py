@@ -38,8 +38,7 @@ def measured(network: Network, layers: Sequence[LayerState], rows: Rows) -> tupl
     mean_square : float
         Of the centred traces.
     """
-    index, counting = len(layers), np.flatnonzero(rows.sample_weight > 0)
-    rows = rows.take(counting[np.unique(np.linspace(0, len(counting) - 1, min(MEASURED, len(counting))).astype(int))])
+    index, rows = len(layers), rows.some(MEASURED)
     layer = network.hidden[index]
     connection: Any = layer.connection
     connection = connection.centered_at(np.zeros(connection.n_features))

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import to_numpy
 from sk_epsnn.connections import Filter, Readout
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.network import Network
@@ -50,8 +49,7 @@ def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomStat
     ways = [with_leak(network, leak) for leak in _leaks(network)] if is_open(network) else [network]
     if len(ways) == len(exponents) == 1:
         return trainer, network
-    present = np.flatnonzero(to_numpy(rows.sample_weight))
-    some = rows.take(present[np.unique(np.linspace(0, len(present) - 1, min(JUDGES, len(present))).astype(int))])
+    some = rows.some(JUDGES)
     network = _best([(trainer, way) for way in ways], some, rng)[1]
     return _best([(_with_exponent(trainer, exponent), network) for exponent in exponents], some, rng)
 
