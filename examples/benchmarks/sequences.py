@@ -10,7 +10,8 @@ readouts of these were chosen on samples of other seeds, those of recordings are
 gets too.
 
 All networks have 64 hidden neurons, those over steps for the two cues 32 more behind them; MLPClassifier and
-LogisticRegression see standardised features. CPU seconds are those of `fit`, on one thread.
+LogisticRegression see standardised features, the networks of snnTorch (`_surrogate.py`) what ours see. CPU seconds are
+those of `fit`, on one thread.
 
     python examples/benchmarks/sequences.py --seeds 0 1 --tasks "two pulses" "two cues"
     python examples/benchmarks/sequences.py --seeds 0 --tasks "two pulses" --methods "EPSNN over steps" --check
@@ -23,12 +24,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from time import process_time
 from typing import Any
 
 import numpy as np
 from _common import Arrays, Bar, Measures, Row, argument_parser, bar_row, ece, nll, print_columns, report
 from _sequence_data import aeon_folder, aeon_set, digits_path, other_speakers, spoken_digits, two_cues, two_pulses
+from _surrogate import SurrogateClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -135,6 +138,8 @@ METHODS = {
     "logistic, flat": Method(
         flat, lambda task, seed: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
     ),
+    "snnTorch Leaky": Method(lambda X: X, lambda task, seed: SurrogateClassifier(HIDDEN, False, seed)),
+    "snnTorch RLeaky": Method(lambda X: X, lambda task, seed: SurrogateClassifier(HIDDEN, True, seed)),
 }
 
 # ---------------------------------------------------------------------- runs
@@ -219,6 +224,9 @@ def parse() -> argparse.Namespace:
     if not digits_path().exists():
         print("Spoken digits are left out: no spoken_digits.npz in the folder SK_EPSNN_DATA.")
         arguments.tasks = [name for name in arguments.tasks if not name.startswith("spoken")]
+    if find_spec("snntorch") is None:
+        print("Networks by surrogate gradients are left out: snntorch is not installed.")
+        arguments.methods = [name for name in arguments.methods if not name.startswith("snnTorch")]
     if aeon_folder() is None:
         print("Sets of aeon are left out: the package is not installed.")
         arguments.tasks = [name for name in arguments.tasks if name not in ("JapaneseVowels", "BasicMotions")]
