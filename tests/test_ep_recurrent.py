@@ -275,8 +275,11 @@ def order(n_samples=150, n_steps=8, seed=0):
     return X, y
 
 
-@pytest.mark.parametrize("inference", [Newton(n_sweeps=4), Stochastic(n_passes=12)], ids=["newton", "stochastic"])
-@pytest.mark.parametrize("neuron", [LIF(0.7, reset=0.3), SigmoidLIF(0.7, recurrent=True)], ids=["reset", "recurrent"])
+@pytest.mark.parametrize(
+    ("neuron", "inference"),
+    [(LIF(0.7, reset=0.3), Stochastic(n_passes=12)), (SigmoidLIF(0.7, recurrent=True), Newton(n_sweeps=4))],
+    ids=["reset, stochastic", "recurrent, newton"],
+)
 def test_estimators_learn(neuron, inference):
     X, y = order()
     model = EPSNNClassifier(10, activation=neuron, inference=inference, random_state=0, max_iter=12).fit(X, y)
