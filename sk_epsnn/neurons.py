@@ -103,7 +103,34 @@ class Sigmoid(Neuron):
         return moments.probability - moments.first
 
 
-class LIF(Heaviside):
+class _Leaky(Neuron):
+    """Base class of neurons with a memory: their parameters, see `LIF`."""
+
+    has_memory = True
+    _parameter_constraints = {
+        "leak": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "reset": [Interval(Real, 0, None, closed="left")],
+        "recurrent": ["boolean"],
+        "readout": [StrOptions({"mean", "last", "each"}), Interval(Integral, 1, None, closed="left")],
+        "readout_leak": [StrOptions({"same", "auto"}), Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        leak: float | str = "auto",
+        reset: float = 0.0,
+        recurrent: bool = False,
+        readout: str | int = "mean",
+        readout_leak: float | str = "same",
+    ):
+        self.leak = leak
+        self.reset = reset
+        self.recurrent = recurrent
+        self.readout = readout
+        self.readout_leak = readout_leak
+
+
+class LIF(_Leaky, Heaviside):
     """Leaky integrate-and-fire neuron: a threshold on a potential that decays from step to step.
 
     Its potential is ``u_t = W x_t + b`` with the traces ``x_t = leak x_(t-1) + (1 - leak) v_t`` of what it reads, so
@@ -150,31 +177,9 @@ class LIF(Heaviside):
     """
 
     name = "lif"
-    has_memory = True
-    _parameter_constraints = {
-        "leak": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
-        "reset": [Interval(Real, 0, None, closed="left")],
-        "recurrent": ["boolean"],
-        "readout": [StrOptions({"mean", "last", "each"}), Interval(Integral, 1, None, closed="left")],
-        "readout_leak": [StrOptions({"same", "auto"}), Interval(Real, 0, 1, closed="left")],
-    }
-
-    def __init__(
-        self,
-        leak: float | str = "auto",
-        reset: float = 0.0,
-        recurrent: bool = False,
-        readout: str | int = "mean",
-        readout_leak: float | str = "same",
-    ):
-        self.leak = leak
-        self.reset = reset
-        self.recurrent = recurrent
-        self.readout = readout
-        self.readout_leak = readout_leak
 
 
-class SigmoidLIF(Sigmoid):
+class SigmoidLIF(_Leaky, Sigmoid):
     """Leaky neuron that fires with probability ``1 / (1 + exp(-u))``; else as `LIF`.
 
     Parameters
@@ -188,22 +193,6 @@ class SigmoidLIF(Sigmoid):
     """
 
     name = "sigmoid_lif"
-    has_memory = True
-    _parameter_constraints = LIF._parameter_constraints
-
-    def __init__(
-        self,
-        leak: float | str = "auto",
-        reset: float = 0.0,
-        recurrent: bool = False,
-        readout: str | int = "mean",
-        readout_leak: float | str = "same",
-    ):
-        self.leak = leak
-        self.reset = reset
-        self.recurrent = recurrent
-        self.readout = readout
-        self.readout_leak = readout_leak
 
 
 NEURONS = {c.name: c for c in (Heaviside, Sigmoid, LIF, SigmoidLIF)}
