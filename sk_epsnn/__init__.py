@@ -7,6 +7,7 @@ from sk_epsnn.estimators import (
     ClassifierStream,
     EPSNNClassifier,
     EPSNNRegressor,
+    GEMSNNClassifier,
     PotentialMoments,
     RegressorStream,
     Uncertainty,

@@ -1,6 +1,7 @@
 """The estimators."""
 
 from sk_epsnn.estimators._classifier import EPSNNClassifier
+from sk_epsnn.estimators._gem_classifier import GEMSNNClassifier
 from sk_epsnn.estimators._merge import merge
 from sk_epsnn.estimators._nested import predict_uncertainty, predict_with_std
 from sk_epsnn.estimators._regressor import EPSNNRegressor
