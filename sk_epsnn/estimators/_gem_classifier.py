@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from sklearn.base import ClassifierMixin
-from sklearn.model_selection import train_test_split
 
 from sk_epsnn._arrays import to_numpy
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import Interval, StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.course import Rows
 from sk_epsnn.estimators._gem_base import BaseGEMSNN
+from sk_epsnn.estimators._gem_temperature import held_out_temperature
+from sk_epsnn.estimators._gem_uncertainty import CompartmentUncertainty, entropy
 from sk_epsnn.estimators._labels import Labels
 from sk_epsnn.gem.decisions import DECISIONS, Mixture, Readings, log_probability
 from sk_epsnn.gem.filters import RaisedCosineFilters
 from sk_epsnn.gem.options import GEM, GLMNeuron
 from sk_epsnn.optimizers import SGD
-from sk_epsnn.training import train
-
-#: Share of the rows that say the temperature, and the range in which it is looked for.
-_HELD_OUT = 0.1
-_TEMPERATURES = (0.05, 20.0)
-
-
-class CompartmentUncertainty(NamedTuple):
-    """Predictive uncertainty and its two parts, ``total = aleatoric + disagreement``.
-
-    Attributes
-    ----------
-    total : ndarray
-        Uncertainty of the prediction.
-    aleatoric : ndarray
-        What a compartment says by itself, on average.
-    disagreement : ndarray
-        What compartments disagree on, because they drew other hidden spikes. Weights are points here: this is spike
-        noise, and no uncertainty about the weights.
-    """
-
-    total: np.ndarray
-    aleatoric: np.ndarray
-    disagreement: np.ndarray
 
 
 class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
@@ -69,16 +44,16 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         Steps along the gradient: plain ones, which suit "gem" best, or Adam's. In `fit` their length falls to 0 by half
         a cosine, in `partial_fit` it is constant.
     alpha : float, default=0.0
-        Penalty on squared weights, ``alpha / (2 n_samples)`` times their sum, as in scikit-learn's MLP: a Gaussian prior
-        of precision ``alpha`` on every weight, whose most probable values are found. It counts a sample once, whatever
-        its number of steps. Biases have none.
+        Penalty on squared weights, ``alpha / (2 n_samples)`` times their sum, as in scikit-learn's MLP: a Gaussian
+        prior of precision ``alpha`` on every weight, of which the most probable values are found. It counts a sample
+        once, whatever its number of steps. Biases have none.
     n_steps : int, default=20
         Steps for which a row is shown. Sequences have their own.
     encode : {"auto", "rates", "range", "none"}, default="auto"
-        What values of X are. "rates": probabilities of an input spike, drawn anew at every step and in every pass by the
-        rule of `RateSpikeEncoder`; 0 and 1 are spikes themselves. Values beyond 0 to 1 are an error. "range": the range
-        of each feature in `fit` becomes 0 to 1, values beyond it are clipped. "auto": "rates" where all values in `fit`
-        lie from 0 to 1, else "range"; later values are clipped. "none": inputs as they are, no spikes.
+        What values of X are. "rates": probabilities of an input spike, drawn anew at every step and in every pass by
+        the rule of `RateSpikeEncoder`; 0 and 1 are spikes themselves. Values beyond 0 to 1 are an error. "range": the
+        range of each feature in `fit` becomes 0 to 1, values beyond it are clipped. "auto": "rates" where all values
+        in `fit` lie from 0 to 1, else "range"; later values are clipped. "none": inputs as they are, no spikes.
     update : {"sequence", "step"}, default="sequence"
         Whether weights move at the end of the sequences of a batch, or at every step (online learning). Steps of one
         sequence are all of one class, so let a batch hold several with "step", or take a small learning rate.
@@ -108,7 +83,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted; there is an output neuron for each, whose target is a spike at every step, and none of the others.
+        Labels, sorted. Each has an output neuron, whose target is a spike at every step, and none of the others.
     settings_ : dict
         What every parameter left at "auto" stood for in the fit, by its name: ``(value, reason)``.
     temperature_ : float
@@ -163,8 +138,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from sklearn.model_selection import train_test_split
-    >>> from sk_epsnn import GEMSNNClassifier
+    >>>     >>> from sk_epsnn import GEMSNNClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
     >>> clf = GEMSNNClassifier(max_iter=5, random_state=0).fit(X_train, y_train)
@@ -375,8 +349,8 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
 
         def parts(readings: Readings) -> np.ndarray:
             mixture = self._mixture(readings)
-            total = _entropy(mixture.mean())
-            inner = np.minimum((mixture.share * _entropy(mixture.probability)).sum(axis=1), total)
+            total = entropy(mixture.mean())
+            inner = np.minimum((mixture.share * entropy(mixture.probability)).sum(axis=1), total)
             return np.stack([total, inner, total - inner], axis=1)
 
         return CompartmentUncertainty(*np.concatenate(self._read(X, parts)).T)
@@ -389,8 +363,8 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
     def _given_temperature(self) -> float:
         if self.temperature == "held_out":
             raise ValueError(
-                "temperature='held_out' holds rows out of all of them, which a stream does not have; give partial_fit a "
-                "number."
+                "temperature='held_out' holds rows out of all of them, which a stream does not have; give partial_fit "
+                "a number."
             )
         return float(self.temperature)
 
@@ -404,25 +378,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         if self.temperature != "held_out" or continuing:
             self.temperature_ = self.temperature_ if self.temperature == "held_out" else self._given_temperature()
             return
-        label = rows.target.argmax(axis=1)
-        few = np.bincount(label).min() < 2 or _HELD_OUT * rows.n_samples < rows.target.shape[1]
-        if few:
-            raise ValueError(
-                f"temperature='held_out' needs two rows of every class, and 10 rows for each class in all; there are "
-                f"{rows.n_samples} rows. Give a number."
-            )
-        kept, held = train_test_split(np.arange(len(label)), test_size=_HELD_OUT, stratify=label, random_state=rng)
-        plan, rest = self._plan, rows.take(kept)
-        progress = train(plan.stages, plan.network, rest, rng, _Alone(), lambda line: None)
-        predict = plan.trainer.predictor(progress.state, np.float32)
-        readings = predict(rows.X[held])
-
-        def loss(log_temperature: float) -> float:
-            said = log_probability(DECISIONS[plan.decision](readings, float(np.exp(-log_temperature))))
-            return -float(rows.sample_weight[held] @ said[np.arange(len(held)), label[held]])
-
-        bounds = tuple(np.log(_TEMPERATURES))
-        self.temperature_ = float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+        self.temperature_ = held_out_temperature(self._plan, rows, rng)
 
     # ------------------------------------------------------------------ labels
 
@@ -435,17 +391,3 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
 
     def _n_output_neurons(self) -> int:
         return len(to_numpy(self.classes_))
-
-
-class _Alone:
-    """Nobody is told of a fit."""
-
-    def run_pass(self, work: Any) -> bool:
-        """Do a pass."""
-        work()
-        return False
-
-
-def _entropy(probability: np.ndarray) -> np.ndarray:
-    """Entropy in nats along the last axis."""
-    return -(probability * np.log(np.maximum(probability, np.finfo(probability.dtype).tiny))).sum(axis=-1)

@@ -62,9 +62,9 @@ class RateRange(NamedTuple):
         """Refuse values that are no rates, where these are asked for."""
         with np.errstate(invalid="ignore"):
             if self.is_strict and ((X < 0) | (X > 1)).any():
-                low, high = np.nanmin(X), np.nanmax(X)
                 raise ValueError(
-                    f"encode='rates' needs values from 0 to 1, and X holds values from {low:.3g} to {high:.3g}. {_REMEDY}"
+                    f"encode='rates' needs values from 0 to 1, and X holds values from {np.nanmin(X):.3g} to "
+                    f"{np.nanmax(X):.3g}. {_REMEDY}"
                 )
 
     def inputs(self, X: np.ndarray, dtype: Any) -> np.ndarray:

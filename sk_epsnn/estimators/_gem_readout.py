@@ -70,7 +70,7 @@ class GEMReadout:
 
     @property
     def history_(self) -> dict[str, list[float]]:
-        """ "energy": the bound on the log-likelihood after each pass, nats per sample; "step": length of each step."""
+        """Bound on the log-likelihood during each pass, nats per sample, as "energy"; lengths of steps as "step"."""
         self._state("history_")
         return {name: list(values) for name, values in self._progress.history.items()}
 
@@ -97,7 +97,7 @@ class GEMReadout:
 
     @property
     def effective_sample_size_(self) -> float:
-        """``1 / sum_k w_k^2`` of the weights of the compartments, a mean over the last steps: from 1 to their number."""
+        """How many compartments count: ``1 / sum_k w_k^2`` of their weights, a mean over the last steps."""
         return float(self._state("effective_sample_size_").noted["effective_sample_size"])
 
     @property

@@ -99,6 +99,13 @@ def likelihood(readings: Readings, sharpness: float) -> Mixture:
     return Mixture(softmax(joint, axis=-1), softmax(logsumexp(joint, axis=-1), axis=-1))
 
 
+def rates(readings: Readings) -> np.ndarray:
+    """Mean over the steps of the outputs' firing probabilities, shape (n_samples, n_compartments, n_outputs)."""
+    present = readings.present[:, :, np.newaxis, np.newaxis]
+    n_steps = np.maximum(readings.present.sum(axis=0), 1)[:, np.newaxis, np.newaxis]
+    return (firing(readings.evidence) * present).sum(axis=0) / n_steps
+
+
 def _proper(probability: np.ndarray) -> np.ndarray:
     """Probabilities of samples without any step: all outputs alike."""
     total = probability.sum(axis=-1, keepdims=True)

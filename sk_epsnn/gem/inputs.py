@@ -24,7 +24,11 @@ class Uniforms(Protocol):
 def fresh(rng: np.random.RandomState) -> Uniforms:
     """Other numbers at every call and for every sample, in single precision: for training."""
     generator = np.random.Generator(np.random.SFC64(rng.randint(2**31 - 1)))
-    return lambda place, shape: generator.random(shape, np.float32)
+
+    def numbers(place: int, shape: tuple[int, ...]) -> np.ndarray:
+        return generator.random(shape, np.float32)
+
+    return numbers
 
 
 def common(seed: int) -> Uniforms:

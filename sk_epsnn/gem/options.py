@@ -81,7 +81,7 @@ class MultiSampleRule(Option):
     sparsity: float
     firing_rate: float
     #: What ``learning_rate="auto"`` of an optimizer is, by its name.
-    learning_rates = {"sgd": 2.0, "adam": 0.01}
+    learning_rates = {"sgd": 1.0, "adam": 0.01}
     _parameter_constraints: dict[str, list[Any]] = {
         "n_compartments": [Interval(Integral, 1, None, closed="left")],
         "trace_decay": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
