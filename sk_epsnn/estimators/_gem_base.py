@@ -27,7 +27,7 @@ from sk_epsnn.course import Rows
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
 from sk_epsnn.estimators._gem_plan import GEMPlan, make_gem_plan
-from sk_epsnn.estimators._gem_range import RateRange
+from sk_epsnn.estimators._gem_range import InputRange
 from sk_epsnn.estimators._gem_readout import GEMReadout
 from sk_epsnn.estimators._plumbing import Plumbing
 from sk_epsnn.gem.decisions import Readings, fire
@@ -70,7 +70,7 @@ class BaseGEMSNN(CallbackSupportMixin, Door, GEMReadout, Plumbing, Documentation
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
-        "encode": [StrOptions({"auto", "rates", "range", "none"})],
+        "encode": [StrOptions({"auto", "rates", "range", "population", "none"})],
         "update": [StrOptions({"sequence", "step"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -116,10 +116,10 @@ class BaseGEMSNN(CallbackSupportMixin, Door, GEMReadout, Plumbing, Documentation
     def _set_up(self, rows: Rows, continuing: bool) -> None:
         """Range of the inputs, scale of the targets and plan; those of an earlier fit stay."""
         if not continuing:
-            self._range = RateRange.of(rows.X, self.n_features_in_, self.encode)
+            self._range = InputRange.of(rows.X, self.n_features_in_, self.encode)
             self._offset = self._range.low
             self._set_targets(rows)
-        plan = make_gem_plan(self, rows.n_samples, self._n_output_neurons(), self._range.is_drawn)
+        plan = make_gem_plan(self, self._range.n_inputs, self._n_output_neurons(), self._range.is_drawn)
         self._plan: GEMPlan = plan.following(self._plan) if continuing else plan
 
     def _coded(self, rows: Rows) -> Rows:

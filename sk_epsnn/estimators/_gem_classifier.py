@@ -49,11 +49,13 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         once, whatever its number of steps. Biases have none.
     n_steps : int, default=20
         Steps for which a row is shown. Sequences have their own.
-    encode : {"auto", "rates", "range", "none"}, default="auto"
+    encode : {"auto", "rates", "range", "population", "none"}, default="auto"
         What values of X are. "rates": probabilities of an input spike, drawn anew at every step and in every pass by
         the rule of `RateSpikeEncoder`; 0 and 1 are spikes themselves. Values beyond 0 to 1 are an error. "range": the
-        range of each feature in `fit` becomes 0 to 1, values beyond it are clipped. "auto": "rates" where all values
-        in `fit` lie from 0 to 1, else "range"; later values are clipped. "none": inputs as they are, no spikes.
+        range of each feature in `fit` becomes 0 to 1, values beyond it are clipped. "population": every feature
+        becomes the rates of 20 input neurons, by `PopulationEncoder`. "none": inputs as they are, no spikes. "auto":
+        "rates" where all values in `fit` lie from 0 to 1 (later ones are clipped), else "population" for up to 30
+        features and "range" for more.
     update : {"sequence", "step"}, default="sequence"
         Whether weights move at the end of the sequences of a batch, or at every step (online learning). Steps of one
         sequence are all of one class, so let a batch hold several with "step", or take a small learning rate.

@@ -64,7 +64,7 @@ class GEMPlan:
         return self
 
 
-def make_gem_plan(estimator: Any, n_samples: int, n_outputs: int, is_drawn: bool) -> GEMPlan:
+def make_gem_plan(estimator: Any, n_inputs: int, n_outputs: int, is_drawn: bool) -> GEMPlan:
     """Answer every parameter of an estimator, for data that the door has let in.
 
     Raises
@@ -84,7 +84,7 @@ def make_gem_plan(estimator: Any, n_samples: int, n_outputs: int, is_drawn: bool
         raise ValueError(f"hidden_layer_sizes must be positive, got {estimator.hidden_layer_sizes!r}.")
     if sizes or rule.name != "gem":  # without hidden layers compartments are all the same
         rule.check()
-    network = _network(estimator, neuron, (estimator.n_features_in_, *sizes, n_outputs), answers, is_sequence)
+    network = _network(estimator, neuron, (n_inputs, *sizes, n_outputs), answers, is_sequence)
     decay = answers.answer(
         "inference__trace_decay",
         rule.trace_decay,
@@ -99,7 +99,7 @@ def make_gem_plan(estimator: Any, n_samples: int, n_outputs: int, is_drawn: bool
     )
     course = Course(estimator.batch_size, False, estimator.max_iter, 0.0, True)
     n_steps = None if is_sequence else estimator.n_steps
-    code = InputCode(estimator.n_features_in_, n_steps, is_drawn)
+    code = InputCode(n_inputs, n_steps, is_drawn)
     trainer = MultiSampleTrainer(
         rule,
         optimizer,

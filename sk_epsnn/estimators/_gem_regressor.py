@@ -99,7 +99,7 @@ class GEMSNNRegressor(MultiOutputMixin, RegressorMixin, BaseGEMSNN):
         Penalty on squared weights, ``alpha / (2 n_samples)`` times their sum, as in scikit-learn's MLP.
     n_steps : int, default=20
         Steps for which a row is shown. Sequences have their own.
-    encode : {"auto", "rates", "range", "none"}, default="auto"
+    encode : {"auto", "rates", "range", "population", "none"}, default="auto"
         What values of X are, see `GEMSNNClassifier`.
     update : {"sequence", "step"}, default="sequence"
         Whether weights move at the end of the sequences of a batch, or at every step (online learning).

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from sk_epsnn.gem.filters import decays
 
@@ -81,12 +81,8 @@ def iw(v: np.ndarray) -> Credit:
     """
     n = v.shape[-1]
     others = (v.sum(axis=-1, keepdims=True) - v) / (n - 1)
-    largest = v.max(axis=-1, keepdims=True)
-    share = np.exp(v - largest)
-    total = share.sum(axis=-1, keepdims=True)
-    # Never below exp(others - largest) > 0, but the difference may round to less than nothing.
-    rest = np.maximum(total - share, 0) + np.exp(others - largest)
-    return Credit(np.log(total / rest), importance(v))
+    without = np.where(np.eye(n, dtype=bool), others[..., np.newaxis], v[..., np.newaxis, :])
+    return Credit(logsumexp(v, axis=-1, keepdims=True) - logsumexp(without, axis=-1), importance(v))
 
 
 def effective_sample_size(v: np.ndarray) -> np.ndarray:
