@@ -304,7 +304,8 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        best = self.predict_log_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X):
         """Class probabilities, by the rule ``decision``.
