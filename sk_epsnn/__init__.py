@@ -12,6 +12,8 @@ from sk_epsnn.estimators import (
     GEMSNNRegressor,
     PotentialMoments,
     RegressorStream,
+    SBNNClassifier,
+    SBNNRegressor,
     SpikeTrains,
     Uncertainty,
     merge,
@@ -39,6 +41,7 @@ from sk_epsnn.priors import (
     LaplacePrior,
     WeightPrior,
 )
+from sk_epsnn.sbnn.options import Concrete, Rao, ReinMax, StraightThrough, Surrogate
 from sk_epsnn.weights import Levels
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "ClassifierStream",
     "BernoulliGaussianPrior",
     "CompartmentUncertainty",
+    "Concrete",
     "ConvergenceDisplay",
     "DeltaSpikeEncoder",
     "EPSNNClassifier",
@@ -73,14 +77,20 @@ __all__ = [
     "PotentialMoments",
     "PredictionBandDisplay",
     "RaisedCosineFilters",
+    "Rao",
     "RateSpikeEncoder",
     "RegressorStream",
+    "ReinMax",
     "ReliabilityDisplay",
+    "SBNNClassifier",
+    "SBNNRegressor",
     "SGD",
     "Sigmoid",
     "SpikeRasterDisplay",
     "SpikeTrains",
     "Stochastic",
+    "StraightThrough",
+    "Surrogate",
     "Uncertainty",
     "WeightPosteriorDisplay",
     "WeightPrior",

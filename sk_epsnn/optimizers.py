@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sk_epsnn._arrays import sqrt, zeros_like
 from sk_epsnn._sklearn import Interval, Option, StrOptions
 
 Arrays = Mapping[str, np.ndarray]
@@ -113,7 +114,7 @@ class Adam(Optimizer):
 
     def begin(self, parameters: Arrays) -> AdamMemory:
         """Zeros, since there was no gradient yet."""
-        zeros = {name: np.zeros_like(array) for name, array in parameters.items()}
+        zeros = {name: zeros_like(array) for name, array in parameters.items()}
         return AdamMemory(zeros, zeros, 0)
 
     def changes(self, gradient: Arrays, memory: AdamMemory) -> tuple[dict[str, np.ndarray], AdamMemory]:
@@ -123,7 +124,7 @@ class Adam(Optimizer):
         for name, slope in gradient.items():
             mean[name] = self.beta_1 * memory.mean[name] + (1 - self.beta_1) * slope
             square[name] = self.beta_2 * memory.square[name] + (1 - self.beta_2) * slope * slope
-            changes[name] = unbiased * mean[name] / (np.sqrt(square[name]) + self.epsilon)
+            changes[name] = unbiased * mean[name] / (sqrt(square[name]) + self.epsilon)
         return changes, AdamMemory(mean, square, n_steps)
 
 

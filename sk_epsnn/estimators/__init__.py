@@ -7,6 +7,8 @@ from sk_epsnn.estimators._gem_regressor import GEMSNNRegressor
 from sk_epsnn.estimators._merge import merge
 from sk_epsnn.estimators._nested import predict_uncertainty, predict_with_std
 from sk_epsnn.estimators._regressor import EPSNNRegressor
+from sk_epsnn.estimators._sbnn_classifier import SBNNClassifier
+from sk_epsnn.estimators._sbnn_regressor import SBNNRegressor
 from sk_epsnn.estimators._stream import ClassifierStream, RegressorStream
 from sk_epsnn.estimators._uncertainty import PotentialMoments, Uncertainty
 
@@ -19,6 +21,8 @@ __all__ = [
     "GEMSNNRegressor",
     "PotentialMoments",
     "RegressorStream",
+    "SBNNClassifier",
+    "SBNNRegressor",
     "SpikeTrains",
     "Uncertainty",
     "merge",

@@ -34,11 +34,11 @@ from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
 from sk_epsnn.estimators._each import places
+from sk_epsnn.estimators._ep_readout import EPReadout
 from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._planner import make_plan
 from sk_epsnn.estimators._plumbing import Plumbing
-from sk_epsnn.estimators._readout import WeightReadout
 from sk_epsnn.estimators._stream import STREAMS
 from sk_epsnn.estimators._uncertainty import PotentialMoments
 from sk_epsnn.estimators._words import refuse_moved
@@ -54,7 +54,7 @@ from sk_epsnn.weights import NAMED_LEVELS, Levels
 SEVERAL_THREADS = 3e8
 
 
-class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, Plumbing, DocumentationLinkMixin, BaseEstimator):
+class BaseEPSNN(CallbackSupportMixin, Door, EPReadout, Plumbing, DocumentationLinkMixin, BaseEstimator):
     """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
 
     #: "classifier" or "regressor".

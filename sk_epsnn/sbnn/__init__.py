@@ -1,0 +1,1 @@
+"""Noisy binary networks trained by variational inference, with importance-weighted straight-through gradients."""
