@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import make_pipeline
 
-from sk_epsnn import GEMSNNRegressor, PopulationEncoder
+from sk_epsnn import (
+    ConvergenceDisplay,
+    GEMSNNRegressor,
+    PopulationEncoder,
+    PredictionBandDisplay,
+    predict_uncertainty,
+    predict_with_std,
+)
 from sk_epsnn.estimators._gem_regressor import Population
 
 
@@ -97,6 +105,20 @@ def test_dates_and_text_are_refused(wave):
 
 
 def test_in_a_pipeline_with_std(wave):
-    model = make_pipeline(PopulationEncoder(output="rates"), GEMSNNRegressor(10, max_iter=2, random_state=0)).fit(*wave)
-    mean, std = model.predict(wave[0], return_std=True)
+    X, y = wave
+    model = make_pipeline(PopulationEncoder(output="rates"), GEMSNNRegressor(10, max_iter=2, random_state=0)).fit(X, y)
+    mean, std = model.predict(X, return_std=True)
     assert mean.shape == std.shape == (300,)
+    np.testing.assert_array_equal(predict_with_std(model, X)[1], std)
+    np.testing.assert_allclose(predict_uncertainty(model, X).total, std**2)
+    assert PredictionBandDisplay.from_estimator(model, X, y).figure_ is not None
+    assert ConvergenceDisplay.from_estimator(model).figure_ is not None
+
+
+def test_of_transformed_targets_no_uncertainty_is_told(wave):
+    X, y = wave
+    inner = GEMSNNRegressor(5, max_iter=1, random_state=0)
+    model = TransformedTargetRegressor(inner, func=np.negative, inverse_func=np.negative).fit(X, y)
+    for ask in (predict_with_std, predict_uncertainty):
+        with pytest.raises(TypeError, match="not for GEMSNNRegressor; transform them before fit"):
+            ask(model, X)
