@@ -13,7 +13,7 @@ from sk_epsnn import (
     predict_uncertainty,
     predict_with_std,
 )
-from sk_epsnn.estimators._gem_regressor import Population
+from sk_epsnn.estimators._gem_population import Population
 
 
 @pytest.fixture(scope="module")

@@ -351,6 +351,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         """
 
         def parts(readings: Readings) -> np.ndarray:
+            """Total, aleatoric, disagreement, as columns."""
             mixture = self._mixture(readings)
             total = entropy(mixture.mean())
             inner = np.minimum((mixture.share * entropy(mixture.probability)).sum(axis=1), total)
