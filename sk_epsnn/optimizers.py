@@ -50,6 +50,12 @@ class Optimizer(Option):
             Of what is to become larger.
         memory : object
             What `begin` gave, or the last call.
+
+        Returns
+        -------
+        changes : dict of str to array
+            In the direction in which the parameters move.
+        memory : object
         """
         raise NotImplementedError
 

@@ -73,7 +73,7 @@ class BaseGEMSNN(CallbackSupportMixin, Door, GEMReadout, Plumbing, Documentation
         "encode": [StrOptions({"auto", "rates", "range", "population", "none"})],
         "update": [StrOptions({"sequence", "step"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "n_compartments_predict": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -119,7 +119,7 @@ class BaseGEMSNN(CallbackSupportMixin, Door, GEMReadout, Plumbing, Documentation
             self._range = InputRange.of(rows.X, self.n_features_in_, self.encode)
             self._offset = self._range.low
             self._set_targets(rows)
-        plan = make_gem_plan(self, self._range.n_inputs, self._n_output_neurons(), self._range.is_drawn)
+        plan = make_gem_plan(self, rows.n_samples, self._range.n_inputs, self._n_output_neurons(), self._range.is_drawn)
         self._plan: GEMPlan = plan.following(self._plan) if continuing else plan
 
     def _coded(self, rows: Rows) -> Rows:

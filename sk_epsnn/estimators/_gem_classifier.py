@@ -61,8 +61,8 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         sequence are all of one class, so let a batch hold several with "step", or take a small learning rate.
     batch_size : int, default=10
         Samples that are shown side by side.
-    max_iter : int, default=30
-        Passes over the data in `fit`.
+    max_iter : int or None, default=None
+        Passes over the data in `fit`. None is as many as it takes for 3,000 batches, from 10 to 200.
     n_compartments_predict : int, default=10
         Runs that a prediction is made from.
     decision : {"steps", "votes", "likelihood"}, default="steps"
@@ -172,7 +172,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         encode="auto",
         update="sequence",
         batch_size=10,
-        max_iter=30,
+        max_iter=None,
         n_compartments_predict=10,
         decision="steps",
         temperature=1.0,
@@ -351,6 +351,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         """
 
         def parts(readings: Readings) -> np.ndarray:
+            """Total, aleatoric, disagreement, as columns."""
             mixture = self._mixture(readings)
             total = entropy(mixture.mean())
             inner = np.minimum((mixture.share * entropy(mixture.probability)).sum(axis=1), total)

@@ -20,6 +20,8 @@ from sk_epsnn.training import Stage
 
 #: What is left of log-weights and traces one step later, by the delay of synapses.
 _TRACE_DECAYS = {0: 0.05, 1: 0.5}
+#: Batches that a fit takes, and passes at least and at most.
+_BATCHES, _PASSES = 3000, (10, 200)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class GEMPlan:
         return self
 
 
-def make_gem_plan(estimator: Any, n_inputs: int, n_outputs: int, is_drawn: bool) -> GEMPlan:
+def make_gem_plan(estimator: Any, n_samples: int, n_inputs: int, n_outputs: int, is_drawn: bool) -> GEMPlan:
     """Answer every parameter of an estimator, for data that the door has let in.
 
     Raises
@@ -97,7 +99,7 @@ def make_gem_plan(estimator: Any, n_inputs: int, n_outputs: int, is_drawn: bool)
         rule.learning_rates[optimizer.name],
         f"steps by {optimizer.name!r} with inference={rule.name!r}",
     )
-    course = Course(estimator.batch_size, False, estimator.max_iter, 0.0, True)
+    course = Course(estimator.batch_size, False, _n_passes(estimator, n_samples, answers), 0.0, True)
     n_steps = None if is_sequence else estimator.n_steps
     code = InputCode(n_inputs, n_steps, is_drawn)
     trainer = MultiSampleTrainer(
@@ -113,6 +115,13 @@ def make_gem_plan(estimator: Any, n_inputs: int, n_outputs: int, is_drawn: bool)
         decision == "votes",
     )
     return GEMPlan(trainer, network, decision, answers.settings)
+
+
+def _n_passes(estimator: Any, n_samples: int, answers: Answers) -> int:
+    fewest, most = _PASSES
+    automatic = -(-_BATCHES // -(-n_samples // estimator.batch_size))
+    given = "auto" if estimator.max_iter is None else estimator.max_iter
+    return answers.answer("max_iter", given, min(max(automatic, fewest), most), f"{_BATCHES} batches, or nearly")
 
 
 def _network(

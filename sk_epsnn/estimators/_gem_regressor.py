@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
@@ -13,64 +13,10 @@ from sk_epsnn._sklearn import Interval, fit_context, validate_parameters, with_c
 from sk_epsnn.course import Rows
 from sk_epsnn.estimators._door import refuse_huge
 from sk_epsnn.estimators._gem_base import BaseGEMSNN
+from sk_epsnn.estimators._gem_population import Population
 from sk_epsnn.estimators._gem_uncertainty import CompartmentUncertainty
 from sk_epsnn.estimators._targets import check_numbers
 from sk_epsnn.gem.decisions import Readings, rates
-
-
-class Population(NamedTuple):
-    """Neurons that stand for values of the targets.
-
-    Attributes
-    ----------
-    centers : list of ndarray of shape (n_neurons,)
-        Values of the neurons of each target, ascending.
-    single : bool
-        Whether targets are a vector rather than columns.
-    """
-
-    centers: list[np.ndarray]
-    single: bool
-
-    @classmethod
-    def of(cls, y: np.ndarray, n_neurons: int) -> Population:
-        """Neurons at quantiles of the targets, fewer where values are fewer, at both ends too."""
-        columns = y.reshape(len(y), -1).T
-        probability = np.linspace(0, 1, n_neurons)
-        return cls([np.unique(np.quantile(column, probability)) for column in columns], y.ndim == 1)
-
-    def encode(self, y: np.ndarray) -> np.ndarray:
-        """Rates of all neurons: those next to a target share 1 so that the mean of their values is the target.
-
-        Targets beyond the ends are clipped.
-        """
-        columns = y.reshape(len(y), -1)
-        if columns.shape[1] != len(self.centers):
-            raise ValueError(
-                f"y has {columns.shape[1]} outputs, but the model was fitted with {len(self.centers)}; fit a new "
-                "estimator for other targets."
-            )
-        rates = [
-            np.stack([np.interp(column, centers, unit) for unit in np.eye(len(centers))], axis=1)
-            for column, centers in zip(columns.T, self.centers, strict=True)
-        ]
-        return np.concatenate(rates, axis=1)
-
-    def decode(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each target, from the rates along the last axis; shapes (n_targets, ...)."""
-        moments, first = [], 0
-        for centers in self.centers:
-            share = rate[..., first : first + len(centers)].astype(np.float64)
-            share = share / share.sum(axis=-1, keepdims=True)
-            mean = share @ centers
-            moments.append((mean, (share * (centers - mean[..., np.newaxis]) ** 2).sum(axis=-1)))
-            first += len(centers)
-        mean, variance = (np.stack(part) for part in zip(*moments, strict=True))
-        return mean, variance
-
-    def shaped(self, columns: np.ndarray, dtype: Any) -> np.ndarray:
-        """Targets as they were given, from an array of shape (n_targets, n_samples)."""
-        return (columns[0] if self.single else columns.T).astype(dtype)
 
 
 class GEMSNNRegressor(MultiOutputMixin, RegressorMixin, BaseGEMSNN):
@@ -105,8 +51,8 @@ class GEMSNNRegressor(MultiOutputMixin, RegressorMixin, BaseGEMSNN):
         Whether weights move at the end of the sequences of a batch, or at every step (online learning).
     batch_size : int, default=10
         Samples that are shown side by side.
-    max_iter : int, default=30
-        Passes over the data in `fit`.
+    max_iter : int or None, default=None
+        Passes over the data in `fit`. None is as many as it takes for 3,000 batches, from 10 to 200.
     n_compartments_predict : int, default=10
         Runs that a prediction is made from.
     warm_start : bool, default=False
@@ -181,7 +127,7 @@ class GEMSNNRegressor(MultiOutputMixin, RegressorMixin, BaseGEMSNN):
         encode="auto",
         update="sequence",
         batch_size=10,
-        max_iter=30,
+        max_iter=None,
         n_compartments_predict=10,
         warm_start=False,
         random_state=None,

@@ -31,32 +31,79 @@ class SynapticFilter(Option):
         raise NotImplementedError
 
     def kernels(self, n_steps: int) -> np.ndarray:
-        """What is left of a spike after 0, 1, ... steps, shape (n_kernels, n_steps)."""
+        """What is left of a spike after some steps.
+
+        Parameters
+        ----------
+        n_steps : int
+
+        Returns
+        -------
+        kernels : ndarray of shape (n_kernels, n_steps)
+            After 0, 1, ... steps.
+        """
         raise NotImplementedError
 
     def matrix(self, n_steps: int, delay: int) -> np.ndarray:
-        """From spikes at every step to traces at every step, shape (n_kernels, n_steps, n_steps).
+        """From spikes at every step to traces at every step.
 
         Parameters
         ----------
         n_steps : int
         delay : {0, 1}
             Steps after which a spike is first felt.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_kernels, n_steps, n_steps)
         """
         return toeplitz(self.kernels(n_steps), delay)
 
     # One step after another: what is kept of the past, and the traces that follow.
 
     def begin(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """What is kept before the first step, of spikes of some shape."""
+        """What is kept before the first step.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the spikes of a step.
+        dtype : dtype
+
+        Returns
+        -------
+        kept : ndarray of shape (..., *shape)
+        """
         raise NotImplementedError
 
     def push(self, kept: np.ndarray, spikes: np.ndarray) -> np.ndarray:
-        """What is kept after the spikes of another step."""
+        """What is kept after another step.
+
+        Parameters
+        ----------
+        kept : ndarray
+            Before it.
+        spikes : ndarray
+            Of this step.
+
+        Returns
+        -------
+        kept : ndarray
+            A new array.
+        """
         raise NotImplementedError
 
     def traces(self, kept: np.ndarray) -> np.ndarray:
-        """Traces after the last step, shape (n_kernels, ...)."""
+        """Traces after the last step.
+
+        Parameters
+        ----------
+        kept : ndarray
+
+        Returns
+        -------
+        traces : ndarray of shape (n_kernels, ...)
+        """
         raise NotImplementedError
 
 

@@ -98,6 +98,13 @@ class MultiSampleRule(Option):
             Log-weights of the compartments.
         baseline : array or None
             What the last call remembered.
+
+        Returns
+        -------
+        credit : Credit
+            Factors of the shape of v.
+        baseline : array or None
+            What is to be remembered.
         """
         raise NotImplementedError
 
