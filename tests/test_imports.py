@@ -28,7 +28,7 @@ ALLOWED = {
     "encoders": {"_sklearn", "_rollback", "_sparse_rows", "_sequences"},
     "course": {"_arrays"},
     "training": {"_arrays", "_sklearn", "course"},
-    "optimizers": {"_sklearn"},
+    "optimizers": {"_arrays", "_sklearn"},
     "weights": {"_arrays", "_sklearn", "numerics", "messages"},
     "neurons": {"_arrays", "_sklearn", "numerics", "messages"},
     "softmax": {"_arrays"},
@@ -52,6 +52,10 @@ ALLOWED = {
         *("priors", "network", "course", "training"),
     },
     "gem": {"_sklearn", "course", "optimizers", "training"},
+    "sbnn": {
+        *("_arrays", "_sklearn", "numerics", "messages", "basis", "connections", "outputs", "network", "course"),
+        *("optimizers", "training"),
+    },
     "estimators": {
         *(
             "_arrays",
@@ -66,7 +70,7 @@ ALLOWED = {
             "weights",
         ),
         *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training"),
-        *("encoders", "ep", "gem", "optimizers"),
+        *("encoders", "ep", "gem", "optimizers", "sbnn"),
     },
     "plotting": {"_arrays", "_nesting", "_sequences", "encoders"},
     "export": {
@@ -83,7 +87,7 @@ ALLOWED = {
     },
     "__init__": {
         *("_version", "connections", "encoders", "ep", "estimators", "export", "gem", "neurons", "optimizers"),
-        *("outputs", "plotting", "priors", "weights"),
+        *("outputs", "plotting", "priors", "sbnn", "weights"),
     },
 }
 #: The package shall be understood from the ground up in so many steps.
