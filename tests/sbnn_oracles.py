@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from sk_epsnn.connections import Dense, Filter, Readout
-from sk_epsnn.neurons import LIF, Heaviside
 from sk_epsnn.network import Layer, Network
+from sk_epsnn.neurons import LIF, Heaviside
 from sk_epsnn.outputs import GaussianOutput, SoftmaxOutput
 from sk_epsnn.sbnn.passes import backward, forward
 from sk_epsnn.sbnn.streams import Stream

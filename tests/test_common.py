@@ -17,7 +17,10 @@ from sk_epsnn import (
     GLMNeuron,
     Levels,
     Newton,
+    SBNNClassifier,
+    SBNNRegressor,
     Stochastic,
+    Surrogate,
 )
 
 #: Few steps, where it is not the training that is asked about.
@@ -46,6 +49,11 @@ CONFIGURATIONS = [
     GEMSNNClassifier(max_iter=20),
     GEMSNNClassifier(8, activation=GLMNeuron(recurrent=True), inference=GEM(n_compartments=2), n_steps=4, max_iter=20),
     GEMSNNRegressor(max_iter=20),
+    SBNNClassifier(),
+    SBNNClassifier((8, 8, 8), weights="binary", max_iter=50),
+    SBNNClassifier(8, inference=Surrogate(), max_iter=50),
+    SBNNRegressor(),
+    SBNNRegressor(8, weights="binary"),
 ]
 # Public checks that check_estimator leaves out.
 EXTRA_CHECKS = [
@@ -57,12 +65,13 @@ EXTRA_CHECKS = [
 
 #: A sparse matrix is a sparse array before anything reads a parameter: once for each estimator says it.
 ONCE = {"check_estimator_sparse_matrix"}
+SAMPLING = GEMSNNClassifier | GEMSNNRegressor | SBNNClassifier | SBNNRegressor
 #: Learning by samples: a row of weight 2 is one draw of spikes that counts twice, two rows are two draws.
 DRAWS = {"check_sample_weight_equivalence_on_dense_data": "a row of weight 2 is one draw of spikes, two rows are two"}
 
 
 def expected_failures(estimator):
-    return DRAWS if isinstance(estimator, GEMSNNClassifier | GEMSNNRegressor) else {}
+    return DRAWS if isinstance(estimator, SAMPLING) else {}
 
 
 CHECKS = parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=expected_failures)

@@ -28,6 +28,9 @@ def test_files_and_functions_are_short(path):
     assert not too_long
 
 
-@pytest.mark.parametrize("kind", ["EPSNNClassifier", "EPSNNRegressor", "GEMSNNClassifier", "GEMSNNRegressor", "SBNNClassifier", "SBNNRegressor"])
+@pytest.mark.parametrize(
+    "kind",
+    ["EPSNNClassifier", "EPSNNRegressor", "GEMSNNClassifier", "GEMSNNRegressor", "SBNNClassifier", "SBNNRegressor"],
+)
 def test_estimators_have_few_parameters(kind):
     assert len(getattr(sk_epsnn, kind)().get_params(deep=False)) <= MOST_PARAMETERS

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from sk_epsnn._arrays import Array, clip, entries, exp, log, maximum, position_of_largest, smallest_normal, sum_over, to_numpy, where
+from sk_epsnn._arrays import (
+    Array,
+    clip,
+    entries,
+    exp,
+    log,
+    maximum,
+    position_of_largest,
+    smallest_normal,
+    sum_over,
+    to_numpy,
+    where,
+)
 from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import StrOptions, fit_context, validate_parameters, with_callbacks
 from sk_epsnn.estimators._labels import Labels

@@ -154,7 +154,8 @@ class SBNNPlanner(Planner):
             automatic = STREAM_RATIO if deep else CRITICAL_RATIO
             ratio = self.answers.answer("inference__noise_ratio", gradient.noise_ratio, automatic, reason)
         learns_noise = self.problem.task == "regressor" and noise_variance is None
-        return Design(ratio, variance, float(anchor), exponent, rotate, levels, gradient.is_noisy, learns_noise)
+        copies = not deep and not levels and len(network.hidden) >= _DEEP and self.problem.n_steps is None
+        return Design(ratio, variance, float(anchor), exponent, rotate, levels, gradient.is_noisy, learns_noise, copies)
 
     def _variance(self, prior: GaussianPrior, levels: bool) -> float | None:
         self.answers.answer("prior__variance", prior.variance, "learned", "the one that fits the posterior best")

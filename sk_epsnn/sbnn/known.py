@@ -32,15 +32,14 @@ def _point(
     mean, variance = moments
     if variance is None or kind == "mean":
         return mean
-    is_level = isinstance(family, LevelFamily)
+    level = family.level(state.parameters) if isinstance(family, LevelFamily) else None
     if kind == "mode":
-        return where(_is_weight(mean), where(mean >= 0, 1.0, -1.0) * family.level(state.parameters), mean) if is_level else mean
+        return mean if level is None else where(_is_weight(mean), where(mean >= 0, 1.0, -1.0) * level, mean)
     assert rng is not None
     noise = astype(like(rng.standard_normal(tuple(mean.shape)), mean), mean.dtype)
     drawn = mean + sqrt(variance) * noise
-    if not is_level:
+    if level is None:
         return drawn
-    level = family.level(state.parameters)
     uniform = astype(like(rng.uniform(size=tuple(mean.shape)), mean), mean.dtype)
     return where(_is_weight(mean), where(uniform < 0.5 * (1 + mean / level), 1.0, -1.0) * level, drawn)
 

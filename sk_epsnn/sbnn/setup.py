@@ -48,6 +48,8 @@ class Design:
         Whether weights have variances.
     learns_noise : bool
         Whether the noise of real targets is learned.
+    copies : bool
+        Whether hidden layers as wide as the one below start, and have prior means, that copy its spikes.
     """
 
     ratio: float
@@ -58,6 +60,7 @@ class Design:
     levels: bool
     is_noisy: bool
     learns_noise: bool
+    copies: bool = False
 
 
 def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomState) -> State:
@@ -77,7 +80,9 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     else:
         share = max(_BIAS_SHARE, 1 / (1 + network.basis.offset.shape[0]))
         coordinates = Coordinates.of(network.basis, design.exponent, _SPECTRAL_FLOOR, share)
-    families, parameters, priors = [], {}, []
+    families: list[Family] = []
+    parameters: dict[str, np.ndarray] = {}
+    priors = []
     for layer in range(len(network.connections)):
         family, start, prior = _layer(network, coordinates, design, rows, layer, rng)
         families.append(family)
@@ -85,10 +90,10 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         priors.append(prior)
     if design.learns_noise:
         parameters["log_noise"] = np.zeros(network.n_targets)
-    parameters = NamedArrays.of({name: array.astype(np.float32) for name, array in parameters.items()})
+    single = NamedArrays.of({name: array.astype(np.float32) for name, array in parameters.items()})
     priors = [_in_single(prior) for prior in priors]
     seed = int(rng.randint(2**31 - 1))
-    return State(network, coordinates, tuple(families), parameters, tuple(priors), seed=seed)
+    return State(network, coordinates, tuple(families), single, tuple(priors), seed=seed)
 
 
 def _in_single(prior: Prior) -> Prior:
@@ -104,6 +109,10 @@ def _layer(
     n_in = coordinates.n_inputs if layer == 0 else network.fan_ins[layer]
     size = 1.0 if layer == 0 and not design.levels else float(1 / np.sqrt(n_in))
     mean = size * rng.standard_normal((connection.n_units, n_in))
+    copies = design.copies and not is_last and connection.n_units == n_in - 1 and layer > 0
+    if copies:  # the same mean square
+        mean[:, :-1] = size * np.sqrt(n_in) * np.eye(connection.n_units)
+        mean[:, -1] = 0.0
     if layer == 0:
         center = coordinates.center(network.basis.mean)  # type: ignore[union-attr]
     else:
@@ -120,7 +129,8 @@ def _layer(
         levels = family.moments(start).mean
         start[f"bias{layer}"] = mean[:, -1] + (mean[:, :-1] - levels[:, :-1]) @ center
         return family, start, Prior(0.0, 1.0)
-    prior_center: Any = design.anchor * start[f"mean{layer}"] if design.anchor > 0 and not is_last else 0.0
+    anchor = 1.0 if copies else 0.0 if is_last else design.anchor
+    prior_center: Any = anchor * start[f"mean{layer}"] if anchor > 0 else 0.0
     if design.variance is None:
         return family, start, family.prior(start, Prior(prior_center, size**2, True))
     return family, start, Prior(prior_center, design.variance * size**2)

@@ -155,8 +155,8 @@ class VariationalTrainer(Trainer):
             units.update(family.units(prior))
         length = 0.5 * self.learning_rate * (1 + np.cos(np.pi * min(at, 1.0)))
         changes, memory = self.optimizer.changes(gradient, state.memory)
-        before = state.parameters.items()
-        parameters = NamedArrays.of({name: array - length * units[name] * changes[name] for name, array in before})
+        old = state.parameters.items()
+        parameters = NamedArrays.of({name: array - length * units[name] * changes[name] for name, array in old})
         moved = replace(state, parameters=parameters, priors=tuple(priors), memory=_kept(memory))
         return replace(moved, n_updates=state.n_updates + 1), divergence, float(length)
 
