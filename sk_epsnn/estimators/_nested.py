@@ -18,6 +18,8 @@ from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._gem_base import BaseGEMSNN
 from sk_epsnn.estimators._gem_regressor import GEMSNNRegressor
 from sk_epsnn.estimators._regressor import EPSNNRegressor
+from sk_epsnn.estimators._sbnn_base import BaseSBNN
+from sk_epsnn.estimators._sbnn_regressor import SBNNRegressor
 from sk_epsnn.estimators._uncertainty import Uncertainty
 
 #: Nodes of the rule for a target that is transformed back.
@@ -128,7 +130,7 @@ def predict_with_std(estimator, X):
     True
     """
     network, inner, transformed = _inside(estimator, X)
-    if not isinstance(network, EPSNNRegressor | GEMSNNRegressor):
+    if not isinstance(network, EPSNNRegressor | GEMSNNRegressor | SBNNRegressor):
         raise TypeError(
             f"predict_with_std needs a regressor, and {type(network).__name__} is none; use predict_proba or "
             "predict_uncertainty."
@@ -152,7 +154,7 @@ class _Transformed:
         return type(self.transformer).__name__
 
 
-def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN | BaseGEMSNN, Any, list[_Transformed]]:
+def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN | BaseGEMSNN | BaseSBNN, Any, list[_Transformed]]:
     """The network inside, rows as it is given them, and what its targets went through, from the outside inwards."""
     transformed: list[_Transformed] = []
     while True:
@@ -164,20 +166,20 @@ def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN | BaseGEMSNN, Any, list[_
         check_is_fitted(estimator)
         transformed.append(_Transformed(estimator, X))
         estimator = estimator.regressor_
-    if not isinstance(estimator, BaseEPSNN | BaseGEMSNN):
+    if not isinstance(estimator, BaseEPSNN | BaseGEMSNN | BaseSBNN):
         raise TypeError(
-            "Uncertainty is known of EPSNNClassifier and EPSNNRegressor, and of GEM-SNNs, alone or in pipelines, "
+            "Uncertainty is known of EPSNNClassifier and EPSNNRegressor, of GEM-SNNs and of SBNNs, alone or in pipelines, "
             f"fitted searches and TransformedTargetRegressor, but here is a {type(estimator).__name__}; call "
             "predict_uncertainty of the networks that it holds."
         )
     return estimator, X, transformed
 
 
-def _moments(network: BaseEPSNN | BaseGEMSNN, X: Any, transformed: Sequence[_Transformed]) -> _Moments:
+def _moments(network: BaseEPSNN | BaseGEMSNN | BaseSBNN, X: Any, transformed: Sequence[_Transformed]) -> _Moments:
     """Mean, epistemic and aleatoric variance of targets that were transformed, in their own units."""
-    if not isinstance(network, EPSNNRegressor):
+    if not isinstance(network, EPSNNRegressor | SBNNRegressor):
         raise TypeError(
-            f"Of targets that were transformed the uncertainty is known for EPSNNRegressor, not for "
+            f"Of targets that were transformed the uncertainty is known for EPSNNRegressor and SBNNRegressor, not for "
             f"{type(network).__name__}; transform them before fit."
         )
 

@@ -147,9 +147,10 @@ class BaseSBNN(CallbackSupportMixin, Door, SBNNReadout, Plumbing, DocumentationL
         state = replace(state, network=state.network.for_inputs(X.shape[1]))
         with one_blas_thread():
             predict = self._plan.trainer.predictor(state, X.dtype)
-            chunks = gen_batches(X.shape[0], max(1, PREDICT_ROWS // max(state.network.n_rows)))
-            parts = [predict(X[rows, :]) for rows in chunks]
-        return [Spread(*(concat(column) for column in zip(*networks, strict=True))) for networks in zip(*parts)]
+            batches = gen_batches(X.shape[0], max(1, PREDICT_ROWS // max(state.network.n_rows)))
+            parts = [predict(X[rows, :]) for rows in batches]
+        by_network = zip(*parts, strict=True)
+        return [Spread(*(concat(column) for column in zip(*chunks, strict=True))) for chunks in by_network]
 
     def predict_potentials(self, X):
         """Mean and variance of the output potentials.

@@ -28,7 +28,7 @@ N_STEPS, LEAST_PASSES, MOST_PASSES = 2000, 20, 400
 #: Rows of a batch.
 BATCH_SIZE = 100
 #: Hidden layers of one width from which on there is a residual stream.
-_DEEP = 3
+DEEP = 3
 #: Networks that predictions are made from where moments do not say enough.
 N_DRAWS = 30
 #: Columns up to which inputs are turned to their principal axes.
@@ -36,9 +36,13 @@ _MOST_ROTATED = 2048
 #: Leak of neurons over steps where nothing is said.
 _LEAK = 0.9
 TEMPERATURE = 0.1
+#: Of continuous weights and real targets.
+REAL_TEMPERATURE = 0.3
 LEARNING_RATE = 0.1
+#: With many layers.
+DEEP_RATE = 0.03
 #: Of weights that are points: they have no noise that averages steps.
-_POINT_RATE = 0.01
+POINT_RATE = 0.01
 #: Squared mean over variance of weights at the start: where signals neither die nor grow from layer to layer, and with
 #: a stream, which carries them.
 CRITICAL_RATIO, STREAM_RATIO = 10.8, 4.0
@@ -59,8 +63,8 @@ class SBNNPlanner(Planner):
         trainer = VariationalTrainer(
             gradient,
             self._design(network, gradient, noise_variance),
-            self._rate(gradient),
-            self._temperature(gradient),
+            self._rate(gradient, network),
+            self._temperature(gradient, network),
             self._ramp(gradient, network),
             course,
             self._n_draws(network),
@@ -119,8 +123,8 @@ class SBNNPlanner(Planner):
         """Connections after the first hidden layer that read a stream, if there is to be one."""
         widths = {connection.n_units for connection in hidden}
         can = self.problem.n_steps is None and len(widths) == 1
-        reason = f"{_DEEP} hidden layers of one width or more, of rows" if can else "the layers allow no stream"
-        residual = self.answers.answer("residual", self.estimator.residual, can and len(hidden) >= _DEEP, reason)
+        reason = f"{DEEP} hidden layers of one width or more, of rows" if can else "the layers allow no stream"
+        residual = self.answers.answer("residual", self.estimator.residual, can and len(hidden) >= DEEP, reason)
         if not residual:
             return hidden, readout
         if not can or len(hidden) < 2:
@@ -154,7 +158,7 @@ class SBNNPlanner(Planner):
             automatic = STREAM_RATIO if deep else CRITICAL_RATIO
             ratio = self.answers.answer("inference__noise_ratio", gradient.noise_ratio, automatic, reason)
         learns_noise = self.problem.task == "regressor" and noise_variance is None
-        copies = not deep and not levels and len(network.hidden) >= _DEEP and self.problem.n_steps is None
+        copies = not deep and not levels and len(network.hidden) >= DEEP and self.problem.n_steps is None
         return Design(ratio, variance, float(anchor), exponent, rotate, levels, gradient.is_noisy, learns_noise, copies)
 
     def _variance(self, prior: GaussianPrior, levels: bool) -> float | None:
@@ -192,23 +196,28 @@ class SBNNPlanner(Planner):
         self.answers.given("inference", f"{gradient.name} {own}")
         return gradient
 
-    def _rate(self, gradient: SpikeGradient) -> float:
-        automatic = LEARNING_RATE if gradient.is_noisy else _POINT_RATE
-        reason = "in prior standard deviations"
+    def _rate(self, gradient: SpikeGradient, network: Network) -> float:
+        automatic, reason = LEARNING_RATE, "in prior standard deviations"
+        if not gradient.is_noisy:
+            automatic, reason = POINT_RATE, "weights that are points have no noise that averages steps"
+        elif len(network.hidden) >= DEEP:
+            automatic, reason = DEEP_RATE, f"gradients of {DEEP} hidden layers or more are noisier"
         return float(self.answers.answer("inference__learning_rate", gradient.learning_rate, automatic, reason))
 
-    def _temperature(self, gradient: SpikeGradient) -> float:
+    def _temperature(self, gradient: SpikeGradient, network: Network) -> float:
         if not gradient.is_noisy:
             return 0.0
-        is_class = self.problem.task == "classifier"
-        reason = "colder posteriors predict classes better" if is_class else "noise is learned beside the weights"
-        automatic = TEMPERATURE if is_class else 1.0
+        automatic, reason = TEMPERATURE, "colder posteriors predict better"
+        if self.problem.task == "regressor" and self.estimator.weights == "continuous":
+            automatic, reason = REAL_TEMPERATURE, "noise is learned beside the weights"
+        elif len(network.hidden) >= DEEP:
+            automatic, reason = TEMPERATURE / len(network.hidden), "every layer has a divergence of its own"
         return float(self.answers.answer("inference__temperature", gradient.temperature, automatic, reason))
 
     def _ramp(self, gradient: SpikeGradient, network: Network) -> float:
         if not gradient.is_noisy:
             return 0.0
-        automatic = 0.5 if len(network.hidden) >= _DEEP else 0.0
+        automatic = 0.5 if len(network.hidden) >= DEEP else 0.0
         reason = "deep stacks fall to the prior else" if automatic else "shallow networks need none"
         return float(self.answers.answer("inference__ramp", gradient.ramp, automatic, reason))
 

@@ -80,7 +80,7 @@ def forward(
     """Draw the spikes of all hidden layers, one draw for each row, and give the moments of all potentials."""
     up = Upward([], [])
     rows, squares, stream = inputs, inputs * inputs, None
-    for index, layer in enumerate(network.hidden):
+    for index in range(len(network.hidden)):
         up.layers.append(LayerPass(rows, squares, *potentials(rows, squares, weights[index])))
         mean, variance = up.layers[-1][2:]
         sd = None if variance is None else sqrt(variance)

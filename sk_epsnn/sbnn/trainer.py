@@ -125,7 +125,7 @@ class VariationalTrainer(Trainer):
     def _at_outputs(
         self, state: State, up: Upward, target: Array, weight: Array
     ) -> tuple[Array, Array, Array | None, Array | None]:
-        """Expected log-likelihoods, and minus their gradients: in potentials, their variances, the noise's logarithm."""
+        """Expected log-likelihoods, and minus their gradients: in potentials, variances, logarithms of noises."""
         _, _, mean, variance = up.layers[-1]
         spread, output = 0 * mean if variance is None else variance, state.network.output
         noise = None
