@@ -15,7 +15,7 @@ from sk_epsnn.ep.passes import backward, forward, log_partition, predict, predic
 from sk_epsnn.ep.recurrent import OwnSpikes
 from sk_epsnn.ep.setup import set_up
 from sk_epsnn.ep.sites import UpdateCounts
-from sk_epsnn.ep.trials import with_leak
+from sk_epsnn.leaks import with_leak
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.outputs import SigmoidOutput
 from sk_epsnn.priors import GaussianPrior

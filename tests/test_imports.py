@@ -36,6 +36,7 @@ ALLOWED = {
     "connections": {"_arrays", "_sklearn", "messages"},
     "priors": {"_arrays", "_sklearn", "numerics", "weights"},
     "network": {"_arrays", "_sequences", "messages", "basis", "neurons", "outputs", "connections"},
+    "leaks": {"connections", "network"},
     "ep": {
         *(
             "_arrays",
@@ -49,12 +50,12 @@ ALLOWED = {
             "outputs",
             "connections",
         ),
-        *("priors", "network", "course", "training"),
+        *("priors", "network", "leaks", "course", "training"),
     },
     "gem": {"_sklearn", "course", "optimizers", "training"},
     "sbnn": {
         *("_arrays", "_sklearn", "numerics", "messages", "basis", "connections", "outputs", "network", "course"),
-        *("optimizers", "training"),
+        *("leaks", "optimizers", "training"),
     },
     "estimators": {
         *(

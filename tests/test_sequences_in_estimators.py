@@ -21,7 +21,7 @@ from sk_epsnn import (
     Stochastic,
 )
 from sk_epsnn.connections import Dense
-from sk_epsnn.ep.trials import LEAKS
+from sk_epsnn.leaks import LEAKS
 
 FEW = Stochastic(n_passes=3)
 

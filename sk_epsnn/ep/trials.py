@@ -6,35 +6,21 @@ the inputs, as in images, or along any, as in spectra of speech.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from sk_epsnn.connections import Filter, Readout
 from sk_epsnn.course import Course, Rows
+from sk_epsnn.leaks import is_open, leaks, with_leak
 from sk_epsnn.network import Network
 from sk_epsnn.training import Progress, Trainer, one_pass
 
-#: Leaks to choose from: none, and time constants that double from 1.4 steps on.
-LEAKS = (0.0, 0.5, 0.71, 0.84, 0.92, 0.96, 0.98)
 #: Rows that judge, passes over them, and batches of a pass.
 JUDGES, PASSES, BATCHES = 500, 3, 5
 #: With less weight in all rows than this an exponent is not tried: they would say nothing.
 LEAST_MASS = 100
-
-
-def is_open(network: Network) -> bool:
-    """Whether a leak of the network is still to be chosen."""
-    return any(_is_open(connection) for connection in network.connections)
-
-
-def with_leak(network: Network, leak: float) -> Network:
-    """The same with this leak wherever one is to be chosen."""
-    hidden = tuple(layer._replace(connection=_leaky(layer.connection, leak)) for layer in network.hidden)
-    return replace(network, hidden=hidden, readout=_leaky(network.readout, leak))
 
 
 def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomState) -> tuple[Any, Network]:
@@ -46,7 +32,7 @@ def chosen(trainer: Any, network: Network, rows: Rows, rng: np.random.RandomStat
     trainer = _with_exponent(trainer, exponents[0])
     if rows.mass < LEAST_MASS:
         exponents = exponents[:1]
-    ways = [with_leak(network, leak) for leak in _leaks(network)] if is_open(network) else [network]
+    ways = [with_leak(network, leak) for leak in leaks(network)] if is_open(network) else [network]
     if len(ways) == len(exponents) == 1:
         return trainer, network
     some = rows.some(JUDGES)
@@ -81,22 +67,3 @@ def _objective(trainer: Trainer, network: Network, rows: Rows, course: Course, r
     except (ValueError, ArithmeticError, np.linalg.LinAlgError):
         return -np.inf
     return objective if np.isfinite(objective) else -np.inf
-
-
-def _leaks(network: Network) -> Iterator[float]:
-    """Those whose time constants are no longer than a sample."""
-    n_steps = network.n_inputs // (network.connections[0].n_features or 1)
-    for leak in LEAKS:
-        if leak == 0 or -1 / np.log(leak) <= n_steps:
-            yield leak
-
-
-def _is_open(connection: Any) -> bool:
-    return isinstance(connection, Filter | Readout) and isinstance(connection.leak, str)
-
-
-def _leaky(connection: Any, leak: float) -> Any:
-    if not _is_open(connection):
-        return connection
-    parameters = connection.get_params()
-    return type(connection)(**{**parameters, "leak": leak})

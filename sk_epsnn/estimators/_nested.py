@@ -168,7 +168,7 @@ def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN | BaseGEMSNN | BaseSBNN, 
         estimator = estimator.regressor_
     if not isinstance(estimator, BaseEPSNN | BaseGEMSNN | BaseSBNN):
         raise TypeError(
-            "Uncertainty is known of EPSNNClassifier and EPSNNRegressor, of GEM-SNNs and of SBNNs, alone or in pipelines, "
+            "Uncertainty is known of EPSNNClassifier and EPSNNRegressor, of GEM-SNNs and SBNNs, alone or in pipelines, "
             f"fitted searches and TransformedTargetRegressor, but here is a {type(estimator).__name__}; call "
             "predict_uncertainty of the networks that it holds."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -33,9 +32,9 @@ DEEP = 3
 N_DRAWS = 30
 #: Columns up to which inputs are turned to their principal axes.
 _MOST_ROTATED = 2048
-#: Leak of neurons over steps where nothing is said.
-_LEAK = 0.9
 TEMPERATURE = 0.1
+#: Over steps.
+STEP_TEMPERATURE = 0.01
 #: Of continuous weights and real targets.
 REAL_TEMPERATURE = 0.3
 LEARNING_RATE = 0.1
@@ -95,7 +94,7 @@ class SBNNPlanner(Planner):
         return Network(layers, readout, output, True, self.problem.n_features * (self.problem.n_steps or 1))
 
     def _neurons(self, n_hidden: int) -> tuple[Neuron, ...]:
-        neurons = tuple(self._with_leak(neuron) for neuron in super()._neurons(n_hidden))
+        neurons = super()._neurons(n_hidden)
         for neuron in neurons:
             if neuron.recurrent or neuron.reset:
                 raise ValueError(
@@ -108,16 +107,6 @@ class SBNNPlanner(Planner):
                     "'last' or a number of parts."
                 )
         return neurons
-
-    def _with_leak(self, neuron: Neuron) -> Neuron:
-        if not neuron.has_memory:
-            return neuron
-        neuron = copy(neuron)
-        reason = "time constants of about ten steps"
-        neuron.leak = self.answers.answer("activation__leak", neuron.leak, _LEAK, reason)
-        if is_auto(neuron.readout_leak):
-            neuron.readout_leak = self.answers.answer("activation__readout_leak", "auto", _LEAK, reason)
-        return neuron
 
     def _with_streams(self, hidden: list[Connection], readout: Connection) -> tuple[list[Connection], Connection]:
         """Connections after the first hidden layer that read a stream, if there is to be one."""
@@ -146,7 +135,7 @@ class SBNNPlanner(Planner):
             )
         prior = GaussianPrior() if isinstance(self.estimator.prior, str) else clone(self.estimator.prior)
         prior.check()
-        rotate, exponent = self._axes(network, prior, levels)
+        rotate, exponents = self._axes(network, prior, levels)
         variance = self._variance(prior, levels)
         anchor = self.answers.answer("prior__anchor", prior.anchor, 0.0, "means are learned better from 0")
         if levels and anchor > 0:
@@ -159,7 +148,9 @@ class SBNNPlanner(Planner):
             ratio = self.answers.answer("inference__noise_ratio", gradient.noise_ratio, automatic, reason)
         learns_noise = self.problem.task == "regressor" and noise_variance is None
         copies = not deep and not levels and len(network.hidden) >= DEEP and self.problem.n_steps is None
-        return Design(ratio, variance, float(anchor), exponent, rotate, levels, gradient.is_noisy, learns_noise, copies)
+        return Design(
+            ratio, variance, float(anchor), exponents, rotate, levels, gradient.is_noisy, learns_noise, copies
+        )
 
     def _variance(self, prior: GaussianPrior, levels: bool) -> float | None:
         self.answers.answer("prior__variance", prior.variance, "learned", "the one that fits the posterior best")
@@ -172,19 +163,22 @@ class SBNNPlanner(Planner):
             )
         return float(prior.variance)
 
-    def _axes(self, network: Network, prior: GaussianPrior, levels: bool) -> tuple[bool, float]:
-        """Whether inputs are turned to their principal axes, and the spectral exponent."""
-        n_columns = network.connections[0].n_columns(network.n_inputs)
+    def _axes(self, network: Network, prior: GaussianPrior, levels: bool) -> tuple[bool, tuple[float, ...]]:
+        """Whether inputs are turned to their principal axes, and spectral exponents, of which rows say the best."""
+        n_columns, given = network.connections[0].n_columns(network.n_inputs), prior.spectral_exponent
         rotate = not levels and n_columns <= _MOST_ROTATED
-        automatic = 1.0 if rotate and network.hidden and self.problem.task == "classifier" else 0.0
-        reason = "of classifiers with hidden layers, whose inputs are turned"
-        exponent = self.answers.answer("prior__spectral_exponent", prior.spectral_exponent, automatic, reason)
+        if is_auto(given) and rotate and network.hidden:
+            automatic = (0.0, 1.0) if self.problem.task == "regressor" else (1.0, 0.0)
+            reason = "of 0 and 1 that under which some rows are predicted best from others"
+            self.answers.answer("prior__spectral_exponent", given, automatic[0], reason)
+            return rotate, automatic
+        exponent = self.answers.answer("prior__spectral_exponent", given, 0.0, "inputs are not turned")
         if exponent > 0 and not rotate:
             raise ValueError(
                 "prior__spectral_exponent has no effect where inputs are not turned: on weights='binary', and on more "
                 f"than {_MOST_ROTATED} features; leave it at 'auto'."
             )
-        return rotate, float(exponent)
+        return rotate, (float(exponent),)
 
     # ------------------------------------------------------------------ inference
 
@@ -210,6 +204,8 @@ class SBNNPlanner(Planner):
         automatic, reason = TEMPERATURE, "colder posteriors predict better"
         if self.problem.task == "regressor" and self.estimator.weights == "continuous":
             automatic, reason = REAL_TEMPERATURE, "noise is learned beside the weights"
+        elif network.has_steps and network.hidden:
+            automatic, reason = STEP_TEMPERATURE, "weights are the same at every step, and their noise is not"
         elif len(network.hidden) >= DEEP:
             automatic, reason = TEMPERATURE / len(network.hidden), "every layer has a divergence of its own"
         return float(self.answers.answer("inference__temperature", gradient.temperature, automatic, reason))

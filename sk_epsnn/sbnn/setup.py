@@ -38,8 +38,8 @@ class Design:
         Prior variance of every weight, in units of the inverse fan-in; None where it is learned.
     anchor : float
         Size of random prior means of hidden layers, in units of the random start.
-    exponent : float
-        Spectral exponent of the prior of the first layer.
+    exponents : tuple of float
+        Spectral exponents of the prior of the first layer, of which rows say the best.
     rotate : bool
         Whether inputs are turned to their principal axes.
     levels : bool
@@ -55,7 +55,7 @@ class Design:
     ratio: float
     variance: float | None
     anchor: float
-    exponent: float
+    exponents: tuple[float, ...]
     rotate: bool
     levels: bool
     is_noisy: bool
@@ -71,7 +71,7 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         rows.sample_weight,
         rotate=design.rotate,
         center=True if design.rotate else None,
-        scaling="none" if design.levels else "all" if design.rotate else "each",
+        scaling="none" if design.levels else "each",
         spikes=spikes and not design.rotate,
     )
     assert network.basis is not None
@@ -79,7 +79,7 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
         coordinates = Coordinates(np.ones(network.basis.offset.shape[0]), 1.0, network.basis.offset.shape[0])
     else:
         share = max(_BIAS_SHARE, 1 / (1 + network.basis.offset.shape[0]))
-        coordinates = Coordinates.of(network.basis, design.exponent, _SPECTRAL_FLOOR, share)
+        coordinates = Coordinates.of(network.basis, design.exponents[0], _SPECTRAL_FLOOR, share)
     families: list[Family] = []
     parameters: dict[str, np.ndarray] = {}
     priors = []

@@ -42,6 +42,8 @@ class State:
         Running means: "log_likelihood" of a row, in nats, "gradient_bias" and "spike_rates" of layers.
     is_known : bool
         Whether weights are points by decree.
+    choices : tuple of pairs
+        Names of parameters that the rows have answered, and the values.
     """
 
     network: Network
@@ -56,6 +58,7 @@ class State:
     seed: int = 0
     noted: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     is_known: bool = False
+    choices: tuple[tuple[str, float], ...] = ()
 
     def trained(self, parameters: Parameters | None = None) -> list[Moments]:
         """Means and variances of the weights of every layer, in the coordinates of training."""

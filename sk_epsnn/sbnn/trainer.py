@@ -21,6 +21,7 @@ from sk_epsnn.sbnn.passes import Noise, Upward, backward, forward, spike_share
 from sk_epsnn.sbnn.prediction import draw, moment_spread, network_spread
 from sk_epsnn.sbnn.setup import Design, set_up
 from sk_epsnn.sbnn.state import State
+from sk_epsnn.sbnn.trials import chosen
 from sk_epsnn.sbnn.weights import Moments
 from sk_epsnn.training import Report, Trainer
 
@@ -59,7 +60,11 @@ class VariationalTrainer(Trainer):
 
     def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
         """See `Trainer.start`: weights at random, where the rows are."""
-        state = set_up(network, self.design, rows, rng).beside(rows.X)
+        trainer, network = chosen(self, network, rows, rng)
+        choices: tuple[tuple[str, float], ...] = ()
+        if len(self.design.exponents) > 1:
+            choices = (("prior__spectral_exponent", trainer.design.exponents[0]),)
+        state = replace(set_up(network, trainer.design, rows, rng), choices=choices).beside(rows.X)
         return self.planned(replace(state, memory=_kept(self.optimizer.begin(state.parameters))), rows)
 
     def resume(self, state: State, n_samples: int) -> State:
