@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -21,6 +22,7 @@ from sk_epsnn import (
     GLMNeuron,
     RaisedCosineFilters,
     ReliabilityDisplay,
+    to_nir,
 )
 
 FEW = {"hidden_layer_sizes": 12, "max_iter": 3, "n_steps": 8, "random_state": 0}
@@ -349,7 +351,7 @@ def test_pipelines_and_displays(digits):
     assert display.figure_ is not None
 
 
-def test_callbacks_and_text(digits, capsys):
+def test_passes_are_told(digits, capsys):
     GEMSNNClassifier(**FEW, verbose=1).fit(digits.X, digits.y)
     assert capsys.readouterr().out.count("nats") == 3
 
@@ -358,3 +360,13 @@ def test_the_first_words_are_those_of_the_other_family():
     mine, other = GEMSNNClassifier().get_params(deep=False), EPSNNClassifier().get_params(deep=False)
     shared = set(mine) & set(other)
     assert {"hidden_layer_sizes", "activation", "inference", "batch_size", "max_iter", "class_weight"} < shared
+
+
+def test_exports_refuse_by_name(fitted):
+    with pytest.raises(TypeError, match="GEMSNNClassifier"):
+        to_nir(fitted)
+
+
+def test_sparse_rows_and_other_arrays_are_refused(digits):
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        GEMSNNClassifier(**FEW).fit(sparse.csr_array(digits.X), digits.y)
