@@ -231,6 +231,8 @@ def test_the_bound_grows_with_the_compartments(fitted, digits):
     assert bounds[0] < bounds[1] < bounds[2] < 0
     default = fitted.score_log_likelihood(digits.X_test, digits.y_test)
     assert default == fitted.score_log_likelihood(digits.X_test, digits.y_test, 10)
+    with pytest.raises(ValueError, match="not in classes"):
+        fitted.score_log_likelihood(digits.X_test, digits.y_test + 1)
 
 
 def test_spikes_are_those_of_the_predictions(digits):
@@ -306,6 +308,13 @@ class TestRefusals:
             model.fit(self.X, self.y)
         with pytest.raises(NotFittedError):
             model.predict(self.X)
+
+    @pytest.mark.parametrize("update", ["sequence", "step"])
+    def test_steps_that_are_too_long(self, update):
+        model = GEMSNNClassifier(**FEW, update=update, optimizer=SGD(learning_rate=1e39))
+        with pytest.raises(ValueError, match="no longer finite.*learning_rate"):
+            model.fit(self.X, self.y)
+        assert not hasattr(model, "classes_")
 
     def test_targets_for_every_step(self):
         X, y = sequences(20)

@@ -15,6 +15,7 @@ from sk_epsnn.estimators._gem_base import BaseGEMSNN
 from sk_epsnn.estimators._gem_temperature import held_out_temperature
 from sk_epsnn.estimators._gem_uncertainty import CompartmentUncertainty, entropy
 from sk_epsnn.estimators._labels import Labels
+from sk_epsnn.estimators._targets import check_known
 from sk_epsnn.gem.decisions import DECISIONS, Mixture, Readings, log_probability
 from sk_epsnn.gem.filters import RaisedCosineFilters
 from sk_epsnn.gem.options import GEM, GLMNeuron
@@ -390,6 +391,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         """1 for the neuron of a class, 0 for the others."""
+        check_known(y, self._labels)
         return (np.searchsorted(self._labels, y)[:, np.newaxis] == np.arange(len(self._labels))).astype(np.float64)
 
     def _n_output_neurons(self) -> int:

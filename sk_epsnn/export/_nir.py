@@ -97,8 +97,8 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     network = estimator.network_
     if not isinstance(network, Network):
         raise TypeError(
-            f"to_nir takes networks of EPSNNClassifier and EPSNNRegressor, got {type(estimator).__name__}, whose neurons "
-            "and synapses it does not know; their weights are in coefs_ and intercepts_."
+            f"to_nir takes networks of EPSNNClassifier and EPSNNRegressor, got {type(estimator).__name__}, whose "
+            "neurons and synapses it does not know; their weights are in coefs_ and intercepts_."
         )
     _refuse_unknown(network)
     graph = _Graph(nir, _clock(network, dt, n_steps))
