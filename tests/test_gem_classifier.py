@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -21,6 +22,7 @@ from sk_epsnn import (
     GLMNeuron,
     RaisedCosineFilters,
     ReliabilityDisplay,
+    to_nir,
 )
 
 FEW = {"hidden_layer_sizes": 12, "max_iter": 3, "n_steps": 8, "random_state": 0}
@@ -229,6 +231,8 @@ def test_the_bound_grows_with_the_compartments(fitted, digits):
     assert bounds[0] < bounds[1] < bounds[2] < 0
     default = fitted.score_log_likelihood(digits.X_test, digits.y_test)
     assert default == fitted.score_log_likelihood(digits.X_test, digits.y_test, 10)
+    with pytest.raises(ValueError, match="not in classes"):
+        fitted.score_log_likelihood(digits.X_test, digits.y_test + 1)
 
 
 def test_spikes_are_those_of_the_predictions(digits):
@@ -305,6 +309,13 @@ class TestRefusals:
         with pytest.raises(NotFittedError):
             model.predict(self.X)
 
+    @pytest.mark.parametrize("update", ["sequence", "step"])
+    def test_steps_that_are_too_long(self, update):
+        model = GEMSNNClassifier(**FEW, update=update, optimizer=SGD(learning_rate=1e39))
+        with pytest.raises(ValueError, match="no longer finite.*learning_rate"):
+            model.fit(self.X, self.y)
+        assert not hasattr(model, "classes_")
+
     def test_targets_for_every_step(self):
         X, y = sequences(20)
         with pytest.raises(ValueError, match=r"one target for each sample: give it the shape \(n_samples,\)\.$"):
@@ -349,7 +360,7 @@ def test_pipelines_and_displays(digits):
     assert display.figure_ is not None
 
 
-def test_callbacks_and_text(digits, capsys):
+def test_passes_are_told(digits, capsys):
     GEMSNNClassifier(**FEW, verbose=1).fit(digits.X, digits.y)
     assert capsys.readouterr().out.count("nats") == 3
 
@@ -358,3 +369,13 @@ def test_the_first_words_are_those_of_the_other_family():
     mine, other = GEMSNNClassifier().get_params(deep=False), EPSNNClassifier().get_params(deep=False)
     shared = set(mine) & set(other)
     assert {"hidden_layer_sizes", "activation", "inference", "batch_size", "max_iter", "class_weight"} < shared
+
+
+def test_exports_refuse_by_name(fitted):
+    with pytest.raises(TypeError, match="GEMSNNClassifier"):
+        to_nir(fitted)
+
+
+def test_sparse_rows_and_other_arrays_are_refused(digits):
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        GEMSNNClassifier(**FEW).fit(sparse.csr_array(digits.X), digits.y)

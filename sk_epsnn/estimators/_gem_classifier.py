@@ -15,6 +15,7 @@ from sk_epsnn.estimators._gem_base import BaseGEMSNN
 from sk_epsnn.estimators._gem_temperature import held_out_temperature
 from sk_epsnn.estimators._gem_uncertainty import CompartmentUncertainty, entropy
 from sk_epsnn.estimators._labels import Labels
+from sk_epsnn.estimators._targets import check_known
 from sk_epsnn.gem.decisions import DECISIONS, Mixture, Readings, log_probability
 from sk_epsnn.gem.filters import RaisedCosineFilters
 from sk_epsnn.gem.options import GEM, GLMNeuron
@@ -143,7 +144,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
     >>>     >>> from sk_epsnn import GEMSNNClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
-    >>> clf = GEMSNNClassifier(max_iter=5, random_state=0).fit(X_train, y_train)
+    >>> clf = GEMSNNClassifier(max_iter=10, random_state=0).fit(X_train, y_train)
     >>> bool(clf.score(X_test, y_test) > 0.9)
     True
     >>> clf.sample_spikes(X_test[:3]).outputs.shape
@@ -349,15 +350,14 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
             Named tuple ``(total, aleatoric, disagreement)`` of arrays of shape (n_samples,), in nats: the entropy of
             `predict_proba`, the mean entropy of what single compartments say, and the difference of the two.
         """
+        return CompartmentUncertainty(*np.concatenate(self._read(X, self._parts)).T)
 
-        def parts(readings: Readings) -> np.ndarray:
-            """Total, aleatoric, disagreement, as columns."""
-            mixture = self._mixture(readings)
-            total = entropy(mixture.mean())
-            inner = np.minimum((mixture.share * entropy(mixture.probability)).sum(axis=1), total)
-            return np.stack([total, inner, total - inner], axis=1)
-
-        return CompartmentUncertainty(*np.concatenate(self._read(X, parts)).T)
+    def _parts(self, readings: Readings) -> np.ndarray:
+        """Total, aleatoric, disagreement, as columns."""
+        mixture = self._mixture(readings)
+        total = entropy(mixture.mean())
+        inner = np.minimum((mixture.share * entropy(mixture.probability)).sum(axis=1), total)
+        return np.stack([total, inner, total - inner], axis=1)
 
     def _mixture(self, readings: Readings) -> Mixture:
         return DECISIONS[self._plan.decision](readings, 1 / self.temperature_)
@@ -391,6 +391,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         """1 for the neuron of a class, 0 for the others."""
+        check_known(y, self._labels)
         return (np.searchsorted(self._labels, y)[:, np.newaxis] == np.arange(len(self._labels))).astype(np.float64)
 
     def _n_output_neurons(self) -> int:

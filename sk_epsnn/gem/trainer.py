@@ -126,11 +126,26 @@ class MultiSampleTrainer(Trainer):
         target = batch.target.astype(dtype)[np.newaxis, :, np.newaxis]
         weight = (batch.sample_weight / unit).astype(dtype)
         learn = self._at_every_step if self.at_every_step else self._at_the_end
-        state, log_probability, v, lengths = learn(state, inputs, target, weight, uniforms)
+        with np.errstate(over="ignore", invalid="ignore"):  # `check` says so
+            state, log_probability, v, lengths = learn(state, inputs, target, weight, uniforms)
         size = np.asarray(effective_sample_size(v).mean())
         state = replace(state, noted=self._noted(state, "effective_sample_size", size))
         bound = logsumexp(log_probability, axis=1) - np.log(self.rule.n_compartments)
         return state, Report(float(batch.sample_weight @ bound), lengths)
+
+    def check(self, state: State) -> None:
+        """Refuse weights that are not finite.
+
+        Raises
+        ------
+        ValueError
+            Names the remedy.
+        """
+        if not all(np.isfinite(array).all() for array in state.weights.values()):
+            raise ValueError(
+                "Weights are no longer finite: steps were too long. Lower learning_rate of the optimizer, or, where "
+                "encode='none' feeds values to the neurons, these, by sklearn.preprocessing.StandardScaler."
+            )
 
     def _at_the_end(
         self, state: State, inputs: Inputs, target: np.ndarray, weight: np.ndarray, uniforms: Uniforms
