@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn.connections import Filter, Readout
-from sk_epsnn.network import Network
 
 #: Leaks to choose from: none, and time constants that double from 1.4 steps on.
 LEAKS = (0.0, 0.5, 0.71, 0.84, 0.92, 0.96, 0.98)
 
 
-def is_open(network: Network) -> bool:
+def is_open(network: Any) -> bool:
     """Whether a leak of the network is still to be chosen."""
     return any(_is_open(connection) for connection in network.connections)
 
 
-def with_leak(network: Network, leak: float) -> Network:
+def with_leak(network: Any, leak: float) -> Any:
     """The same with this leak wherever one is to be chosen."""
     hidden = tuple(layer._replace(connection=_leaky(layer.connection, leak)) for layer in network.hidden)
     return replace(network, hidden=hidden, readout=_leaky(network.readout, leak))
 
 
-def leaks(network: Network) -> Iterator[float]:
+def leaks(network: Any) -> Iterator[float]:
     """Those whose time constants are no longer than a sample."""
     n_steps = network.n_inputs // (network.connections[0].n_features or 1)
     for leak in LEAKS:

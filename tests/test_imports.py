@@ -36,7 +36,7 @@ ALLOWED = {
     "connections": {"_arrays", "_sklearn", "messages"},
     "priors": {"_arrays", "_sklearn", "numerics", "weights"},
     "network": {"_arrays", "_sequences", "messages", "basis", "neurons", "outputs", "connections"},
-    "leaks": {"connections", "network"},
+    "leaks": {"connections"},
     "ep": {
         *(
             "_arrays",
