@@ -6,10 +6,20 @@ import pickle
 import numpy as np
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
 from versions import SINCE_1_9
 
-from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton, merge
+from sk_epsnn import (
+    AverageEP,
+    EPSNNClassifier,
+    EPSNNRegressor,
+    GaussianPrior,
+    Newton,
+    SBNNClassifier,
+    SBNNRegressor,
+    merge,
+)
 from sk_epsnn._arrays import array_namespace, converted, device, like, take, to_numpy
 
 pytestmark = pytest.mark.skipif(
@@ -211,3 +221,28 @@ def test_helpers(xp):
     nested = converted({"a": 1.5, "b": [np.ones(2), (np.zeros(1), "text")]}["b"], lambda part: like(part, array))
     assert not isinstance(nested[0], np.ndarray) and not isinstance(nested[1][0], np.ndarray)
     assert nested[1][1] == "text"
+
+
+@pytest.mark.parametrize("options", [{}, {"weights": "binary"}, {"hidden_layer_sizes": (6, 6, 6)}], ids=str)
+def test_sbnn(xp, digits, dispatch, options):
+    X, y = digits
+    model = SBNNClassifier(**{"hidden_layer_sizes": 10, "max_iter": 3, "random_state": 0, **options})
+    plain = clone(model).fit(X, y)
+    model.fit(xp.asarray(X), xp.asarray(y))
+    X_there = xp.asarray(X)
+    # Single precision inside: a potential on the other side of 0 is another spike.
+    assert_same(model.predict_proba(X_there), plain.predict_proba(X), atol=0.02)
+    assert_same(model.predict_uncertainty(X_there).total, plain.predict_uncertainty(X).total, atol=0.05)
+    model.partial_fit(xp.asarray(X), xp.asarray(y))
+    assert model.score(X_there, xp.asarray(y)) > 0.5
+    moved = converted(model._progress, to_numpy)
+    assert all(isinstance(array, np.ndarray) for array in moved.state.parameters.values())
+
+
+def test_sbnn_regressor(xp, diabetes, dispatch):
+    X, y = diabetes
+    model = SBNNRegressor(10, max_iter=3, random_state=0)
+    mean, std = clone(model).fit(X, y).predict(X, return_std=True)
+    there = model.fit(xp.asarray(X), xp.asarray(y)).predict(xp.asarray(X), return_std=True)
+    assert_same(there[0], mean, rtol=0.05)
+    assert_same(there[1], std, rtol=0.05)

@@ -9,7 +9,7 @@ from sk_epsnn.sbnn.weights import Moments
 
 RNG = np.random.default_rng(0)
 #: Many directions of which a few are long.
-X = RNG.standard_normal((300, 40)) * np.append(np.full(5, 10.0), np.full(35, 0.5)) + 3.0
+X = RNG.standard_normal((300, 90)) * np.append(np.full(64, 10.0), np.full(26, 0.5)) + 3.0
 
 
 def made(rotate=True, exponent=1.0):
@@ -28,10 +28,10 @@ def test_potentials_have_prior_variance_one(rotate):
 
 def test_directions_that_are_hardly_used_are_one_length():
     basis, coordinates = made()
-    assert coordinates.n_own == 5
+    assert coordinates.n_own == 64
     z, values = coordinates.enter(basis.transform(X)), basis.transform(X)
-    rest = values[:, 5:-1] * coordinates.unit[5:]
-    np.testing.assert_allclose(z[:, 5], np.sqrt(np.square(rest).sum(axis=1)))
+    rest = values[:, 64:-1] * coordinates.unit[64:]
+    np.testing.assert_allclose(z[:, 64], np.sqrt(np.square(rest).sum(axis=1)))
     np.testing.assert_allclose(z[:, -1], coordinates.constant_unit)
 
 
@@ -44,6 +44,13 @@ def test_weights_have_the_same_potentials_in_the_basis():
     np.testing.assert_allclose(values @ left.mean.T, z @ mean.T)
     np.testing.assert_allclose(np.square(values) @ left.variance.T, np.square(z) @ variance.T)
     assert not coordinates.leave(Moments(mean, None)).variance.any()
+
+
+def test_the_first_axes_are_never_taken_together():
+    """However little the last ones add to the variance."""
+    few = X[:, 60:80]
+    basis = fit_basis(few, np.ones(300), rotate=True, center=True, constant=True)
+    assert not Coordinates.of(basis, 1.0, 0.5, 0.1).has_rest
 
 
 def test_centers():

@@ -105,6 +105,7 @@ REFUSED = {
         {"weights": "binary", "prior": GaussianPrior(spectral_exponent=1.0)},
         "no effect where inputs are not turned",
     ),
+    "moments of streams": ({"n_draws": 0, "hidden_layer_sizes": (4, 4, 4)}, "do not say enough"),
     "sizes": ({"hidden_layer_sizes": (3, 0)}, "positive integers"),
     "option": ({"inference": Rao(width=0.0)}, "'width' parameter of Rao"),
     "no hidden": ({"hidden_layer_sizes": (), "activation": ["heaviside"]}, "that of hidden neurons"),

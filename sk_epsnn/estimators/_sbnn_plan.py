@@ -220,7 +220,13 @@ class SBNNPlanner(Planner):
     def _n_draws(self, network: Network) -> int:
         drawn = needs_draws(network)
         reason = "spikes of several layers or steps hang together" if drawn else "one pass of moments says as much"
-        return int(self.answers.answer("n_draws", self.estimator.n_draws, N_DRAWS if drawn else 0, reason))
+        n_draws = self.answers.answer("n_draws", self.estimator.n_draws, N_DRAWS if drawn else 0, reason)
+        if drawn and n_draws == 0:
+            raise ValueError(
+                "n_draws=0 is one pass of moments, which do not say enough of streams, or of hidden neurons over "
+                "steps; set n_draws to a positive number, or 'auto'."
+            )
+        return int(n_draws)
 
     def _course(self) -> Course:
         size = self.answers.answer("batch_size", self.estimator.batch_size, BATCH_SIZE, "rows of a batch")

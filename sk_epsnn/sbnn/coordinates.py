@@ -13,8 +13,8 @@ from sk_epsnn.sbnn.weights import Moments
 
 #: Share of the prior variance of a potential that may lie in directions that are taken together.
 _REST = 0.03
-#: So many directions are worth taking together.
-_LEAST_REST = 8
+#: So many directions are worth taking together, and so many are always apart: little variance may say much.
+_LEAST_REST, _LEAST_OWN = 8, 64
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Coordinates:
         if basis.rotation is not None:
             share = variances[:-1] * basis.second_moment
             beyond = np.cumsum(share[::-1])[::-1] <= _REST * share.sum()
-            if beyond.sum() >= _LEAST_REST:
-                n_own = int(np.argmax(beyond))
+            first = max(len(share) - int(beyond.sum()), _LEAST_OWN)
+            if len(share) - first >= _LEAST_REST:
+                n_own = first
         return cls(unit, float(np.sqrt(variances[-1])), n_own)
 
     @property

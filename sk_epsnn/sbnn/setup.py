@@ -23,7 +23,7 @@ from sk_epsnn.sbnn.weights import Family, GaussianFamily, LevelFamily, Prior
 _BIAS_SHARE = 0.1
 #: What is added to the second moments of inputs before they are raised to the spectral exponent, in units of their
 #: mean: directions that the data hardly use keep weights enough for unknown inputs to be doubted.
-_SPECTRAL_FLOOR = 0.5
+_SPECTRAL_FLOOR = 1.0
 
 
 @dataclass(frozen=True)

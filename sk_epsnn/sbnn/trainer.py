@@ -158,12 +158,12 @@ class VariationalTrainer(Trainer):
                 divergence += heat * family.divergence(state.parameters, prior)
             priors.append(prior)
             units.update(family.units(prior))
-        length = 0.5 * self.learning_rate * (1 + np.cos(np.pi * min(at, 1.0)))
+        length = float(0.5 * self.learning_rate * (1 + np.cos(np.pi * min(at, 1.0))))
         changes, memory = self.optimizer.changes(gradient, state.memory)
         old = state.parameters.items()
         parameters = NamedArrays.of({name: array - length * units[name] * changes[name] for name, array in old})
         moved = replace(state, parameters=parameters, priors=tuple(priors), memory=_kept(memory))
-        return replace(moved, n_updates=state.n_updates + 1), divergence, float(length)
+        return replace(moved, n_updates=state.n_updates + 1), divergence, length
 
     def _noted(self, state: State, up: Upward, weights: list[Moments], likelihood: float) -> dict[str, tuple]:
         """Running means of what says how learning goes."""

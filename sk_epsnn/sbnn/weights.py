@@ -61,7 +61,8 @@ class GaussianFamily:
     is_noisy : bool
         Whether there are variances.
     has_rest : bool
-        Whether the input before the constant is a length, of directions that data hardly use: its weight has mean 0.
+        Whether the input before the constant is a length, of directions that data hardly use: its weight has mean 0 and
+        its variance follows the prior alone, so that inputs which go far in these directions are doubted.
     """
 
     layer: int
@@ -95,7 +96,7 @@ class GaussianFamily:
         g_mean = self._held(g_mean)
         if moments.variance is None:
             return {name: g_mean}
-        return {name: g_mean, log_sd: 2 * moments.variance * g_variance}
+        return {name: g_mean, log_sd: self._held(2 * moments.variance * g_variance)}
 
     def _held(self, gradient: Array) -> Array:
         if not self.has_rest:
