@@ -10,6 +10,7 @@ from sk_epsnn import (
     GEM,
     AverageEP,
     BernoulliGaussianPrior,
+    Concrete,
     EPSNNClassifier,
     EPSNNRegressor,
     GEMSNNClassifier,
@@ -20,7 +21,6 @@ from sk_epsnn import (
     SBNNClassifier,
     SBNNRegressor,
     Stochastic,
-    Surrogate,
 )
 
 #: Few steps, where it is not the training that is asked about.
@@ -51,7 +51,7 @@ CONFIGURATIONS = [
     GEMSNNRegressor(max_iter=20),
     SBNNClassifier(),
     SBNNClassifier((8, 8, 8), weights="binary", max_iter=50),
-    SBNNClassifier(8, inference=Surrogate(learning_rate=0.03), max_iter=200),
+    SBNNClassifier(8, inference=Concrete(hard=True), max_iter=200),
     SBNNRegressor(),
     SBNNRegressor(8, weights="binary"),
 ]
@@ -72,7 +72,7 @@ SPARSE_DRAWS = {"check_sample_weight_equivalence_on_sparse_data": REASON}
 
 
 def expected_failures(estimator):
-    if isinstance(estimator, SBNNClassifier | SBNNRegressor) and not isinstance(estimator.inference, Surrogate):
+    if isinstance(estimator, SBNNClassifier | SBNNRegressor):
         return DRAWS | SPARSE_DRAWS
     return DRAWS if isinstance(estimator, GEMSNNClassifier | GEMSNNRegressor) else {}
 
