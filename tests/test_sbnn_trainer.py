@@ -89,7 +89,7 @@ def test_start():
 
 def test_deep_stacks_without_a_stream_start_as_copies():
     state = trainer(copies=True).start(dense((4, 6, 6, 6, 3)), ROWS, np.random.RandomState(0))
-    spikes = (RNG.random((50, 6)) < 0.5).astype(float)
+    spikes = (np.random.default_rng(1).random((50, 6)) < 0.5).astype(float)
     for layer in (1, 2):
         mean, _ = state.trained()[layer]
         np.testing.assert_array_equal(np.column_stack([spikes, np.ones(50)]) @ mean.T >= 0, spikes)
@@ -128,7 +128,7 @@ def test_known_weights(levels):
     state, _ = passed(made, dense((4, 8, 3)), n_passes=3)
     mean = made.known(state, "mean")
     assert mean.is_known and not mean.moments("float64")[0].variance.any()
-    np.testing.assert_allclose(mean.moments("float64")[1].mean, state.moments("float64")[1].mean, rtol=1e-6)
+    np.testing.assert_allclose(mean.moments("float64")[1].mean, state.moments("float64")[1].mean, rtol=1e-5, atol=1e-7)
     rng = np.random.RandomState(0)
     draws = np.array([made.known(state, "sample", rng).trained()[0].mean for _ in range(2000)])
     expected = state.trained()[0]
@@ -196,7 +196,7 @@ def test_named_arrays_move_together():
 
 def test_streams():
     assert reads_stream(Stream(3)) and not reads_stream(Dense(3)) and not Stream(3).is_identity
-    values = RNG.random((2, 3))
+    values = np.ones((2, 3))
     assert Stream(3).gather(values) is values and Stream(3).scatter(values, 3) is values
 
 
