@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from numbers import Integral
@@ -13,7 +14,8 @@ from sklearn.base import clone
 from sk_epsnn.connections import Connection, Dense, Filter, Readout, Recurrent
 from sk_epsnn.course import LEAST_SET_UP, Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
-from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
+from sk_epsnn.estimators._by_rows import mini_batch
+from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
@@ -92,7 +94,7 @@ class Planner:
         return Case(
             task=self.problem.task,
             n_layers=len(network.connections),
-            n_inputs=network.fan_ins[0],
+            rows_per_input=math.inf if self.problem.is_stream else self.problem.n_targets / network.fan_ins[0],
             discrete=grid is not None,
             conjugate=prior.conjugate,
             sparse=prior.sparse,
