@@ -6,10 +6,11 @@ import pickle
 import numpy as np
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
 from versions import SINCE_1_9
 
-from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton, merge
+from sk_epsnn import AverageEP, EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton, PopulationEncoder, merge
 from sk_epsnn._arrays import array_namespace, converted, device, like, take, to_numpy
 
 pytestmark = pytest.mark.skipif(
@@ -202,6 +203,15 @@ def test_without_dispatch_the_error_says_what_to_do(xp, digits):
         model = EPSNNClassifier(random_state=0).fit(xp.asarray(X), xp.asarray(y))
     with pytest.raises(ValueError, match="array_api_dispatch=True"):
         model.predict(X)
+
+
+@pytest.mark.parametrize("model", [EPSNNClassifier(), PopulationEncoder(4)], ids=["classifier", "encoder"])
+def test_sequences_of_other_libraries_are_refused_by_name(xp, model):
+    with (
+        config_context(array_api_dispatch=True),
+        pytest.raises(ValueError, match=r"must be an array of NumPy.*asarray"),
+    ):
+        clone(model).fit(xp.asarray(np.zeros((6, 3, 2))), xp.asarray(np.arange(6) % 2))
 
 
 def test_helpers(xp):
