@@ -23,7 +23,6 @@ from _common import (
     run_and_report,
     spiking_mnist,
 )
-from sklearn.pipeline import make_pipeline
 from sklearn.utils import gen_batches
 
 from sk_epsnn import EPSNNClassifier, PatchSpikeEncoder
@@ -115,15 +114,18 @@ def run(config: str, n_samples: int, seed: int, start: int) -> Measures:
     X, y, X_test, y_test = (
         mnist_rates(n_samples, seed) if config.startswith("rates") else spiking_mnist(n_samples, seed)
     )
-    classifier: Any = EPSNNClassifier(**PARAMETERS[config], random_state=start)
-    if config.endswith("patches"):
-        classifier = make_pipeline(PatchSpikeEncoder((28, 28), random_state=start), classifier)
+    classifier = EPSNNClassifier(**PARAMETERS[config], random_state=start)
     began = process_time()
+    if config.endswith("patches"):
+        encoder = PatchSpikeEncoder((28, 28), random_state=start)
+        X = encoder.fit_transform(X)
     if config == "stream":
         stream(classifier, X, y)
     else:
         classifier.fit(X, y)
     seconds = process_time() - began
+    if config.endswith("patches"):
+        X_test = encoder.transform(X_test)
     measures = classifier_measures(classifier, X_test, y_test)
     if "weights" in PARAMETERS[config]:
         measures["accuracy frozen"] = classifier.freeze().score(X_test, y_test)
