@@ -236,7 +236,8 @@ def test_every_parameter_has_an_entry():
     for option, (_, entries) in OPTIONS.items():
         assert set(entries) == set(option(**REQUIRED.get(option, {})).get_params()), option
     for encoder, entries in ENCODERS.items():
-        assert set(entries) == set(encoder().get_params()), encoder
+        # The same values in another container, tested with the encoder.
+        assert set(entries) == set(encoder().get_params()) - {"sparse_output"}, encoder
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ CASES = {
     "a stream of rows": (
         EPSNNRegressor(20, shuffle=False),
         64,
-        (100, 2, 1.0, (0.7, 1.0), True, 0.0, 0.3, 0.15, scaled(1)),
+        (10_000, 10, 1.0, (0.5, 1.0), True, 0.0, 0.15, 0.0, scaled(8)),
     ),
 }
 NAMES = (

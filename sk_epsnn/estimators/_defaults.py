@@ -89,7 +89,8 @@ class Case:
     n_layers : int
         Layers of weights.
     rows_per_input : float
-        Rows for every input of the first layer, the constant among them; infinity in a stream.
+        Rows for every input of the first layer, the constant among them; infinity in a stream, or in
+        an ordered fit.
     discrete : bool
         Whether weights are on levels.
     conjugate : bool

@@ -91,10 +91,12 @@ class Planner:
 
     def _case(self) -> Case:
         network, inference, prior, grid, _ = self.parts
+        is_whole = self.estimator.shuffle and not self.problem.is_stream
         return Case(
             task=self.problem.task,
             n_layers=len(network.connections),
-            rows_per_input=math.inf if self.problem.is_stream else self.problem.n_targets / network.fan_ins[0],
+            # An ordered fit is a loop over a stream.
+            rows_per_input=self.problem.n_targets / network.fan_ins[0] if is_whole else math.inf,
             discrete=grid is not None,
             conjugate=prior.conjugate,
             sparse=prior.sparse,
