@@ -11,17 +11,24 @@ from sk_epsnn.encoders import (
 from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
 from sk_epsnn.estimators import (
     ClassifierStream,
+    CompartmentUncertainty,
     EPSNNClassifier,
     EPSNNRegressor,
+    GEMSNNClassifier,
+    GEMSNNRegressor,
     PotentialMoments,
     RegressorStream,
+    SpikeTrains,
     Uncertainty,
     merge,
     predict_uncertainty,
     predict_with_std,
 )
 from sk_epsnn.export import register_onnx_converters, to_nir
+from sk_epsnn.gem.filters import ExponentialFilter, RaisedCosineFilters
+from sk_epsnn.gem.options import GEM, IW, MB, GLMNeuron
 from sk_epsnn.neurons import LIF, Heaviside, Sigmoid, SigmoidLIF
+from sk_epsnn.optimizers import SGD, Adam
 from sk_epsnn.outputs import HeavisideOutput
 from sk_epsnn.plotting import (
     ConvergenceDisplay,
@@ -42,32 +49,44 @@ from sk_epsnn.weights import Levels
 
 __all__ = [
     "ARDPrior",
+    "Adam",
     "AverageEP",
     "ClassifierStream",
     "BernoulliGaussianPrior",
+    "CompartmentUncertainty",
     "ConvergenceDisplay",
     "DeltaSpikeEncoder",
     "EPSNNClassifier",
     "EPSNNRegressor",
+    "ExponentialFilter",
+    "GEM",
+    "GEMSNNClassifier",
+    "GEMSNNRegressor",
+    "GLMNeuron",
     "GaussianMixturePrior",
     "GaussianPrior",
     "LIF",
     "SigmoidLIF",
     "Heaviside",
     "HeavisideOutput",
+    "IW",
     "LaplacePrior",
     "LatencySpikeEncoder",
     "Levels",
+    "MB",
     "Newton",
     "PatchSpikeEncoder",
     "PopulationEncoder",
     "PotentialMoments",
     "PredictionBandDisplay",
+    "RaisedCosineFilters",
     "RateSpikeEncoder",
     "RegressorStream",
     "ReliabilityDisplay",
+    "SGD",
     "Sigmoid",
     "SpikeRasterDisplay",
+    "SpikeTrains",
     "Stochastic",
     "Uncertainty",
     "WeightPosteriorDisplay",

@@ -93,11 +93,11 @@ class Trainer(ABC):
         What is the same for all rows, in the dtype of the inputs, is worked out once.
         """
 
-    @abstractmethod
-    def known(self, state: Any, weights: str, rng: np.random.RandomState | None = None) -> Any:
-        """State whose weights are known: "mode", "mean" or "sample"."""
-
     # What a trainer may do besides; by default there is nothing to do.
+
+    def known(self, state: Any, weights: str, rng: np.random.RandomState | None = None) -> Any:
+        """State whose weights are known: "mode", "mean" or "sample" of a posterior."""
+        raise NotImplementedError(f"{type(self).__name__} has no posterior to take weights from.")
 
     def prepare(
         self, progress: Progress, rows: Rows, course: Course, rng: np.random.RandomState, tell: Callable[[str], None]

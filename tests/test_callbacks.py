@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_epsnn import EPSNNClassifier, EPSNNRegressor, Newton
+from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GEMSNNClassifier, Newton
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks since 1.9")
 
@@ -161,3 +161,14 @@ def test_a_stream_calls_no_callbacks(kind, data):
     more = {"classes": [0, 1, 2]} if kind is EPSNNClassifier else {}
     slow(kind).set_callbacks(recorder).partial_fit(data.X, data.y, **more)
     assert recorder.events == []
+
+
+def test_passes_of_gem_snns(blobs):
+    """They are told alike, may be stopped, and each model stays what it was."""
+    recorder = Recorder(stop_after=2)
+    model = GEMSNNClassifier(5, max_iter=4, n_steps=5, random_state=0).set_callbacks(recorder).fit(blobs.X, blobs.y)
+    assert model.n_iter_ == 2
+    assert recorder.events == ["setup", "fit begins", *["pass begins", "pass ends"] * 2, "fit ends", "teardown"]
+    first, second = (then.predict_proba(blobs.X) for then in recorder.models)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(second, model.predict_proba(blobs.X))

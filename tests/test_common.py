@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of the classifier and the regressor, with no expected failure."""
+"""scikit-learn's own checks of the estimators; expected to fail is what sampling cannot give, and that is all."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,19 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from versions import parametrize_with_checks
 
-from sk_epsnn import AverageEP, BernoulliGaussianPrior, EPSNNClassifier, EPSNNRegressor, Levels, Newton, Stochastic
+from sk_epsnn import (
+    GEM,
+    AverageEP,
+    BernoulliGaussianPrior,
+    EPSNNClassifier,
+    EPSNNRegressor,
+    GEMSNNClassifier,
+    GEMSNNRegressor,
+    GLMNeuron,
+    Levels,
+    Newton,
+    Stochastic,
+)
 
 #: Few steps, where it is not the training that is asked about.
 FEW = Stochastic(n_passes=10)
@@ -30,6 +42,10 @@ CONFIGURATIONS = [
     EPSNNRegressor(inference=AverageEP(damping=0.1)),
     EPSNNRegressor(hidden_layer_sizes=(8,), inference=Newton(n_sweeps=2)),
     EPSNNRegressor(noise_variance="heteroscedastic", max_iter=4),
+    # By themselves they make up to 200 passes.
+    GEMSNNClassifier(max_iter=20),
+    GEMSNNClassifier(8, activation=GLMNeuron(recurrent=True), inference=GEM(n_compartments=2), n_steps=4, max_iter=20),
+    GEMSNNRegressor(max_iter=20),
 ]
 # Public checks that check_estimator leaves out.
 EXTRA_CHECKS = [
@@ -41,7 +57,15 @@ EXTRA_CHECKS = [
 
 #: A sparse matrix is a sparse array before anything reads a parameter: once for each estimator says it.
 ONCE = {"check_estimator_sparse_matrix"}
-CHECKS = parametrize_with_checks(CONFIGURATIONS)
+#: Learning by samples: a row of weight 2 is one draw of spikes that counts twice, two rows are two draws.
+DRAWS = {"check_sample_weight_equivalence_on_dense_data": "a row of weight 2 is one draw of spikes, two rows are two"}
+
+
+def expected_failures(estimator):
+    return DRAWS if isinstance(estimator, GEMSNNClassifier | GEMSNNRegressor) else {}
+
+
+CHECKS = parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=expected_failures)
 NAMES, CASES = CHECKS.args
 
 
@@ -49,7 +73,7 @@ def is_asked(estimator, check):
     return check.func.__name__ not in ONCE or repr(estimator) == repr(type(estimator)())
 
 
-@pytest.mark.parametrize(NAMES, [case for case in CASES if is_asked(*case)], **CHECKS.kwargs)
+@pytest.mark.parametrize(NAMES, [case for case in CASES if is_asked(*getattr(case, "values", case))], **CHECKS.kwargs)
 def test_estimator_check(estimator, check):
     check(estimator)
 

@@ -28,6 +28,7 @@ ALLOWED = {
     "encoders": {"_sklearn", "_rollback", "_sparse_rows", "_sequences"},
     "course": {"_arrays"},
     "training": {"_arrays", "_sklearn", "course"},
+    "optimizers": {"_sklearn"},
     "weights": {"_arrays", "_sklearn", "numerics", "messages"},
     "neurons": {"_arrays", "_sklearn", "numerics", "messages"},
     "softmax": {"_arrays"},
@@ -50,6 +51,7 @@ ALLOWED = {
         ),
         *("priors", "network", "course", "training"),
     },
+    "gem": {"_sklearn", "course", "optimizers", "training"},
     "estimators": {
         *(
             "_arrays",
@@ -64,7 +66,7 @@ ALLOWED = {
             "weights",
         ),
         *("neurons", "softmax", "outputs", "connections", "priors", "network", "course", "training"),
-        "ep",
+        *("encoders", "ep", "gem", "optimizers"),
     },
     "plotting": {"_arrays", "_nesting", "_sequences", "encoders"},
     "export": {
@@ -80,8 +82,8 @@ ALLOWED = {
         "estimators",
     },
     "__init__": {
-        *("_version", "connections", "encoders", "ep", "estimators", "export", "neurons", "outputs", "plotting"),
-        *("priors", "weights"),
+        *("_version", "connections", "encoders", "ep", "estimators", "export", "gem", "neurons", "optimizers"),
+        *("outputs", "plotting", "priors", "weights"),
     },
 }
 #: The package shall be understood from the ground up in so many steps.

@@ -28,6 +28,6 @@ def test_files_and_functions_are_short(path):
     assert not too_long
 
 
-@pytest.mark.parametrize("kind", [sk_epsnn.EPSNNClassifier, sk_epsnn.EPSNNRegressor])
+@pytest.mark.parametrize("kind", ["EPSNNClassifier", "EPSNNRegressor", "GEMSNNClassifier", "GEMSNNRegressor"])
 def test_estimators_have_few_parameters(kind):
-    assert len(kind().get_params(deep=False)) <= MOST_PARAMETERS
+    assert len(getattr(sk_epsnn, kind)().get_params(deep=False)) <= MOST_PARAMETERS

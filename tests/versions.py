@@ -9,8 +9,8 @@ from sklearn.utils import estimator_checks
 SINCE_1_9 = find_spec("sklearn.callback") is not None
 
 
-def parametrize_with_checks(estimators):
+def parametrize_with_checks(estimators, **options):
     """scikit-learn's decorator; older ones hand pytest a generator, which it warns of."""
-    mark = estimator_checks.parametrize_with_checks(estimators)
+    mark = estimator_checks.parametrize_with_checks(estimators, **options)
     names, cases = mark.args
     return pytest.mark.parametrize(names, list(cases), **mark.kwargs)

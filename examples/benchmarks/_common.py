@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import fetch_openml
@@ -90,7 +91,7 @@ def pebce(classifier: EPSNNClassifier, X: np.ndarray, index: np.ndarray) -> floa
     return float(expected_softplus(-target * mean, variance.astype(np.float64)).mean())
 
 
-def classifier_measures(classifier: EPSNNClassifier, X: np.ndarray, y: np.ndarray) -> Measures:
+def classifier_measures(classifier: Any, X: np.ndarray, y: np.ndarray) -> Measures:
     """Accuracy, NLL and ECE on test rows, and PeBCE where outputs are sigmoid units that do not compete."""
     index = np.searchsorted(classifier.classes_, y)
     log_probability = classifier.predict_log_proba(X)
@@ -99,7 +100,7 @@ def classifier_measures(classifier: EPSNNClassifier, X: np.ndarray, y: np.ndarra
         "NLL": nll(log_probability, index),
         "ECE": ece(np.exp(log_probability), index),
     }
-    if classifier.output_activation == "sigmoid":
+    if getattr(classifier, "output_activation", None) == "sigmoid":
         measures["PeBCE"] = pebce(classifier, X, index)
     return measures
 

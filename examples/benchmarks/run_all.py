@@ -19,7 +19,7 @@ import numpy
 import scipy
 import sklearn
 
-SCRIPTS = ("mnist.py", "speed.py", "regression.py", "digits.py", "sequences.py", "robust.py")
+SCRIPTS = ("mnist.py", "speed.py", "regression.py", "digits.py", "sequences.py", "robust.py", "gem.py")
 ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 

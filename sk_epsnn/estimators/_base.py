@@ -22,13 +22,11 @@ from sk_epsnn._sklearn import (
     CallbackSupportMixin,
     DocumentationLinkMixin,
     Interval,
-    Option,
     StrOptions,
     check_same_namespace,
     one_blas_thread,
     start_fit_task,
 )
-from sk_epsnn._version import __version__
 from sk_epsnn.basis import stays_sparse
 from sk_epsnn.connections import Connection
 from sk_epsnn.course import PREDICT_ROWS, Rows
@@ -39,6 +37,7 @@ from sk_epsnn.estimators._each import places
 from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._planner import make_plan
+from sk_epsnn.estimators._plumbing import Plumbing
 from sk_epsnn.estimators._readout import WeightReadout
 from sk_epsnn.estimators._stream import STREAMS
 from sk_epsnn.estimators._uncertainty import PotentialMoments
@@ -55,11 +54,12 @@ from sk_epsnn.weights import NAMED_LEVELS, Levels
 SEVERAL_THREADS = 3e8
 
 
-class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixin, BaseEstimator):
+class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, Plumbing, DocumentationLinkMixin, BaseEstimator):
     """Shared machinery of `EPSNNClassifier` and `EPSNNRegressor`."""
 
     #: "classifier" or "regressor".
     _task: str
+    _examples = {"inference": "inference=sk_epsnn.Newton()"}
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), Connection],
         "activation": [StrOptions(set(NEURONS)), Neuron, "array-like"],
@@ -141,10 +141,6 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         """Keep a plan; the network of an earlier one has to suit it."""
         self._plan = plan.following(self._plan) if continuing else plan
 
-    def _tell(self, line: str) -> None:
-        if self.verbose:
-            print(line)
-
     def _n_refused(self, continuing: bool) -> int:
         return self._plan.trainer.n_refused(self._progress.state) if continuing else 0
 
@@ -159,17 +155,6 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
                 ConvergenceWarning,
                 stacklevel=stacklevel,
             )
-
-    def _weighted(self, rows: Rows) -> Rows:
-        """The rows of positive weight: weight 0 stands for absence. The targets are not encoded yet."""
-        kept = rows.weight > 0
-        kept = kept if kept.ndim == 1 else kept.any(axis=1)
-        if not kept.any():
-            raise ValueError(
-                "Every row has weight zero (sample_weight times class_weight), or no step has a target; give one a "
-                "positive weight."
-            )
-        return rows if kept.all() else rows.take(kept)
 
     def _encoded(self, rows: Rows) -> Rows:
         """The rows with targets as the network is trained on them."""
@@ -318,14 +303,6 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
             If there is no such parameter.
         """
         refuse_moved(self, params)
-        for name in params:
-            owner, separator, _ = name.partition("__")
-            given = params.get(owner, getattr(self, owner, None))
-            if separator and owner in self._parameter_constraints and not isinstance(given, Option):
-                raise ValueError(
-                    f"{name} is a parameter of an object, and {owner}={given!r} is none; set {owner} to one that has "
-                    f"it first, such as {_EXAMPLES.get(owner, 'those of sk_epsnn')}."
-                )
         return super().set_params(**params)
 
     def __sklearn_tags__(self):
@@ -338,30 +315,6 @@ class BaseEPSNN(CallbackSupportMixin, Door, WeightReadout, DocumentationLinkMixi
         moved = copy(self)
         vars(moved).update({name: converted(value, converter) for name, value in vars(self).items()})
         return moved
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "_sk_epsnn_version": __version__}
-
-    def __setstate__(self, state):
-        state = dict(state)
-        version = state.pop("_sk_epsnn_version", "an unknown version")
-        if version != __version__:
-            warnings.warn(
-                f"This {type(self).__name__} was saved by sk_epsnn {version} and is loaded by {__version__}; "
-                "results may differ. Refit it, or install the version that saved it.",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)
-
-
-#: Objects that hold the parameters named ``owner__name``.
-_EXAMPLES = {
-    "prior": "prior=sk_epsnn.GaussianPrior()",
-    "inference": "inference=sk_epsnn.Newton()",
-    "weights": "weights=sk_epsnn.Levels((-1, 0, 1))",
-    "output_activation": "output_activation=sk_epsnn.HeavisideOutput()",
-}
 
 
 def _within(context: Callable[[], AbstractContextManager[None]], work: Callable[[Any], Any], X: Any) -> Any:

@@ -17,7 +17,7 @@ class FitTask:
     ----------
     context : CallbackContext
         What `start_fit_task` gave when `fit` began.
-    estimator : BaseEPSNN
+    estimator : BaseEPSNN or BaseGEMSNN
         Within its `fit`.
     X, y, sample_weight : array-like
         What it is fitted to; steps of sequences, which are side by side here, are told as an axis. Scorers are told of

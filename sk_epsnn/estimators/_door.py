@@ -41,6 +41,10 @@ class Door:
     activation: Any
     #: Whether there may be several targets at a time.
     _has_several: bool
+    #: Whether CSR rows are taken, and arrays of other libraries than NumPy.
+    _takes_all_kinds = True
+    #: Whether there may be a target for every step.
+    _may_be_each = True
 
     def _check_y(self, y: np.ndarray) -> np.ndarray:
         """Targets or labels, validated."""
@@ -59,7 +63,8 @@ class Door:
         if has_steps(X):
             n_steps, each = np.shape(X)[1], reads_each(self.activation)
             X = self._enter_sequences(X, reset=reset, trains=trains)
-            check_steps(given := np.asarray(argument_to_numpy(y)), n_steps, each=each, several=self._has_several)
+            kinds = {"several": self._has_several, "may_be_each": self._may_be_each}
+            check_steps(given := np.asarray(argument_to_numpy(y)), n_steps, each=each, **kinds)
             check_consistent_length(X, given)
             if each:
                 y, step_weight = self._enter_each(given, X)
@@ -67,7 +72,7 @@ class Door:
                 y = validate_data(self, y=y, reset=False, multi_output=True)
         else:
             self._refuse_rows_for_sequences(X, reset=reset)
-            X, y = validate_data(self, X, y, **_input_checks(X), reset=reset, multi_output=True)
+            X, y = validate_data(self, X, y, **self._input_checks(X), reset=reset, multi_output=True)
             self._check_rows(X, reset=reset)
         rows = np.empty((X.shape[0], 0))
         given = argument_to_numpy(sample_weight)
@@ -88,9 +93,16 @@ class Door:
         if has_steps(X):
             return self._enter_sequences(X, reset=False)
         self._refuse_rows_for_sequences(X, reset=False)
-        X = validate_data(self, X, **_input_checks(X), reset=False)
+        X = validate_data(self, X, **self._input_checks(X), reset=False)
         self._check_rows(X, reset=False)
         return X
+
+    def _input_checks(self, X: Any) -> dict[str, Any]:
+        """How inputs are validated: in the library that they are of, where scikit-learn's dispatch allows it."""
+        if not self._takes_all_kinds:
+            return {"dtype": [np.float64, np.float32]}
+        xp, _ = dispatched_namespace(X)
+        return {"accept_sparse": "csr", "dtype": [xp.float64, xp.float32]}
 
     def _refuse_rows_for_sequences(self, X: Any, *, reset: bool) -> None:
         if reset:
@@ -158,6 +170,17 @@ class Door:
         refuse_huge("X", X)
         return X, present
 
+    def _weighted(self, rows: Rows) -> Rows:
+        """The rows of positive weight: weight 0 stands for absence. The targets are not encoded yet."""
+        kept = rows.weight > 0
+        kept = kept if kept.ndim == 1 else kept.any(axis=1)
+        if not kept.any():
+            raise ValueError(
+                "Every row has weight zero (sample_weight times class_weight), or no step has a target; give one a "
+                "positive weight."
+            )
+        return rows if kept.all() else rows.take(kept)
+
     def _check_library(self, X: Any) -> None:
         """Refuse arrays of another library, or on another device, than those that the estimator was fitted on."""
         fitted, given = (array_namespace(array) for array in (self._offset, X))
@@ -168,12 +191,6 @@ class Door:
                 "fitted on, with sklearn.set_config(array_api_dispatch=True) if they are not NumPy's, or move it with "
                 "sklearn.utils._array_api.move_estimator_to (scikit-learn 1.9 or newer)."
             )
-
-
-def _input_checks(X: Any) -> dict[str, Any]:
-    """How inputs are validated: in the library that they are of, where scikit-learn's dispatch allows it."""
-    xp, _ = dispatched_namespace(X)
-    return {"accept_sparse": "csr", "dtype": [xp.float64, xp.float32]}
 
 
 def refuse_huge(name: str, values: Array) -> None:

@@ -18,7 +18,7 @@ def reads_each(activation: Any) -> bool:
     return any(isinstance(readout := getattr(neuron, "readout", None), str) and readout == "each" for neuron in last)
 
 
-def check_steps(y: np.ndarray, n_steps: int, *, each: bool, several: bool) -> None:
+def check_steps(y: np.ndarray, n_steps: int, *, each: bool, several: bool, may_be_each: bool = True) -> None:
     """Refuse targets of sequences whose shape says something else than the readout does.
 
     Parameters
@@ -30,6 +30,8 @@ def check_steps(y: np.ndarray, n_steps: int, *, each: bool, several: bool) -> No
         Whether the outputs are read at every step.
     several : bool
         Whether there may be several targets at a time.
+    may_be_each : bool
+        Whether there are neurons that are read at every step.
     """
     if each:
         shapes = f"(n_samples, n_steps) with the n_steps={n_steps} of X"
@@ -41,9 +43,9 @@ def check_steps(y: np.ndarray, n_steps: int, *, each: bool, several: bool) -> No
                 "NaN where there is none; or take readout='mean' or 'last', which have one target for each sample."
             )
     elif y.ndim > (2 if several else 1) and y.shape[1:] != (1,):
+        other = ", or take activation=LIF(readout='each') for one at every step" if may_be_each else ""
         raise ValueError(
-            f"y has shape {y.shape}, and there is one target for each sample: give it the shape (n_samples,), or take "
-            "activation=LIF(readout='each') for one at every step."
+            f"y has shape {y.shape}, and there is one target for each sample: give it the shape (n_samples,){other}."
         )
 
 

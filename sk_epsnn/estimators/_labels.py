@@ -16,7 +16,7 @@ from sk_epsnn.estimators._targets import check_classes, check_known, encode_labe
 
 
 class Labels:
-    """The part of `EPSNNClassifier` that knows labels."""
+    """The part of a classifier that knows labels."""
 
     class_weight: Any
     classes_: Any

@@ -15,6 +15,8 @@ from sk_epsnn._arrays import sqrt, to_numpy
 from sk_epsnn._nesting import last_step
 from sk_epsnn.course import PREDICT_ROWS
 from sk_epsnn.estimators._base import BaseEPSNN
+from sk_epsnn.estimators._gem_base import BaseGEMSNN
+from sk_epsnn.estimators._gem_regressor import GEMSNNRegressor
 from sk_epsnn.estimators._regressor import EPSNNRegressor
 from sk_epsnn.estimators._uncertainty import Uncertainty
 
@@ -35,7 +37,8 @@ def predict_uncertainty(estimator, X):
     ----------
     estimator : object
         A fitted `EPSNNClassifier` or `EPSNNRegressor`, or a pipeline, a search or a `TransformedTargetRegressor` that
-        holds one, within each other in any order.
+        holds one, within each other in any order; a `GEMSNNClassifier` or `GEMSNNRegressor` too, but of targets that
+        are not transformed.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows as ``estimator.predict`` takes them.
 
@@ -44,7 +47,7 @@ def predict_uncertainty(estimator, X):
     uncertainty : Uncertainty
         Named tuple ``(total, aleatoric, epistemic)``: what the network's own ``predict_uncertainty`` gives, in squared
         units of y for a regressor and in nats for a classifier. Of transformed targets the variances are those of y
-        itself, see `predict_with_std`.
+        itself, see `predict_with_std`. Of GEM-SNNs it is a `CompartmentUncertainty`.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def predict_with_std(estimator, X):
     ----------
     estimator : object
         A fitted `EPSNNRegressor`, or a pipeline, a search or a `TransformedTargetRegressor` that holds one, within each
-        other in any order.
+        other in any order; a `GEMSNNRegressor` too, but of targets that are not transformed.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows as ``estimator.predict`` takes them.
 
@@ -125,7 +128,7 @@ def predict_with_std(estimator, X):
     True
     """
     network, inner, transformed = _inside(estimator, X)
-    if not isinstance(network, EPSNNRegressor):
+    if not isinstance(network, EPSNNRegressor | GEMSNNRegressor):
         raise TypeError(
             f"predict_with_std needs a regressor, and {type(network).__name__} is none; use predict_proba or "
             "predict_uncertainty."
@@ -149,7 +152,7 @@ class _Transformed:
         return type(self.transformer).__name__
 
 
-def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN, Any, list[_Transformed]]:
+def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN | BaseGEMSNN, Any, list[_Transformed]]:
     """The network inside, rows as it is given them, and what its targets went through, from the outside inwards."""
     transformed: list[_Transformed] = []
     while True:
@@ -161,19 +164,22 @@ def _inside(estimator: Any, X: Any) -> tuple[BaseEPSNN, Any, list[_Transformed]]
         check_is_fitted(estimator)
         transformed.append(_Transformed(estimator, X))
         estimator = estimator.regressor_
-    if not isinstance(estimator, BaseEPSNN):
+    if not isinstance(estimator, BaseEPSNN | BaseGEMSNN):
         raise TypeError(
-            "Uncertainty is known of EPSNNClassifier and EPSNNRegressor, alone or inside of pipelines, fitted searches "
-            f"and TransformedTargetRegressor, but here is a {type(estimator).__name__}; call predict_uncertainty of "
-            "the networks that it holds."
+            "Uncertainty is known of EPSNNClassifier and EPSNNRegressor, and of GEM-SNNs, alone or in pipelines, "
+            f"fitted searches and TransformedTargetRegressor, but here is a {type(estimator).__name__}; call "
+            "predict_uncertainty of the networks that it holds."
         )
     return estimator, X, transformed
 
 
-def _moments(network: BaseEPSNN, X: Any, transformed: Sequence[_Transformed]) -> _Moments:
+def _moments(network: BaseEPSNN | BaseGEMSNN, X: Any, transformed: Sequence[_Transformed]) -> _Moments:
     """Mean, epistemic and aleatoric variance of targets that were transformed, in their own units."""
     if not isinstance(network, EPSNNRegressor):
-        raise TypeError(f"TransformedTargetRegressor needs a regressor inside, and {type(network).__name__} is none.")
+        raise TypeError(
+            f"Of targets that were transformed the uncertainty is known for EPSNNRegressor, not for "
+            f"{type(network).__name__}; transform them before fit."
+        )
 
     def inverse(values: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):

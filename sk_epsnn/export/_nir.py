@@ -95,6 +95,11 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
         )
     check_is_fitted(estimator)
     network = estimator.network_
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"to_nir takes networks of EPSNNClassifier and EPSNNRegressor, got {type(estimator).__name__}, whose "
+            "neurons and synapses it does not know; their weights are in coefs_ and intercepts_."
+        )
     _refuse_unknown(network)
     graph = _Graph(nir, _clock(network, dt, n_steps))
     weights = [np.ascontiguousarray(to_numpy(coef).T) for coef in estimator.coefs_]

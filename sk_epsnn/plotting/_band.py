@@ -145,7 +145,8 @@ class PredictionBandDisplay:
         for transformer in before:
             rows = transformer.transform(rows)
         mean, std = model.predict(rows, return_std=True)
-        uncertain = model.predict_uncertainty(rows).epistemic if hasattr(model, "predict_uncertainty") else None
+        uncertain = model.predict_uncertainty(rows) if hasattr(model, "predict_uncertainty") else None
+        uncertain = getattr(uncertain, "epistemic", None)  # weights may be points, that nobody is uncertain about
         parts = [mean, std] if uncertain is None else [mean, std, np.sqrt(uncertain)]
         mean, std, *epistemic = (_output(part, target) for part in parts)
         display = cls(

@@ -1,0 +1,1 @@
+"""Multi-sample online learning of probabilistic spiking networks, a trainer."""
