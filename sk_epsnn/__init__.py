@@ -1,7 +1,13 @@
 """Bayesian spiking neural networks trained by Expectation Propagation, as scikit-learn estimators."""
 
 from sk_epsnn._version import __version__
-from sk_epsnn.encoders import DeltaSpikeEncoder, LatencySpikeEncoder, PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.encoders import (
+    DeltaSpikeEncoder,
+    LatencySpikeEncoder,
+    PatchSpikeEncoder,
+    PopulationEncoder,
+    RateSpikeEncoder,
+)
 from sk_epsnn.ep.options import AverageEP, Newton, Stochastic
 from sk_epsnn.estimators import (
     ClassifierStream,
@@ -73,6 +79,7 @@ __all__ = [
     "Levels",
     "MB",
     "Newton",
+    "PatchSpikeEncoder",
     "PopulationEncoder",
     "PotentialMoments",
     "PredictionBandDisplay",

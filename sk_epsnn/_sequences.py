@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -157,6 +158,11 @@ def validate_sequences(estimator: Any, X: Any, *, reset: bool, dtype: Any = np.f
     ValueError
         If X is not such an array; the message names the remedy.
     """
+    if get_config()["array_api_dispatch"] and hasattr(X, "device") and not isinstance(X, np.ndarray):
+        raise ValueError(
+            f"X with steps in time must be an array of NumPy for {type(estimator).__name__}, got one "
+            f"of {type(X).__module__.split('.')[0]}; convert it, by numpy.asarray(X)."
+        )
     X = check_array(X, dtype=dtype, allow_nd=True, ensure_all_finite=False, estimator=estimator, input_name="X")
     sequences = as_sequences(X, some=reset)
     rows = validate_data(estimator, sequences.rows, dtype=dtype, ensure_min_samples=0, reset=reset)

@@ -16,6 +16,7 @@ from sk_epsnn import (
     EPSNNRegressor,
     GaussianPrior,
     Newton,
+    PopulationEncoder,
     SBNNClassifier,
     SBNNRegressor,
     merge,
@@ -212,6 +213,15 @@ def test_without_dispatch_the_error_says_what_to_do(xp, digits):
         model = EPSNNClassifier(random_state=0).fit(xp.asarray(X), xp.asarray(y))
     with pytest.raises(ValueError, match="array_api_dispatch=True"):
         model.predict(X)
+
+
+@pytest.mark.parametrize("model", [EPSNNClassifier(), PopulationEncoder(4)], ids=["classifier", "encoder"])
+def test_sequences_of_other_libraries_are_refused_by_name(xp, model):
+    with (
+        config_context(array_api_dispatch=True),
+        pytest.raises(ValueError, match="array of NumPy.*asarray"),
+    ):
+        clone(model).fit(xp.asarray(np.zeros((6, 3, 2))), xp.asarray(np.arange(6) % 2))
 
 
 def test_helpers(xp):

@@ -65,6 +65,17 @@ def test_what_callbacks_are_told(kind, data):
     np.testing.assert_array_equal(recorder.data[2]["sample_weight"], weight)
 
 
+@pytest.mark.parametrize("kind", [EPSNNClassifier, EPSNNRegressor])
+def test_callbacks_are_told_of_the_steps_of_sequences(kind):
+    """A callback may score the model on what it is told."""
+    X, y = np.random.default_rng(0).normal(size=(30, 4, 3)), np.arange(30) % 2
+    X[5, 2:] = np.nan
+    recorder = Recorder()
+    slow(kind).set_callbacks(recorder).fit(X, y)
+    np.testing.assert_array_equal(recorder.data[0], X)
+    assert recorder.models[0].predict(recorder.data[0]).shape == (30,)
+
+
 @KIND
 @pytest.mark.parametrize("hidden", [(), (5,)], ids=["one layer", "hidden layer"])
 def test_the_model_after_each_pass_is_that_of_a_shorter_fit(kind, hidden, data):

@@ -22,6 +22,7 @@ from sk_epsnn import (
     LatencySpikeEncoder,
     Levels,
     Newton,
+    PatchSpikeEncoder,
     PopulationEncoder,
     RateSpikeEncoder,
 )
@@ -157,6 +158,7 @@ def test_html_shows_the_estimator(name):
         RateSpikeEncoder(),
         LatencySpikeEncoder(),
         DeltaSpikeEncoder(),
+        PatchSpikeEncoder(),
         LaplacePrior(),
         Newton(),
         AverageEP(),

@@ -25,6 +25,7 @@ from versions import parametrize_with_checks
 from sk_epsnn.encoders import (
     DeltaSpikeEncoder,
     LatencySpikeEncoder,
+    PatchSpikeEncoder,
     PopulationEncoder,
     RateSpikeEncoder,
     _hash,
@@ -43,6 +44,8 @@ CONFIGURATIONS = [
     RateSpikeEncoder(feature_range=(-1, 1), random_state=3),
     DeltaSpikeEncoder(),
     DeltaSpikeEncoder(threshold=0.5),
+    PatchSpikeEncoder(n_channels=4, kernel_size=2, pool_size=2),
+    PatchSpikeEncoder(n_channels=4, kernel_size=2, output="spikes"),
 ]
 # Their results have three axes: no data frame holds them, and the second axis is not that of the names.
 WITH_STEPS = [

@@ -28,6 +28,7 @@ from sk_epsnn import (
     LaplacePrior,
     LatencySpikeEncoder,
     Newton,
+    PatchSpikeEncoder,
     PopulationEncoder,
     RateSpikeEncoder,
     merge,
@@ -249,7 +250,8 @@ def test_calls_in_any_order(machine, freeze):
 
 
 @pytest.mark.parametrize(
-    "encoder", [PopulationEncoder(5), RateSpikeEncoder(), LatencySpikeEncoder(), DeltaSpikeEncoder()]
+    "encoder",
+    [PopulationEncoder(5), RateSpikeEncoder(), LatencySpikeEncoder(), DeltaSpikeEncoder(), PatchSpikeEncoder()],
 )
 @given(data=st.data(), seed=SEEDS, n_rows=ROWS, wrong=wrong("X", "parameter", "new rows"), junk=JUNK)
 @settings(deadline=None)

@@ -19,6 +19,7 @@ from sk_epsnn import (
     GaussianPrior,
     LatencySpikeEncoder,
     Newton,
+    PatchSpikeEncoder,
     PopulationEncoder,
     RateSpikeEncoder,
     SigmoidLIF,
@@ -209,6 +210,21 @@ def test_population_code(tuning, dtype):
     model = make_pipeline(encoder, EPSNNRegressor(8, max_iter=2, random_state=0)).fit(X[:300], y[:300])
     (predicted,) = run(model, X)
     np.testing.assert_allclose(predicted[:, 0], model.predict(X), rtol=1e-3)
+
+
+@pytest.mark.parametrize("output", ["rates", "spikes"])
+@pytest.mark.parametrize(("stride", "padding", "pool_size"), [(1, 1, 4), (2, 0, 3), (1, 2, 1)])
+def test_patches(output, stride, padding, pool_size, digits):
+    """Also regions at the edges, and colors last."""
+    encoder = PatchSpikeEncoder(
+        (4, 8, 2), n_channels=5, kernel_size=3, stride=stride, padding=padding, pool_size=pool_size, output=output,
+        random_state=0,
+    )  # fmt: skip
+    X, y = digits
+    (found,) = run(encoder.fit(X[:200]), X)
+    np.testing.assert_allclose(found, encoder.transform(X), rtol=1e-6)
+    model = make_pipeline(encoder, EPSNNClassifier(random_state=0)).fit(X[:200], y[:200])
+    np.testing.assert_array_equal(run(model, X)[0], model.predict(X))
 
 
 @pytest.mark.parametrize("out_of_range", ["clip", "extend"])

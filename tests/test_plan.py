@@ -104,19 +104,19 @@ CASES = {
     ),
     "regressor": (EPSNNRegressor(), 64, (16_131, 2, 0.0, (1.0,), False, 0.0, 0.0, 0.0, learned(4))),
     "hidden regressor": (EPSNNRegressor(20), 64, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
-    "few inputs": (EPSNNRegressor(20), 31, (10_000, 10, 1.0, (0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8))),
-    "one input more": (EPSNNRegressor(20), 32, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
-    "32 without intercept": (
+    "16 rows for an input": (EPSNNRegressor(20), 61, (10_000, 10, 1.0, (0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8))),
+    "one input more": (EPSNNRegressor(20), 62, (100, 2, 1.0, (0.7, 1.0), True, 0.2, 0.3, 0.15, scaled(1))),
+    "62 without intercept": (
         EPSNNRegressor(20, fit_intercept=False),
-        32,
+        62,
         (10_000, 10, 1.0, (0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
     ),
-    "few inputs, average EP": (
+    "many rows, average EP": (
         EPSNNRegressor(20, inference="average_ep"),
         5,
         (100, 30, 1.0, (1.0, 1.0), True, 0.2, 0.3, 0.15, scaled(1)),
     ),
-    "two hidden, few inputs": (
+    "two hidden, many rows": (
         EPSNNRegressor((9, 8)),
         5,
         (10_000, 10, 1.0, (0.5, 0.5, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
@@ -140,7 +140,7 @@ CASES = {
     "a stream of rows": (
         EPSNNRegressor(20, shuffle=False),
         64,
-        (100, 2, 1.0, (0.7, 1.0), True, 0.0, 0.3, 0.15, scaled(1)),
+        (10_000, 10, 1.0, (0.5, 1.0), True, 0.0, 0.15, 0.0, scaled(8)),
     ),
 }
 NAMES = (
@@ -224,7 +224,7 @@ STEPS = {
         64,
         (100, 16, 0, 0.0, (0.15,) * 5, True, 0.2, 0.5, 1.0, scaled(400)),
     ),
-    "few inputs": (
+    "many rows": (
         EPSNNRegressor(20, inference="stochastic"),
         5,
         (100, 16, 20, 1.0, (1.0, 1.0), True, 0.2, 0.15, 0.0, scaled(8)),
@@ -271,6 +271,38 @@ def test_what_auto_stands_for_in_steps_on_mini_batches(model, n_features, expect
         assert (design.anchor, design.spectral_exponent) == (anchor, exponent)
         assert (0 if trainer.held_out is None else trainer.held_out.n_rows) == 1000 * fraction
         assert trainer.single == (len(temperature) > 1)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "weights", "joint", "heats"),
+    [
+        (5, "continuous", True, True),
+        (63, "continuous", True, True),
+        (64, "continuous", False, True),
+        (5, "binary", False, False),
+    ],
+)
+def test_hidden_layers_of_regressors(n_features, weights, joint, heats):
+    """Joint weights of up to 64 inputs; temperatures are tried with any number of inputs, where weights allow it."""
+    trainer = plan_of(EPSNNRegressor(20, weights=weights, inference="newton"), n_features=n_features).trainer
+    assert trainer.design.joint[0] == joint
+    assert len(trainer.held_out.paths) == (3 if heats else 1)
+
+
+@pytest.mark.parametrize("model", [EPSNNClassifier(9), EPSNNRegressor(9)], ids=["classifier", "regressor"])
+def test_no_spectral_prior_without_the_axes(model):
+    """An automatic exponent asks for nothing that another parameter rules out."""
+    model = clone(model).set_params(inference=Newton(rotate_inputs=False))
+    assert plan_of(model).settings["prior__spectral_exponent"].value == 0
+
+
+def test_rows_of_a_stream_are_never_few():
+    """How many there will be is not known with the first ones."""
+    model, anchors = EPSNNRegressor(20), []
+    for is_stream in (False, True):
+        plan = make_plan(model, Problem("regressor", 100, 64, 1, is_stream))
+        anchors.append(plan.settings["prior__anchor"].value)
+    assert anchors == [0.3, 0.15]
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_held_out_rows_choose_the_noise_and_the_temperature(curve):
     assert log_density(held) > log_density(own) + 0.02
     scores, temperatures = held.history_["held_out"], held.history_["temperature"]
     assert held.temperature_[0] == temperatures[int(np.argmax(scores))] and held.temperature_[1] == 1
-    assert temperatures == [step for path in TABLE["regressor, hidden layers, few inputs"].heating for step in path]
+    assert temperatures == [step for path in TABLE["regressor, hidden layers, many rows"].heating for step in path]
     # Two passes at each temperature; one over all rows ends the search, and a given temperature allows more.
     assert held.n_iter_ == 1 and len(held.history_["step"]) == 2 * len(temperatures) + 1
     assert (

@@ -8,7 +8,15 @@ the output column, so `transform` has no hidden state.
 from sk_epsnn.encoders._delta import DeltaSpikeEncoder
 from sk_epsnn.encoders._encoder import Encoder
 from sk_epsnn.encoders._latency import LatencySpikeEncoder
+from sk_epsnn.encoders._patch import PatchSpikeEncoder
 from sk_epsnn.encoders._population import PopulationEncoder
 from sk_epsnn.encoders._rate import RateSpikeEncoder
 
-__all__ = ["DeltaSpikeEncoder", "Encoder", "LatencySpikeEncoder", "PopulationEncoder", "RateSpikeEncoder"]
+__all__ = [
+    "DeltaSpikeEncoder",
+    "Encoder",
+    "LatencySpikeEncoder",
+    "PatchSpikeEncoder",
+    "PopulationEncoder",
+    "RateSpikeEncoder",
+]

@@ -43,11 +43,11 @@ class Newton(EPInference):
         prior, for at most 2048 features; weights on levels and priors that are not Gaussian allow no rotation.
     validation_fraction : "auto" or float in [0, 1), default="auto"
         Share of the rows that ``fit`` holds out at first, in regressors with hidden layers whose ``noise_variance`` is
-        "auto": hidden layers fit the rows that they see, so others must say how large the noise is and, with at most
-        31 features and an automatic ``temperature``, which hidden temperature predicts best. Training then goes on with
-        all rows. "auto" is 0.2. Nothing is held out with 0, with ``shuffle=False``, in ``partial_fit``, or where fewer
-        than 10 rows would be; the noise is then learned in training. Classifiers without hidden layers hold rows out
-        with 65 classes or more, at most 500 and none that is the only one of its class: these say how wide the
+        "auto": hidden layers fit the rows that they see, so others must say how large the noise is and, with weights
+        that are not on levels and an automatic ``temperature``, which hidden temperature predicts best. Training then
+        goes on with all rows. "auto" is 0.2. Nothing is held out with 0, with ``shuffle=False``, in ``partial_fit``, or
+        where fewer than 10 rows would be; the noise is then learned in training. Classifiers without hidden layers hold
+        rows out with 65 classes or more, at most 500 and none that is the only one of its class: these say how wide the
         posterior is in predictions, which independent classes make too wide together. Of other classifiers only
         `Stochastic` holds rows out.
 

@@ -20,12 +20,15 @@ class FitTask:
     estimator : BaseEPSNN or BaseGEMSNN
         Within its `fit`.
     X, y, sample_weight : array-like
-        What it is fitted to. Scorers are told of weights only where some are not 1, since not all of them take any.
+        What it is fitted to; steps of sequences, which are side by side here, are told as an axis. Scorers are told of
+        weights only where some are not 1, since not all of them take any.
     """
 
     def __init__(self, context: Any, estimator: Any, X: Any, y: Any, sample_weight: np.ndarray):
         metadata = None if (sample_weight == 1).all() else {"sample_weight": sample_weight}
         self.estimator = estimator
+        if hasattr(estimator, "n_steps_in_"):
+            X = X.reshape(len(X), estimator.n_steps_in_, estimator.n_features_in_)
         self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context = context
         self.context.call_on_fit_task_begin(**self.told)

@@ -5,7 +5,7 @@ Each number was chosen on data that no reported figure uses; `docs/settings.md` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -28,15 +28,18 @@ LOG_NOISE_VARIANCE = 4.0
 JOINT_FAN_IN = 256
 #: ... unless the covariance matrices of all units together would exceed this many numbers.
 JOINT_ENTRIES = 2**24
-#: Limit for hidden layers, where the table says so: each of their units costs a matrix inverse per sweep.
-FEW_INPUTS = 32
+#: Limit for hidden layers, where the table says so: with so many inputs a fit takes five to ten times as long as with
+#: independent weights.
+JOINT_HIDDEN_FAN_IN = 64
+#: Regressors with hidden layers of continuous weights are sure of more where they have so many rows for every input.
+ROWS_PER_INPUT = 16
 #: Inputs wider than this are not rotated: the eigenvectors cost n_features ** 3.
 ROTATION_LIMIT = 2048
 #: Share of the rows that is held out where held-out rows are asked.
 VALIDATION_FRACTION = 0.2
-#: Where hidden layers are heated, passes at each temperature, and over all rows in the end: the first ones after a
-#: change of temperature predict best, and more of them fit the rows too closely.
-PASSES_PER_STEP, LAST_PASSES = 2, 1
+#: Where hidden layers are heated, passes over all rows in the end: the first ones after a change of temperature
+#: predict best, and more of them fit the rows too closely.
+LAST_PASSES = 1
 
 #: Rows of a mini-batch: a share of all rows, within bounds.
 MINI_BATCH_SHARE, LEAST_MINI_BATCH, MOST_MINI_BATCH = 0.1, 100, 500
@@ -76,32 +79,6 @@ SINGLE_ROWS = 1000
 MANY_ROWS = 4000
 
 
-def mini_batch(n_samples: int, n_passes: int | None) -> int:
-    """Rows of a mini-batch of so many rows in all, for a number of passes if one is given."""
-    size = min(max(int(MINI_BATCH_SHARE * n_samples), LEAST_MINI_BATCH), MOST_MINI_BATCH)
-    size = max(size, min(int(MINI_BATCH_SHARE_OF_MANY * n_samples), MOST_OF_MANY))
-    if n_passes is None:
-        return size
-    return min(size, max(n_passes * n_samples // LEAST_STEPS, size // 2, LEAST_MINI_BATCH))
-
-
-def passes(n_samples: int, batch_size: int) -> int:
-    """Passes of steps on mini-batches of so many rows."""
-    n_batches = max(1, -(-n_samples // batch_size))
-    return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
-
-
-def temperature_of(n_samples: int, widths: Sequence[int], winner: bool) -> float:
-    """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches.
-
-    That of outputs of which exactly one fires does not depend on the rows.
-    """
-    exponent = WARM_EXPONENT if len(widths) < 3 else WARM_EXPONENT_OF_DEEP
-    warm = WARM_TEMPERATURE if winner else WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
-    share = 1.0 if len(widths) < 4 else min(min(widths) / VERY_DEEP_WIDTH, 1.0)
-    return round(share * min(max(warm, LEAST_TEMPERATURE), MOST_TEMPERATURE), 3)
-
-
 @dataclass(frozen=True)
 class Case:
     """What the defaults depend on.
@@ -111,8 +88,9 @@ class Case:
     task : {"classifier", "regressor"}
     n_layers : int
         Layers of weights.
-    n_inputs : int
-        Of the first layer, the constant among them.
+    rows_per_input : float
+        Rows for every input of the first layer, the constant among them; infinity in a stream, or in
+        an ordered fit.
     discrete : bool
         Whether weights are on levels.
     conjugate : bool
@@ -131,7 +109,7 @@ class Case:
 
     task: str
     n_layers: int
-    n_inputs: int
+    rows_per_input: float
     discrete: bool
     conjugate: bool
     sparse: bool
@@ -145,13 +123,17 @@ class Case:
         """Which row of the table."""
         if self.n_layers == 1:
             return f"{self.task}, single layer"
-        few = self.n_inputs <= FEW_INPUTS and self.inference != "average_ep" and not self.discrete
-        if self.task == "regressor" and few:
-            return "regressor, hidden layers, few inputs"
+        if self.task == "regressor" and not self.is_plain and self.rows_per_input >= ROWS_PER_INPUT:
+            return _MANY_ROWS
         return f"{self.task}, hidden layers"
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether weights are on levels, or the inference knows of no joint ones."""
+        return self.discrete or self.inference == "average_ep"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Defaults:
     """Values used for options left at "auto".
 
@@ -182,44 +164,46 @@ class Defaults:
     heating : tuple of tuples of float or None
         Paths of hidden temperatures, those of classifiers of all temperatures, that are tried before training;
         held-out rows judge every step. None is ``temperature`` itself. Empty: train at that.
+    passes_per_step : int
+        Passes at each temperature of a regressor's paths.
     learns_output : bool
         Whether the variance of the outputs' prior is learned on the last step of every path.
     warms : bool
-        Whether all temperatures are `temperature_of` the number of rows.
+        Whether all temperatures depend on the number of rows, see `_by_rows.temperature_of`.
     other_exponents : tuple of float
         Spectral exponents that short trials compare with ``spectral_exponent``.
     """
 
     power: float
     temperature: float
-    output_temperature: float
-    spectral_exponent: float
-    anchor: float
-    center: bool | None
+    output_temperature: float = 1.0
+    spectral_exponent: float = 0.0
+    anchor: float = 0.0
+    center: bool | None = None
     output_variance: float
     batch_size: int
-    n_sweeps: int
-    max_iter: int
+    n_sweeps: int = 10
+    max_iter: int = 20
     spectral_floor: float = 0.0
     joint_fan_in: int = 0
     heating: tuple[tuple[float | None, ...], ...] = ()
+    passes_per_step: int = 2
     learns_output: bool = False
     warms: bool = False
     other_exponents: tuple[float, ...] = ()
 
 
+#: The row of regressors that have many rows for every input.
+_MANY_ROWS = "regressor, hidden layers, many rows"
+#: Paths of the hidden temperatures of regressors.
+_HEATING = ((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0))
+
 TABLE = {
     "classifier, single layer": Defaults(
         power=0.0,
         temperature=1.0,
-        output_temperature=1.0,
-        spectral_exponent=0.0,
-        anchor=0.0,
-        center=None,
         output_variance=10.0,
         batch_size=1000,
-        n_sweeps=10,
-        max_iter=20,
     ),
     "classifier, hidden layers": Defaults(
         power=0.1,
@@ -230,7 +214,6 @@ TABLE = {
         center=True,
         output_variance=40.0,
         batch_size=10_000,
-        n_sweeps=10,
         max_iter=10,
         spectral_floor=0.5,
         other_exponents=(0.0,),
@@ -239,41 +222,32 @@ TABLE = {
     "regressor, single layer": Defaults(
         power=0.0,
         temperature=1.0,
-        output_temperature=1.0,
-        spectral_exponent=0.0,
-        anchor=0.0,
         center=True,
         output_variance=4.0,
         batch_size=10_000,
         n_sweeps=2,
-        max_iter=20,
     ),
+    # Joint Gaussians in hidden layers are honest at temperature 1, but a cold start finds better features.
     "regressor, hidden layers": Defaults(
         power=1.0,
         temperature=0.7,
-        output_temperature=1.0,
         spectral_exponent=0.15,
         anchor=0.3,
-        center=None,
         output_variance=1.0,
         batch_size=100,
         n_sweeps=2,
-        max_iter=20,
+        joint_fan_in=JOINT_HIDDEN_FAN_IN,
+        heating=_HEATING,
+        passes_per_step=4,
     ),
-    # Joint Gaussians in the hidden layer are honest at temperature 1, but a cold start finds better features.
-    "regressor, hidden layers, few inputs": Defaults(
+    _MANY_ROWS: Defaults(
         power=1.0,
         temperature=0.5,
-        output_temperature=1.0,
-        spectral_exponent=0.0,
         anchor=0.15,
-        center=None,
         output_variance=8.0,
         batch_size=10_000,
-        n_sweeps=10,
-        max_iter=20,
-        joint_fan_in=FEW_INPUTS,
-        heating=((1.0,), (0.4, 0.6, 1.0), (0.15, 0.25, 0.4, 0.6, 1.0)),
+        joint_fan_in=JOINT_HIDDEN_FAN_IN,
+        heating=_HEATING,
     ),
 }
 
@@ -302,7 +276,6 @@ def _steps(case: Case) -> bool:
 _LEVELS = "weights on levels: the gain gives output potentials this variance; weaker anchors, colder hidden layers"
 _SMALL_BATCHES = "signals die out in deep networks whose anchors are weak, the more so the smaller the batches"
 _ANCHORED = "steps on mini-batches: stronger anchors keep signals alive through layers of weights on levels"
-_DEEP_FEW = "regressor, hidden layers, few inputs"
 #: In the order in which they apply.
 OVERRIDES = (
     Override(
@@ -313,11 +286,16 @@ OVERRIDES = (
     Override(_LEVELS, _discrete("classifier", "hidden layers"), {"output_variance": 15.0, "anchor": 0.3}),
     Override(_LEVELS, _discrete("regressor", "single layer"), {"output_variance": 5.0, "batch_size": 100}),
     Override(_LEVELS, _discrete("regressor", "hidden layers"), {"output_variance": 15.0, "temperature": 0.55}),
+    Override(
+        "weights on levels or average EP: independent weights, which are not heated",
+        lambda case: case.is_plain and case.row == "regressor, hidden layers",
+        {"joint_fan_in": 0, "heating": ()},
+    ),
     Override("two hidden layers", _deep("classifier, hidden layers", 3), {"anchor": 0.3}),
     Override(_SMALL_BATCHES, _deep("classifier, hidden layers", 4), {"anchor": 0.5, "power": 0.5}),
     Override(_SMALL_BATCHES, _deep("regressor, hidden layers", 3), {"anchor": 1.0}),
     Override(_SMALL_BATCHES, _deep("regressor, hidden layers", 4), {"anchor": 1.0, "power": 1.0}),
-    Override(_SMALL_BATCHES, _deep(_DEEP_FEW, 4), {"anchor": 1.0, "power": 1.0}),
+    Override(_SMALL_BATCHES, _deep(_MANY_ROWS, 4), {"anchor": 1.0, "power": 1.0}),
     Override(
         "steps on mini-batches train at higher temperatures",
         lambda case: _steps(case) and not case.discrete,
@@ -351,8 +329,13 @@ OVERRIDES = (
     Override(_ANCHORED, lambda case: _steps(case) and case.discrete and case.n_layers == 3, {"anchor": 0.5}),
     Override(_ANCHORED, lambda case: _steps(case) and case.discrete and case.n_layers > 3, {"anchor": 0.8}),
     Override(
+        "steps on mini-batches find the features without being heated",
+        lambda case: case.inference == "stochastic" and case.row == "regressor, hidden layers",
+        {"heating": ()},
+    ),
+    Override(
         "steps on mini-batches find the features at temperature 1",
-        lambda case: case.inference == "stochastic" and case.row == _DEEP_FEW,
+        lambda case: case.inference == "stochastic" and case.row == _MANY_ROWS,
         {"temperature": 1.0, "heating": ()},
     ),
     Override("many weights are off", lambda case: case.sparse and case.n_layers > 1, {"output_variance": 20.0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from numbers import Integral
@@ -13,7 +14,8 @@ from sklearn.base import clone
 from sk_epsnn.connections import Connection, Dense, Filter, Readout, Recurrent
 from sk_epsnn.course import LEAST_SET_UP, Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
-from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for, mini_batch
+from sk_epsnn.estimators._by_rows import mini_batch
+from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
@@ -89,10 +91,12 @@ class Planner:
 
     def _case(self) -> Case:
         network, inference, prior, grid, _ = self.parts
+        is_whole = self.estimator.shuffle and not self.problem.is_stream
         return Case(
             task=self.problem.task,
             n_layers=len(network.connections),
-            n_inputs=network.fan_ins[0],
+            # An ordered fit is a loop over a stream.
+            rows_per_input=self.problem.n_targets / network.fan_ins[0] if is_whole else math.inf,
             discrete=grid is not None,
             conjugate=prior.conjugate,
             sparse=prior.sparse,

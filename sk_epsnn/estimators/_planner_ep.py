@@ -13,6 +13,7 @@ from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
 from sk_epsnn.ep.setup import Design
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
+from sk_epsnn.estimators._by_rows import passes, temperature_of
 from sk_epsnn.estimators._defaults import (
     BATCH_NUMBERS,
     BATCH_POTENTIALS,
@@ -34,8 +35,6 @@ from sk_epsnn.estimators._defaults import (
     ROTATION_LIMIT,
     SINGLE_ROWS,
     Defaults,
-    passes,
-    temperature_of,
 )
 from sk_epsnn.estimators._many_classes import MANY_JOINT_ENTRIES, SWEEPS_OF_MANY
 from sk_epsnn.estimators._plan import Answers, Parts, Problem, is_auto
@@ -217,6 +216,9 @@ class EPPlanner:
         given = self.prior.spectral_exponent
         if not scaled or self.n_columns > ROTATION_LIMIT:
             reason = f"isotropic: for Gaussian weights with an automatic variance, at most {ROTATION_LIMIT} features"
+            return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
+        if is_auto(given) and self.inference.rotate_inputs is False:
+            reason = "isotropic: rotate_inputs=False leaves the principal axes out"
             return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
         return float(self._default("prior__spectral_exponent", given))
 

@@ -16,7 +16,6 @@ from sk_epsnn.estimators._defaults import (
     LATER_SHARE,
     LEAST_OF_A_FOLD,
     MOST_HELD_OUT,
-    PASSES_PER_STEP,
     VALIDATION_FRACTION,
     WIDTHS,
     Defaults,
@@ -80,7 +79,7 @@ class HeldOutPlanner:
             n_passes = course.n_passes
             last = n_passes if anew else max(1, round(LAST_SHARE * n_passes))
         else:
-            n_passes = min(course.n_passes, PASSES_PER_STEP) if self.heats else course.n_passes
+            n_passes = min(course.n_passes, self.defaults.passes_per_step) if self.heats else course.n_passes
             last = min(course.n_passes, LAST_PASSES) if self.heats else course.n_passes
         widths = self._widths() if classifies or self.widens else ((1.0,) * self.n_layers,)
         held_out = HeldOut(n_rows, self._paths(n_passes), widths, folds, anew, caution, every_class=not self.widens)

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.encoders import DeltaSpikeEncoder, LatencySpikeEncoder, PopulationEncoder, RateSpikeEncoder
+from sk_epsnn.encoders import (
+    DeltaSpikeEncoder,
+    LatencySpikeEncoder,
+    PatchSpikeEncoder,
+    PopulationEncoder,
+    RateSpikeEncoder,
+)
 from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
 from sk_epsnn.messages import WeightMoments
@@ -21,10 +27,10 @@ _FLOAT, _INT64, _DOUBLE = 1, 7, 11
 
 
 def register_onnx_converters() -> None:
-    """Let skl2onnx convert `EPSNNClassifier`, `EPSNNRegressor` and the rates of `PopulationEncoder`, in pipelines too.
+    """Let skl2onnx convert `EPSNNClassifier`, `EPSNNRegressor`, `PatchSpikeEncoder` and rates of `PopulationEncoder`.
 
-    After this call ``skl2onnx.to_onnx(model, X[:1])`` gives a graph that computes in float32 what the estimator
-    predicts: labels and probabilities of a classifier, means of a regressor.
+    In pipelines too. After this call ``skl2onnx.to_onnx(model, X[:1])`` gives a graph that computes in float32 what the
+    estimator predicts: labels and probabilities of a classifier, means of a regressor.
 
     Raises
     ------
@@ -35,8 +41,8 @@ def register_onnx_converters() -> None:
     -----
     Probabilities agree to about 1e-5. Classes that compete need an integral for each row, from a table of 0.4 MB;
     frozen weights need none. The conversion of a classifier with ``output_activation="heaviside"`` raises
-    `NotImplementedError`, and so do those of networks over steps in time, which `to_nir` exports, and of encoders that
-    give spikes, whose random numbers ONNX cannot compute: convert what comes after it.
+    `NotImplementedError`, and so do those of networks over steps in time, which `to_nir` exports, and of encoders
+    whose spikes are random, which ONNX cannot compute: convert what comes after them.
 
     Examples
     --------
@@ -62,6 +68,7 @@ def register_onnx_converters() -> None:
         EPSNNRegressor, "SkEpsnnRegressor", calculate_linear_regressor_output_shapes, _convert_regressor
     )
     update_registered_converter(PopulationEncoder, "SkEpsnnPopulation", _shape_of_rates, _convert_population)
+    update_registered_converter(PatchSpikeEncoder, "SkEpsnnPatch", _shape_of_rates, _convert_patches)
     update_registered_converter(RateSpikeEncoder, "SkEpsnnRate", _shape_of_rates, _refuse_spikes)
     update_registered_converter(LatencySpikeEncoder, "SkEpsnnLatency", _shape_of_rates, _refuse_steps)
     update_registered_converter(DeltaSpikeEncoder, "SkEpsnnDelta", _shape_of_rates, _refuse_steps)
@@ -159,6 +166,27 @@ def _convert_population(scope: Any, operator: Any, container: Any) -> None:
     else:
         rates = add("Exp", add("Mul", add("Mul", distance, distance), -0.5))
     _give(add, add("Reshape", rates, [-1, encoder.centers_.size]), operator.outputs[0])
+
+
+def _convert_patches(scope: Any, operator: Any, container: Any) -> None:
+    encoder = operator.raw_operator
+    pool, padding, (height, width, n_colors) = encoder.pool_size, encoder.padding, encoder.image_shape_
+    add = _Nodes(scope, container)
+    images = add("Reshape", add("Cast", operator.inputs[0].full_name, to=_FLOAT), [-1, height, width, n_colors])
+    images, kernels = add("Transpose", images, perm=[0, 3, 1, 2]), encoder.kernels_.transpose(0, 3, 1, 2)
+    responses = add("Conv", images, kernels, pads=[padding] * 4, strides=[encoder.stride] * 2)
+    spikes = add("Cast", add("Greater", responses, encoder.thresholds_[:, np.newaxis, np.newaxis]), to=_FLOAT)
+    grid = encoder._grid()
+    # Up to whole regions; runtimes differ in what they divide by where there are fewer positions.
+    spikes = add("Pad", spikes, [0] * 6 + [-size % pool for size in grid])
+    if encoder.output == "spikes":
+        pooled = add("MaxPool", spikes, kernel_shape=[pool, pool], strides=[pool, pool])
+    else:
+        down, across = (np.minimum(pool, size - np.arange(0, size, pool)) for size in grid)
+        pooled = add("AveragePool", spikes, kernel_shape=[pool, pool], strides=[pool, pool])
+        pooled = add("Mul", pooled, pool**2 / (down[:, np.newaxis] * across))
+    pooled = add("Transpose", pooled, perm=[0, 2, 3, 1])
+    _give(add, add("Reshape", pooled, [-1, len(encoder.get_feature_names_out())]), operator.outputs[0])
 
 
 def _refuse_spikes(scope: Any, operator: Any, container: Any) -> None:
