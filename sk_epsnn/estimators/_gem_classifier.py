@@ -141,7 +141,8 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>>     >>> from sk_epsnn import GEMSNNClassifier
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sk_epsnn import GEMSNNClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
     >>> clf = GEMSNNClassifier(max_iter=10, random_state=0).fit(X_train, y_train)
