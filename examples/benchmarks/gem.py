@@ -9,10 +9,6 @@ Settings were chosen on training rows. CPU seconds are those of `fit`, on one th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from time import process_time
-from typing import Any
-
 import numpy as np
 from _common import (
     Arrays,
@@ -32,29 +28,15 @@ from _common import (
 from _gem_speed import product_ratio
 from _order_data import temporal_order
 from _sequence_data import digits_path, spoken_digits
+from _splits import digits_folds, fitted, measured, one
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from sk_epsnn import GEM, SGD, Adam, ExponentialFilter, GEMSNNClassifier, GLMNeuron
 
 #: Compartments of the table.
 COMPARTMENTS = (1, 2, 5, 10, 20)
-
-Data = Callable[[int], Iterable[Arrays]]
-
-
-def one(data: Callable[[int], Arrays]) -> Data:
-    """A single split for each seed."""
-    return lambda seed: [data(seed)]
-
-
-def digits_folds(seed: int) -> Iterable[Arrays]:
-    """Five folds of the digits, as rates."""
-    X, y = load_digits(return_X_y=True)
-    for train, test in StratifiedKFold(5, shuffle=True, random_state=seed).split(X, y):
-        yield X[train] / 16, y[train], X[test] / 16, y[test]
 
 
 def digits_halves(seed: int) -> Arrays:
@@ -65,31 +47,9 @@ def digits_halves(seed: int) -> Arrays:
     return X[train] / 16, y[train], X[test] / 16, y[test]
 
 
-def fitted(model: GEMSNNClassifier, X: np.ndarray, y: np.ndarray) -> GEMSNNClassifier:
-    """Trained on all rows."""
-    return model.fit(X, y)
-
-
 def streamed(model: GEMSNNClassifier, X: np.ndarray, y: np.ndarray) -> GEMSNNClassifier:
     """Shown every row once, ten streams side by side, learning at every step."""
     return model.partial_fit(X, y, classes=np.unique(y))
-
-
-def measured(
-    data: Data, train: Callable[..., Any], options: dict[str, Any], make: Callable[..., Any] = GEMSNNClassifier
-) -> Callable[[int, int], Measures]:
-    """Means over the splits of a seed."""
-
-    def run(seed: int, start: int) -> Measures:
-        every = []
-        for X, y, X_test, y_test in data(seed):
-            began = process_time()
-            model = train(make(random_state=start, **options), X, y)
-            seconds = process_time() - began
-            every.append({**classifier_measures(model, X_test, y_test), "CPU seconds": seconds})
-        return {name: float(np.mean([measures[name] for measures in every])) for name in every[0]}
-
-    return run
 
 
 def thinned_mnist(seed: int) -> Arrays:
@@ -121,53 +81,57 @@ PUBLISHED = {"hidden_layer_sizes": (64,), "n_steps": 20, "max_iter": 3}
 CONFIGURATIONS = {
     "mnist-1000": Configuration(
         "MNIST 784-120-10, N=1000, rates, T=20",
-        measured(one(lambda seed: mnist_rates(1_000, seed)), fitted, HIDDEN),
+        measured(one(lambda seed: mnist_rates(1_000, seed)), fitted, GEMSNNClassifier, HIDDEN),
         [Bar("accuracy", low=0.885), Bar("NLL", high=0.38), Bar("ECE", high=0.03), Bar("CPU seconds", high=8)],
     ),
     "mnist-1000-spikes": Configuration(
         "MNIST 784-120-10, N=1000, one spike draw per pixel",
-        measured(one(lambda seed: spiking_mnist(1_000, seed)), fitted, HIDDEN),
+        measured(one(lambda seed: spiking_mnist(1_000, seed)), fitted, GEMSNNClassifier, HIDDEN),
     ),
     "mnist-1000-thinned": Configuration(
         "MNIST 784-120-10, N=1000, one spike draw per pixel, 7 in 10 spikes get through",
-        measured(one(thinned_mnist), fitted, HIDDEN),
+        measured(one(thinned_mnist), fitted, GEMSNNClassifier, HIDDEN),
         [Bar("accuracy", low=0.88)],
     ),
     "mnist-10000": Configuration(
         "MNIST 784-120-10, N=10000, rates, T=10",
-        measured(one(lambda seed: mnist_rates(10_000, seed)), fitted, {**HIDDEN, "n_steps": 10}),
+        measured(one(lambda seed: mnist_rates(10_000, seed)), fitted, GEMSNNClassifier, {**HIDDEN, "n_steps": 10}),
         [Bar("accuracy", low=0.94), Bar("NLL", high=0.2), Bar("CPU seconds", high=30)],
     ),
     "digits": Configuration(
-        "digits 64-100-10, 5 folds", measured(digits_folds, fitted, DIGITS), [Bar("accuracy", low=0.965)]
+        "digits 64-100-10, 5 folds",
+        measured(digits_folds, fitted, GEMSNNClassifier, DIGITS),
+        [Bar("accuracy", low=0.965)],
     ),
     "digits-tempered": Configuration(
         "digits 64-100-10, 5 folds, likelihood at a held-out temperature",
-        measured(digits_folds, fitted, TEMPERED),
+        measured(digits_folds, fitted, GEMSNNClassifier, TEMPERED),
     ),
     "digits-online": Configuration(
         "digits 64-100-10, 5 folds, one pass, weights move at every step",
-        measured(digits_folds, streamed, ONLINE),
+        measured(digits_folds, streamed, GEMSNNClassifier, ONLINE),
         [Bar("accuracy", low=0.93)],
     ),
     **{
         f"published-{n}": Configuration(
             f"digits, published system, 64 hidden neurons, T=20, three passes, K={n}",
-            measured(one(digits_halves), fitted, {**PUBLISHED, "n_compartments": n}, GEMSNNClassifier.as_published),
+            measured(one(digits_halves), fitted, GEMSNNClassifier.as_published, {**PUBLISHED, "n_compartments": n}),
         )
         for n in (2, 10)
     },
     "order": Configuration(
         "temporal order, 20-60-6, N=1200",
-        measured(one(temporal_order), fitted, {"hidden_layer_sizes": (60,)}),
+        measured(one(temporal_order), fitted, GEMSNNClassifier, {"hidden_layer_sizes": (60,)}),
         [Bar("accuracy", low=0.99)],
     ),
     "order-counts": Configuration("temporal order, counts alone", counts_alone, [Bar("accuracy", high=0.2)]),
     "spoken-1000": Configuration(
-        "spoken digits 64-64-10, N=1000", measured(one(lambda seed: spoken_digits(1_000, seed)), fitted, SPOKEN)
+        "spoken digits 64-64-10, N=1000",
+        measured(one(lambda seed: spoken_digits(1_000, seed)), fitted, GEMSNNClassifier, SPOKEN),
     ),
     "spoken-2700": Configuration(
-        "spoken digits 64-64-10, N=2700", measured(one(lambda seed: spoken_digits(2_700, seed)), fitted, SPOKEN)
+        "spoken digits 64-64-10, N=2700",
+        measured(one(lambda seed: spoken_digits(2_700, seed)), fitted, GEMSNNClassifier, SPOKEN),
     ),
 }
 
@@ -222,7 +186,9 @@ def centred_rows(seeds: list[int]) -> list[Row]:
         "centred, K=2": GEM(n_compartments=2),
         "plain, K=20": GEM(n_compartments=20, center=False),
     }.items():
-        run = measured(one(digits_halves), fitted, {**SHORT, "inference": rule, "n_compartments_predict": 20})
+        run = measured(
+            one(digits_halves), fitted, GEMSNNClassifier, {**SHORT, "inference": rule, "n_compartments_predict": 20}
+        )
         runs = [run(seed, seed) for seed in seeds]
         for measure in runs[0]:
             found[name, measure] = [each[measure] for each in runs]

@@ -9,7 +9,7 @@ one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import process_time
 from typing import Any
 
@@ -20,33 +20,19 @@ from _common import (
     Configuration,
     Measures,
     argument_parser,
-    classifier_measures,
     report,
     run_configuration,
     spiking_mnist,
 )
 from _sbnn_bias import narrow
 from _sequence_data import digits_path, spoken_digits
+from _splits import Data, digits_folds, fitted, measured, one
 from sklearn.datasets import load_diabetes, load_digits, make_friedman1
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from sk_epsnn import LIF, EPSNNRegressor, Rao, SBNNClassifier, SBNNRegressor, Surrogate
-
-Data = Callable[[int], Iterable[Arrays]]
-
-
-def one(data: Callable[[int], Arrays]) -> Data:
-    """A single split for each seed."""
-    return lambda seed: [data(seed)]
-
-
-def digits_folds(seed: int) -> Iterable[Arrays]:
-    """Five folds of the digits, as rates."""
-    X, y = load_digits(return_X_y=True)
-    for train, test in StratifiedKFold(5, shuffle=True, random_state=seed).split(X, y):
-        yield X[train] / 16, y[train], X[test] / 16, y[test]
 
 
 def digits_over_time(seed: int) -> Arrays:
@@ -58,19 +44,9 @@ def digits_over_time(seed: int) -> Arrays:
     return trains[0], y, trains[1], y_test
 
 
-def measured(data: Data, **options: Any) -> Callable[[int, int], Measures]:
+def sbnn(data: Data, **options: Any) -> Callable[[int, int], Measures]:
     """Means over the splits of a seed."""
-
-    def run(seed: int, start: int) -> Measures:
-        every = []
-        for X, y, X_test, y_test in data(seed):
-            began = process_time()
-            model = SBNNClassifier(random_state=start, **options).fit(X, y)
-            seconds = process_time() - began
-            every.append({**classifier_measures(model, X_test, y_test), "CPU seconds": seconds})
-        return {name: float(np.mean([measures[name] for measures in every])) for name in every[0]}
-
-    return run
+    return measured(data, fitted, SBNNClassifier, options)
 
 
 def unknown_inputs(seed: int, start: int) -> Measures:
@@ -106,23 +82,21 @@ PLAIN = Surrogate(shape="clipped_identity")
 CONFIGURATIONS = {
     "mnist-1000": Configuration(
         "MNIST 784-120-10, N=1000, spikes",
-        measured(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120),
+        sbnn(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120),
         [Bar("accuracy", low=0.889), Bar("NLL", high=0.375), Bar("CPU seconds", high=8)],
     ),
     "mnist-1000-surrogate": Configuration(
         "MNIST 784-120-10, N=1000, spikes, surrogate gradient",
-        measured(
-            one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, inference="surrogate", max_iter=60
-        ),
+        sbnn(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, inference="surrogate", max_iter=60),
     ),
     "mnist-10000": Configuration(
         "MNIST 784-120-10, N=10000, spikes",
-        measured(one(lambda seed: spiking_mnist(10_000, seed)), hidden_layer_sizes=120),
+        sbnn(one(lambda seed: spiking_mnist(10_000, seed)), hidden_layer_sizes=120),
         [Bar("accuracy", low=0.948), Bar("NLL", high=0.19), Bar("CPU seconds", high=60)],
     ),
     "binary": Configuration(
         "MNIST 784-120-10, N=1000, spikes, binary weights",
-        measured(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, weights="binary"),
+        sbnn(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, weights="binary"),
         [Bar("accuracy", low=0.85)],
     ),
     "unknown": Configuration(
@@ -130,47 +104,45 @@ CONFIGURATIONS = {
     ),
     "deep-10": Configuration(
         "digits, 10 layers of 64, streams, 5 folds",
-        measured(digits_folds, hidden_layer_sizes=(64,) * 10),
+        sbnn(digits_folds, hidden_layer_sizes=(64,) * 10),
         [Bar("accuracy", low=0.97)],
     ),
     "deep-20": Configuration(
         "digits, 20 layers of 64, streams, 5 folds",
-        measured(digits_folds, hidden_layer_sizes=(64,) * 20),
+        sbnn(digits_folds, hidden_layer_sizes=(64,) * 20),
         [Bar("accuracy", low=0.97)],
     ),
     "deep-10-straight-through": Configuration(
         "digits, 10 layers of 64, streams, 5 folds, straight-through without noise",
-        measured(digits_folds, hidden_layer_sizes=(64,) * 10, inference=PLAIN),
+        sbnn(digits_folds, hidden_layer_sizes=(64,) * 10, inference=PLAIN),
     ),
     "deep-10-surrogate": Configuration(
         "digits, 10 layers of 64, streams, 5 folds, surrogate gradient",
-        measured(digits_folds, hidden_layer_sizes=(64,) * 10, inference="surrogate"),
+        sbnn(digits_folds, hidden_layer_sizes=(64,) * 10, inference="surrogate"),
     ),
     "plain-10": Configuration(
         "digits, 10 layers of 64, no stream, 5 folds",
-        measured(digits_folds, hidden_layer_sizes=(64,) * 10, residual=False),
+        sbnn(digits_folds, hidden_layer_sizes=(64,) * 10, residual=False),
         [Bar("accuracy", low=0.93)],
     ),
     "narrow": Configuration("parity 4-6-6-1, no penalty", narrow(0.0)),
     "narrow-penalty": Configuration("parity 4-6-6-1, bias_penalty=0.01", narrow(0.01)),
     "mnist-penalty": Configuration(
         "MNIST 784-120-10, N=1000, spikes, bias_penalty=0.01",
-        measured(
-            one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, inference=Rao(bias_penalty=0.01)
-        ),
+        sbnn(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, inference=Rao(bias_penalty=0.01)),
     ),
     "time": Configuration(
         "digits as spikes over 10 steps, LIF 64-60-10",
-        measured(one(digits_over_time), hidden_layer_sizes=60, activation="lif"),
+        sbnn(one(digits_over_time), hidden_layer_sizes=60, activation="lif"),
         [Bar("accuracy", low=0.97), Bar("ECE", high=0.03)],
     ),
     "spoken-1000": Configuration(
         "spoken digits 64-64-10, N=1000",
-        measured(one(lambda seed: spoken_digits(1_000, seed)), hidden_layer_sizes=64, activation=LIF(readout=4)),
+        sbnn(one(lambda seed: spoken_digits(1_000, seed)), hidden_layer_sizes=64, activation=LIF(readout=4)),
     ),
     "spoken-2700": Configuration(
         "spoken digits 64-64-10, N=2700",
-        measured(one(lambda seed: spoken_digits(2_700, seed)), hidden_layer_sizes=64, activation=LIF(readout=4)),
+        sbnn(one(lambda seed: spoken_digits(2_700, seed)), hidden_layer_sizes=64, activation=LIF(readout=4)),
     ),
     **{
         f"{name}-{short}": Configuration(f"{name}, 100 neurons, {kind.__name__}", regression(kind, name))
