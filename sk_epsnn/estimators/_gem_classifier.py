@@ -102,7 +102,7 @@ class GEMSNNClassifier(Labels, ClassifierMixin, BaseGEMSNN):
         shapes (n_units,).
     skip_coefs_ : ndarray of shape (n_kernels, n_features, n_outputs) or None
         Weights from inputs to outputs.
-    log_likelihood_curve_ : ndarray of shape (n_iter_,)
+    log_likelihood_curve_ : ndarray of shape (`n_iter_`,)
         Bound on the log-likelihood of the label trains during each pass, in nats per sample.
     history_ : dict of lists
         The same as "energy", and "step": the length of each step.

@@ -76,7 +76,7 @@ class GEMReadout:
 
     @property
     def log_likelihood_curve_(self) -> np.ndarray:
-        """Bound on the log-likelihood of the targets during each pass, in nats per sample, shape (n_iter_,)."""
+        """Bound on the log-likelihood of the targets during each pass, in nats per sample, one for each pass."""
         return np.array(self.history_["energy"])
 
     @property

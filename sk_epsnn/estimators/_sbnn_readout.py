@@ -24,7 +24,7 @@ class SBNNReadout(WeightReadout):
     def elbo_curve_(self) -> np.ndarray:
         """What training raises, after each pass, in nats per unit of weight: the bound at the temperature of training.
 
-        Shape (n_iter_,).
+        One for each pass.
         """
         return np.array(self.history_["energy"])
 

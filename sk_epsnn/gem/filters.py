@@ -72,7 +72,8 @@ class SynapticFilter(Option):
 
         Returns
         -------
-        kept : ndarray of shape (..., *shape)
+        kept : ndarray
+            Its last axes have that shape.
         """
         raise NotImplementedError
 
@@ -154,7 +155,7 @@ class ExponentialFilter(SynapticFilter):
         return (1 - self.decay) * self.decay ** np.arange(n_steps)[np.newaxis]
 
     def begin(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """The trace itself: zeros, of shape (1, *shape)."""
+        """The trace itself: zeros, with one more axis in front."""
         return np.zeros((1, *shape), dtype)
 
     def push(self, kept: np.ndarray, spikes: np.ndarray) -> np.ndarray:
