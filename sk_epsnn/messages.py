@@ -155,3 +155,15 @@ class Spread(NamedTuple):
     mean: Array
     epistemic: Array
     aleatoric: Array
+
+
+class InputSpace(NamedTuple):
+    """Weights and biases of a layer with their variances, shapes (n_out, n_in) and (n_out,).
+
+    Those of the first layer as they act on the raw inputs.
+    """
+
+    coef: Array
+    intercept: Array
+    coef_variance: Array
+    intercept_variance: Array

@@ -58,6 +58,20 @@ def test_potentials_are_the_same_in_both_spaces(rotate, center, constant):
     np.testing.assert_allclose(x @ mean.T, X @ coef.T + intercept, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(("rotate", "center"), [(False, False), (False, True), (True, True)])
+def test_weights_come_back_from_the_space_of_the_inputs(rotate, center):
+    """Means always, variances where these are the marginals of few axes."""
+    basis = basis_of(inputs(), rotate, center, constant=True)
+    rng = np.random.default_rng(3)
+    mean = rng.standard_normal((3, basis.n_axes))
+    found, _ = basis.from_inputs(*basis.to_inputs(mean, np.ones_like(mean)))
+    np.testing.assert_allclose(found, mean, rtol=1e-9, atol=1e-9)
+    if not rotate:
+        variance = rng.uniform(0.5, 2, mean.shape)
+        _, found = basis.from_inputs(*basis.to_inputs(mean, variance))
+        np.testing.assert_allclose(found, variance, rtol=1e-9)
+
+
 @EVERY
 @pytest.mark.parametrize("joint", [False, True])
 def test_variances_in_the_space_of_the_inputs(rotate, center, constant, joint):

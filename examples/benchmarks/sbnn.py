@@ -20,6 +20,7 @@ from _common import (
     Configuration,
     Measures,
     argument_parser,
+    classifier_measures,
     report,
     run_configuration,
     spiking_mnist,
@@ -32,7 +33,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import LIF, EPSNNRegressor, Rao, SBNNClassifier, SBNNRegressor, Surrogate
+from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, Rao, SBNNClassifier, SBNNRegressor, Surrogate
 
 
 def digits_over_time(seed: int) -> Arrays:
@@ -47,6 +48,20 @@ def digits_over_time(seed: int) -> Arrays:
 def sbnn(data: Data, **options: Any) -> Callable[[int, int], Measures]:
     """Means over the splits of a seed."""
     return measured(data, fitted, SBNNClassifier, options)
+
+
+def begun(n_passes: int | None) -> Callable[[int, int], Measures]:
+    """MNIST, N = 1000, spikes: passes from the posterior of an EPSNN, whose training is not counted."""
+
+    def run(seed: int, start: int) -> Measures:
+        X, y, X_test, y_test = spiking_mnist(1_000, seed)
+        other = EPSNNClassifier(120, random_state=start).fit(X, y)
+        began = process_time()
+        model = SBNNClassifier(120, max_iter=n_passes, random_state=start).fit(X, y, start=other)
+        seconds = process_time() - began
+        return {**classifier_measures(model, X_test, y_test), "CPU seconds": seconds}
+
+    return run
 
 
 def unknown_inputs(seed: int, start: int) -> Measures:
@@ -89,6 +104,12 @@ CONFIGURATIONS = {
         "MNIST 784-120-10, N=1000, spikes, surrogate gradient",
         sbnn(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, inference="surrogate", max_iter=60),
     ),
+    "mnist-1000-10-passes": Configuration(
+        "MNIST 784-120-10, N=1000, spikes, 10 passes",
+        sbnn(one(lambda seed: spiking_mnist(1_000, seed)), hidden_layer_sizes=120, max_iter=10),
+    ),
+    "begun": Configuration("MNIST 784-120-10, N=1000, spikes, from an EPSNN", begun(None)),
+    "begun-10-passes": Configuration("MNIST 784-120-10, N=1000, spikes, from an EPSNN, 10 passes", begun(10)),
     "mnist-10000": Configuration(
         "MNIST 784-120-10, N=10000, spikes",
         sbnn(one(lambda seed: spiking_mnist(10_000, seed)), hidden_layer_sizes=120),

@@ -11,6 +11,7 @@ from scipy import sparse
 from sk_epsnn._arrays import (
     Array,
     astype,
+    clip,
     concat,
     converted,
     diagonal,
@@ -236,6 +237,26 @@ class InputBasis:
         else:
             coef_variance = stack([vecdot(axes @ unit, axes) for unit in units])
         return mean @ axes.T, mean @ to_constant, coef_variance, intercept_variance
+
+    def from_inputs(
+        self, coef: Array, intercept: Array, coef_variance: Array, intercept_variance: Array
+    ) -> tuple[Array, Array]:
+        """Weights along the axes that act as others do on the raw inputs: the inverse of `to_inputs`.
+
+        Exact for means; variances are those of independent weights, none below 0. The basis must have a constant and
+        an axis for every column or direction.
+
+        Returns
+        -------
+        mean, variance : array of shape (n_out, n_axes)
+        """
+        mean, variance = coef * self.scale, coef_variance * self.scale**2
+        if self.rotation is not None:
+            directions = self.rotation * self.scale[:, None]
+            mean, variance = mean @ directions, variance @ directions**2
+        own = clip(intercept_variance - variance @ self.offset**2, min=0.0)
+        bias = intercept - mean @ self.offset
+        return concat([mean, bias[:, None]], axis=1), concat([variance, own[:, None]], axis=1)
 
 
 def _places(columns: NDArray[np.int_], wanted: NDArray[np.int_]) -> tuple[NDArray[np.int_], NDArray[np.bool_]]:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sk_epsnn._arrays import Array, zeros_like
 from sk_epsnn.estimators._plan import Setting
-from sk_epsnn.messages import WeightMoments
+from sk_epsnn.messages import InputSpace, WeightMoments
 from sk_epsnn.network import Network
-
-
-class InputSpace(NamedTuple):
-    """Weights and biases of a layer with their variances, shapes (n_out, n_in) and (n_out,)."""
-
-    coef: Array
-    intercept: Array
-    coef_variance: Array
-    intercept_variance: Array
 
 
 class WeightReadout:

@@ -26,6 +26,7 @@ from sk_epsnn._sklearn import (
 from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
+from sk_epsnn.estimators._handover import posterior_of
 from sk_epsnn.estimators._opening import Opening
 from sk_epsnn.estimators._plan import Plan, Problem
 from sk_epsnn.estimators._plumbing import Plumbing
@@ -66,7 +67,7 @@ class BaseSBNN(CallbackSupportMixin, Door, SBNNReadout, Plumbing, DocumentationL
 
     # ------------------------------------------------------------------ training
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, other: Any) -> None:
         """All of `fit`."""
         context = start_fit_task(self, self.max_iter)
         with unchanged_on_error(self), one_blas_thread():
@@ -81,6 +82,8 @@ class BaseSBNN(CallbackSupportMixin, Door, SBNNReadout, Plumbing, DocumentationL
             rows = self._encoded(rows)
             rng = check_random_state(self.random_state)
             start = self._continued(rows) if continuing else self._plan.network_for(self._target_scale())
+            if other is not None:
+                start = self._begun_at(other, continuing, start, rows, rng)
             self._progress = train(self._plan.stages, start, rows, rng, task, self._tell)
             self._opening, self._stream_rng = None, rng
             task.end()
@@ -88,6 +91,14 @@ class BaseSBNN(CallbackSupportMixin, Door, SBNNReadout, Plumbing, DocumentationL
     def _continued(self, rows: Rows) -> Progress:
         """Where the last fit ended, for rows of this weight."""
         return replace(self._progress, state=self._plan.trainer.planned(self._progress.state, rows))
+
+    def _begun_at(self, other: Any, continuing: bool, network: Any, rows: Rows, rng: Any) -> Progress:
+        """The posterior of another network as the beginning of a fit."""
+        if continuing:
+            raise ValueError(
+                "start has no effect where warm_start=True goes on from the last fit; leave one of them out."
+            )
+        return Progress(self._plan.trainer.start(network, rows, rng, posterior_of(other, self)))
 
     def _learn_from_stream(self, rows: Rows, first: bool) -> None:
         """All of `partial_fit`, but for the labels of a classifier."""

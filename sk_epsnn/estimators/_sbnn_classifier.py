@@ -176,7 +176,7 @@ class SBNNClassifier(Labels, ClassifierMixin, BaseSBNN):
 
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, start=None):
         """Train the network, from random weights (or from those of the last fit, with ``warm_start``).
 
         Parameters
@@ -187,12 +187,15 @@ class SBNNClassifier(Labels, ClassifierMixin, BaseSBNN):
             Labels of any type, at least two classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative powers of the likelihood of each row; 0 leaves it out.
+        start : EPSNNClassifier or SBNNClassifier, default=None
+            A fitted network with the same features and hidden_layer_sizes, and classes: training begins at its
+            posterior. None begins at random.
 
         Returns
         -------
         self : object
         """
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, start)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)

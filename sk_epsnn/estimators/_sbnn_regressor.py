@@ -135,7 +135,7 @@ class SBNNRegressor(MultiOutputMixin, RegressorMixin, BaseSBNN):
 
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, start=None):
         """Train the network, from random weights (or from those of the last fit, with ``warm_start``).
 
         Parameters
@@ -146,12 +146,15 @@ class SBNNRegressor(MultiOutputMixin, RegressorMixin, BaseSBNN):
             Real targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative powers of the likelihood of each row; 0 leaves it out.
+        start : EPSNNRegressor or SBNNRegressor, default=None
+            A fitted network with the same features and hidden_layer_sizes: training begins at its
+            posterior. None begins at random.
 
         Returns
         -------
         self : object
         """
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, start)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)

@@ -71,6 +71,20 @@ class Coordinates:
         own = (self.unit * mean)[: self.n_own]
         return np.append(own, 0.0) if self.has_rest else own
 
+    def begin(self, mean: np.ndarray, variance: np.ndarray) -> Moments:
+        """Weights of the first layer that act along the axes of the basis as these do; the inverse of `leave`.
+
+        The weight of what is taken together has mean 0 and the mean variance of those that it stands for.
+        """
+        unit = np.append(self.unit, self.constant_unit)
+        mean, variance = mean / unit, variance / unit**2
+        places = np.append(np.arange(self.n_own), -1)
+        if not self.has_rest:
+            return Moments(mean, variance)
+        rest = variance[:, self.n_own : -1].mean(axis=1)
+        mean, variance = mean[:, places], variance[:, places]
+        return Moments(np.insert(mean, -1, 0.0, axis=1), np.insert(variance, -1, rest, axis=1))
+
     def leave(self, weights: Moments) -> WeightMoments:
         """Weights as they act along the axes of the basis, and on its constant."""
         n_others = self.unit.shape[0] - self.n_own

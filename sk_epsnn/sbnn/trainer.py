@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from sk_epsnn._arrays import Array, array_namespace, astype, concat, exp, like, sum_over, total_of
 from sk_epsnn.course import Course, Rows
-from sk_epsnn.messages import Inputs, Spread, observed
+from sk_epsnn.messages import Inputs, InputSpace, Spread, observed
 from sk_epsnn.network import Batch, Network
 from sk_epsnn.optimizers import Adam, AdamMemory
 from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.sbnn.arrays import NamedArrays
+from sk_epsnn.sbnn.handover import begun_at
 from sk_epsnn.sbnn.known import known_weights
 from sk_epsnn.sbnn.options import SpikeGradient
 from sk_epsnn.sbnn.passes import Noise, Upward, backward, forward, spike_share
@@ -58,13 +59,20 @@ class VariationalTrainer(Trainer):
 
     # ------------------------------------------------------------------ training
 
-    def start(self, network: Network, rows: Rows, rng: np.random.RandomState) -> State:
-        """See `Trainer.start`: weights at random, where the rows are."""
+    def start(
+        self,
+        network: Network,
+        rows: Rows,
+        rng: np.random.RandomState,
+        layers: Sequence[InputSpace] | None = None,
+    ) -> State:
+        """See `Trainer.start`: weights at random, or those of another network (see `begun_at`), where the rows are."""
         trainer, network = chosen(self, network, rows, rng)
         choices: tuple[tuple[str, float], ...] = ()
         if len(self.design.exponents) > 1:
             choices = (("prior__spectral_exponent", trainer.design.exponents[0]),)
-        state = replace(set_up(network, trainer.design, rows, rng), choices=choices).beside(rows.X)
+        state = replace(set_up(network, trainer.design, rows, rng), choices=choices)
+        state = (state if layers is None else begun_at(state, layers)).beside(rows.X)
         return self.planned(replace(state, memory=_kept(self.optimizer.begin(state.parameters))), rows)
 
     def resume(self, state: State, n_samples: int) -> State:
