@@ -16,7 +16,10 @@ from sk_epsnn.estimators._words import MOVED
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 #: Pages whose code a reader may run from top to bottom.
-RUNNABLE = ["README.md", *(f"docs/{name}.md" for name in ("index", "getting_started", "user_guide", "gem", "faq"))]
+RUNNABLE = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("index", "getting_started", "user_guide", "gem", "sbnn", "faq")),
+]
 #: A block of Python, before it the reason where it cannot run, and after it what it prints where the page shows that.
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>.+) -->\n+)?^```python\n(?P<code>.*?)^```$(?:\n+```text\n(?P<shown>.*?)^```$)?",
