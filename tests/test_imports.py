@@ -84,6 +84,8 @@ ALLOWED = {
         "network",
         "encoders",
         "ep",
+        "sbnn",
+        "weights",
         "estimators",
     },
     "__init__": {

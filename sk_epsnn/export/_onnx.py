@@ -15,21 +15,24 @@ from sk_epsnn.encoders import (
     PopulationEncoder,
     RateSpikeEncoder,
 )
-from sk_epsnn.ep.state import LayerState, State
-from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor
+from sk_epsnn.ep.state import State
+from sk_epsnn.estimators import EPSNNClassifier, EPSNNRegressor, SBNNClassifier, SBNNRegressor
 from sk_epsnn.messages import WeightMoments
+from sk_epsnn.network import Network
 from sk_epsnn.neurons import Heaviside, Sigmoid
 from sk_epsnn.numerics import PROBIT_SLOPES, PROBIT_WEIGHTS
+from sk_epsnn.sbnn.state import State as VariationalState
 from sk_epsnn.softmax import ABOVE, BELOW, FIRST, N_NODES, PER_UNIT, SDS, STEP, distribution_table
+from sk_epsnn.weights.levels import Lattice
 
 #: Element types of ONNX.
 _FLOAT, _INT64, _DOUBLE = 1, 7, 11
 
 
 def register_onnx_converters() -> None:
-    """Let skl2onnx convert `EPSNNClassifier`, `EPSNNRegressor`, `PatchSpikeEncoder` and rates of `PopulationEncoder`.
+    """Let skl2onnx convert EPSNNs, SBNNs, `PatchSpikeEncoder` and rates of `PopulationEncoder`, in pipelines too.
 
-    In pipelines too. After this call ``skl2onnx.to_onnx(model, X[:1])`` gives a graph that computes in float32 what the
+    After this call ``skl2onnx.to_onnx(model, X[:1])`` gives a graph that computes in float32 what the
     estimator predicts: labels and probabilities of a classifier, means of a regressor.
 
     Raises
@@ -57,16 +60,13 @@ def register_onnx_converters() -> None:
         )
     except ImportError as error:
         raise ImportError('Conversion to ONNX needs skl2onnx: pip install "sk_epsnn[onnx]".') from error
-    update_registered_converter(
-        EPSNNClassifier,
-        "SkEpsnnClassifier",
-        calculate_linear_classifier_output_shapes,
-        _convert_classifier,
-        options={"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]},
-    )
-    update_registered_converter(
-        EPSNNRegressor, "SkEpsnnRegressor", calculate_linear_regressor_output_shapes, _convert_regressor
-    )
+    options = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}
+    for kind in (EPSNNClassifier, SBNNClassifier):
+        shapes = calculate_linear_classifier_output_shapes
+        update_registered_converter(kind, f"Sk{kind.__name__}", shapes, _convert_classifier, options=options)
+    for kind in (EPSNNRegressor, SBNNRegressor):
+        shapes = calculate_linear_regressor_output_shapes
+        update_registered_converter(kind, f"Sk{kind.__name__}", shapes, _convert_regressor)
     update_registered_converter(PopulationEncoder, "SkEpsnnPopulation", _shape_of_rates, _convert_population)
     update_registered_converter(PatchSpikeEncoder, "SkEpsnnPatch", _shape_of_rates, _convert_patches)
     update_registered_converter(RateSpikeEncoder, "SkEpsnnRate", _shape_of_rates, _refuse_spikes)
@@ -217,16 +217,20 @@ def _give(add: _Nodes, values: str, output: Any) -> None:
 
 def _potentials(add: _Nodes, model: Any, inputs: Any) -> tuple[str, str]:
     """Forward pass: mean and variance of the output potentials (eqs. 25 and 31)."""
-    state: State = model._progress.state
-    _refuse_unknown(state)
+    state = model._progress.state
+    _refuse_unknown(model, state)
     _refuse_sequences(inputs)
-    state = state.with_every_axis()
+    lattices: list[Lattice | None] = [None] * (model.n_layers_ - 1)
+    floor = float(np.finfo(np.float32).tiny)
+    if isinstance(state, State):
+        state = state.with_every_axis()
+        lattices, floor = [layer.lattice for layer in state.layers], state.variance_floor
     network = state.network
     moments = [WeightMoments(*(part if part is None else to_numpy(part) for part in m)) for m in state.moments(float)]
-    values, spikes = _transform(add, state, inputs.full_name), None
-    for index, (layer, weights) in enumerate(zip(state.layers, moments, strict=True)):
-        mean, variance = _mix(add, layer, weights, values, spikes)
-        variance = add("Max", variance, state.variance_floor)
+    values, spikes = _transform(add, network, inputs.full_name), None
+    for index, (lattice, weights) in enumerate(zip(lattices, moments, strict=True)):
+        mean, variance = _mix(add, lattice, weights, values, spikes)
+        variance = add("Max", variance, floor)
         if index == len(network.hidden):
             break
         spikes = _NEURONS[type(network.hidden[index].neuron)](add, mean, variance)
@@ -234,23 +238,27 @@ def _potentials(add: _Nodes, model: Any, inputs: Any) -> tuple[str, str]:
     return mean, variance
 
 
-def _refuse_unknown(state: State) -> None:
+def _refuse_unknown(model: Any, state: Any) -> None:
     """Refuse trainers, neurons and connections that have no converter."""
-    if not isinstance(state, State):
-        raise NotImplementedError("Only networks trained by Expectation Propagation can be converted to ONNX.")
+    if not isinstance(state, State | VariationalState):
+        raise NotImplementedError("Only EPSNNs and SBNNs can be converted to ONNX.")
+    if isinstance(state, VariationalState) and model._plan.trainer.n_draws and not state.is_known:
+        raise NotImplementedError(
+            "Predictions from networks that are drawn cannot be converted to ONNX; freeze() first."
+        )
     network = state.network
     neurons = sorted({type(h.neuron).__name__ for h in network.hidden if type(h.neuron) not in _NEURONS})
     others = sorted({type(c).__name__ for c in network.connections if not c.is_identity})
-    if neurons or others:
+    if neurons or others:  # streams and steps, which need draws of networks, are other connections
         raise NotImplementedError(
             f"{' and '.join([*neurons, *others])} cannot be converted to ONNX; fully connected layers of Heaviside and "
             "Sigmoid neurons can. Over steps in time, to_nir exports LIF neurons."
         )
 
 
-def _transform(add: _Nodes, state: State, inputs: str) -> str:
+def _transform(add: _Nodes, network: Network, inputs: str) -> str:
     """Inputs in the coordinates of the first layer, see `InputBasis.transform`."""
-    basis, X = state.network.basis, add("Cast", inputs, to=_FLOAT)
+    basis, X = network.basis, add("Cast", inputs, to=_FLOAT)
     assert basis is not None
     if basis.rotation is None:
         scale = to_numpy(basis.scale)
@@ -269,7 +277,9 @@ def _with_one(add: _Nodes, values: str) -> str:
     return add("Concat", values, ones, axis=1)
 
 
-def _mix(add: _Nodes, layer: LayerState, weights: WeightMoments, values: str, spikes: str | None) -> tuple[str, str]:
+def _mix(
+    add: _Nodes, lattice: Lattice | None, weights: WeightMoments, values: str, spikes: str | None
+) -> tuple[str, str]:
     """Mean and variance of a layer's potentials (eq. 25); ``spikes`` are the values that are probabilities."""
     mean = add("MatMul", values, weights.mean.T)
     if weights.covariance is None:
@@ -284,10 +294,10 @@ def _mix(add: _Nodes, layer: LayerState, weights: WeightMoments, values: str, sp
     if spikes is not None:
         noise = add("Sub", values, add("Mul", values, values))
         variance = add("Add", variance, add("MatMul", noise, (weights.mean**2 + weights.variance).T))
-    if layer.lattice is None:
+    if lattice is None:
         return mean, variance
-    offset: Any = 0.5 * layer.lattice.spacing
-    if layer.lattice.alternates:
+    offset: Any = 0.5 * lattice.spacing
+    if lattice.alternates:
         parity = add.reduce("ReduceProd", add("Sub", 1.0, add("Mul", values, 2.0)))
         offset = add("Mul", add("Add", parity, 1.0), 0.5 * offset)
     return add("Add", mean, offset), variance
