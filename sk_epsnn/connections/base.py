@@ -126,7 +126,7 @@ class Connection(Option):
     is_identity : bool
         Whether a row holds all inputs in their order: sparse rows stay sparse.
     n_features : int or None
-        Inputs of a step, where those of a sample are steps in time, one after another.
+        Inputs of a step, where those of a sample are steps in time, or positions of a map, one after another.
     sums_up : bool
         Whether a sample has one row, which sums up all of its steps.
     is_sequential : bool
@@ -137,6 +137,8 @@ class Connection(Option):
         Whether spikes of the neurons below are to be read as deviations from `center`.
     center : float or array of shape (n_features,)
         What is taken off each spike of a step before it is gathered.
+    reads_patches : bool
+        Whether neurons start at shapes that occur in the rows.
     """
 
     n_units: int
@@ -148,7 +150,13 @@ class Connection(Option):
     n_own: int = 0
     centered: bool = False
     center: Any = 0.0
+    reads_patches: bool = False
     _parameter_constraints: dict[str, list[Any]] = {"n_units": [Interval(Integral, 1, 2**31 - 1, closed="both")]}
+
+    @property
+    def follows_weights(self) -> bool:
+        """Whether entries keep the variance that sums over rows owe to weights which these share."""
+        return not self.selects
 
     def n_rows(self, n_inputs: int) -> int:
         """Rows of a sample.

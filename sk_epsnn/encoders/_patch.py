@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isqrt
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,16 +17,13 @@ from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import DocumentationLinkMixin, Interval, StrOptions, fit_context
 from sk_epsnn._sparse_rows import canonical
 from sk_epsnn.encoders._encoder import DTYPES
+from sk_epsnn.patches import MOST_PATCHES, directions, find_image_shape, lively, whitening
 
 Images = NDArray[np.float32]
 Rows = NDArray[np.floating] | sparse.csr_array | sparse.csr_matrix
 
-#: Images and patches that kernels are learned from, at most, and passes of k-means over these.
-_IMAGES, _PATCHES, _PASSES = 1000, 30_000, 20
-#: Patches whose values differ by less than this share of those of all images say nothing of shapes.
-_CONTRAST = 0.1
-#: Added to the variances along principal axes before they are divided by, in units of their mean.
-_FLOOR = 0.1
+#: Images that kernels are learned from, at most.
+_IMAGES = 1000
 #: Thresholds are as much below the quantile of responses, in units of their standard deviation.
 _MARGIN = 1e-4
 #: Numbers of one temporary.
@@ -165,13 +160,12 @@ class PatchSpikeEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLin
         """
         with unchanged_on_error(self):
             X = validate_data(self, X, dtype=DTYPES, accept_sparse="csr")
-            self.image_shape_ = self._find_shape()
+            self.image_shape_ = find_image_shape(self.image_shape, self.n_features_in_)
             rng = check_random_state(self.random_state)
             patches = self._some_patches(X, rng)
-            axes, center = _whitening(patches)
+            axes, center = whitening(patches)
             white = (patches - center) @ axes
-            directions = _directions(white, self.n_channels, rng)
-            kernels = (directions @ axes.T).astype(np.float32)
+            kernels = (directions(white, self.n_channels, rng) @ axes.T).astype(np.float32)
             responses = patches @ kernels.T
             # Many patches may have the response at the quantile: they fire, whatever its rounding.
             quantile = np.quantile(responses, 1 - self.firing_rate, axis=0)
@@ -237,26 +231,6 @@ class PatchSpikeEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLin
 
     # ------------------------------------------------------------------ geometry
 
-    def _find_shape(self) -> tuple[int, int, int]:
-        """Shape of an image of `n_features_in_` values."""
-        n_features = self.n_features_in_
-        if isinstance(self.image_shape, str):
-            side = isqrt(n_features)
-            return (side, side, 1) if side * side == n_features else (1, n_features, 1)
-        shape = tuple(self.image_shape)
-        if (
-            len(shape) not in (2, 3)
-            or not all(isinstance(size, Integral) and size > 0 for size in shape)
-            or int(np.prod(shape)) != n_features
-        ):
-            raise ValueError(
-                f"image_shape={self.image_shape!r} must be (height, width) or (height, width, n_colors) of images of "
-                f"the n_features={n_features} of X, whose rows are images, row by row, colors last; give it their "
-                "shape, or reshape X: X.reshape(len(X), -1)."
-            )
-        height, width, *colors = (int(size) for size in shape)
-        return height, width, *(colors or [1])
-
     def _kernel_shape(self) -> tuple[int, int, int]:
         height, width, n_colors = self.image_shape_
         sizes = (min(int(self.kernel_size), size + 2 * int(self.padding)) for size in (height, width))
@@ -293,10 +267,8 @@ class PatchSpikeEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLin
         """Patches with some contrast, of some images; all of these where none has any."""
         chosen = rng.permutation(X.shape[0])[:_IMAGES]
         patches = np.concatenate([self._patches(images) for images in self._images(X[np.sort(chosen)])])
-        contrast = np.ptp(patches, axis=1)
-        lively = contrast > _CONTRAST * contrast.max()
-        patches = patches[lively] if lively.any() else patches
-        return patches[rng.permutation(len(patches))[:_PATCHES]]
+        patches = lively(patches)
+        return patches[rng.permutation(len(patches))[:MOST_PATCHES]]
 
     def _pooled(self, images: Images) -> NDArray[np.floating]:
         """What channels do in each region, shape (n_images, n_features_out)."""
@@ -311,24 +283,3 @@ class PatchSpikeEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLin
             heights, widths = np.diff(rows, append=down), np.diff(columns, append=across)
             pooled /= (heights[:, np.newaxis] * widths)[:, :, np.newaxis]
         return pooled.reshape(len(images), -1)
-
-
-def _whitening(patches: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal axes of patches, as columns divided by the standard deviations along them; and their mean."""
-    center = patches.mean(axis=0, dtype=np.float64)
-    moved = patches - center
-    variance, axes = np.linalg.eigh(moved.T @ moved / len(patches))
-    variance = np.clip(variance, 0, None)
-    sizes = np.sqrt(variance + _FLOOR * variance.mean())
-    return axes / np.where(sizes > 0, sizes, np.inf), center
-
-
-def _directions(white: NDArray[np.float64], n_channels: int, rng: np.random.RandomState) -> NDArray[np.float64]:
-    """Directions of length 1 that whitened patches lie in, by k-means on the sphere."""
-    lengths = np.linalg.norm(white, axis=1, keepdims=True)
-    unit = (white / np.where(lengths > 0, lengths, np.inf)).astype(np.float32)
-    n_different = len(np.unique(unit, axis=0)) if len(unit) < 10 * n_channels else n_channels
-    found = KMeans(min(n_channels, n_different), n_init=1, max_iter=_PASSES, random_state=rng).fit(unit)
-    centers = found.cluster_centers_.astype(np.float64)
-    lengths = np.linalg.norm(centers, axis=1, keepdims=True)
-    return centers / np.where(lengths > 0, lengths, np.inf)

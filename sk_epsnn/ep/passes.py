@@ -174,8 +174,8 @@ def _fire(state: State, up: Upward, weights: WeightMoments, first: Potentials | 
 
 
 def _shared(connection: Connection, up: Upward, neuron: Neuron, n_rows: int) -> SharedRows | None:
-    """The rows of the last layer so far, where a connection sums them up; None where each entry is one spike."""
-    if connection.selects:
+    """The rows of the last layer so far, where a connection sums them up and follows their weights; else None."""
+    if not connection.follows_weights:
         return None
     slopes = up.spikes[-1].first
     return SharedRows(connection, up.inputs[-1], up.potentials[-1], slopes, n_rows, neuron.threshold_noise)

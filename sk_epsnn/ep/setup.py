@@ -14,6 +14,7 @@ from sklearn.utils import gen_batches
 from sk_epsnn._arrays import Array, is_all
 from sk_epsnn.basis import InputBasis, stays_sparse
 from sk_epsnn.course import Rows
+from sk_epsnn.ep.kernels import IMAGES, Kernels, find_kernels
 from sk_epsnn.ep.learned_prior import LearnedVariance
 from sk_epsnn.ep.spread import measured
 from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR, LayerState, PriorRule, State
@@ -109,9 +110,10 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     if design.rotate and len(network.connections) == 1 and stays_sparse(rows.X):
         # Axes of sparse rows would be dense; independent weights of columns say too little of their spread to learn it.
         design = replace(design, rotate=False, learns=None)
+    seen = rows.some(IMAGES) if network.connections[0].reads_patches else rows
     network = network.with_basis(
-        rows.X,
-        rows.sample_weight,
+        seen.X,
+        seen.sample_weight,
         rotate=design.rotate,
         center=design.center,
         scaling=design.scaling,
@@ -130,8 +132,10 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
                 network, square = measured(network, layers, rows)
             else:
                 square = design.spike_square
-            here = replace(design, spike_square=square)
-            layers += (_layer(network, here, index, gain, bias, spikes, rng),)
+            here, kernels = replace(design, spike_square=square), None
+            if network.connections[index].reads_patches:
+                kernels = find_kernels(network, layers, rows, rng)
+            layers += (_layer(network, here, index, gain, bias, spikes, kernels, rng),)
     # A real output is fine without any variance of its potential.
     bare = len(layers) == 1 and isinstance(network.output, GaussianOutput)
     floor = KNOWN_VARIANCE_FLOOR if bare else VARIANCE_FLOOR
@@ -164,11 +168,12 @@ def _layer(
     gain: float,
     bias: Array | None,
     spikes: bool,
+    kernels: Kernels | None,
     rng: np.random.RandomState,
 ) -> LayerState:
     """A layer with its prior and its start."""
     if design.grid is None:
-        return _continuous_layer(network, design, index, bias, rng)
+        return _continuous_layer(network, design, index, bias, kernels, rng)
     last = index == len(network.hidden)
     grid = design.grid.times(gain) if last else design.grid
     neuron = network.output if last else network.hidden[index].neuron
@@ -176,16 +181,24 @@ def _layer(
     whole, connection = index > 0 or spikes, network.connections[index]
     on_lattice = neuron.has_ties and not network.constant and whole and connection.selects
     on_lattice = on_lattice and not connection.is_sequential
-    return _discrete_layer(network, design, grid, index, on_lattice, rng)
+    return _discrete_layer(network, design, grid, index, on_lattice, kernels, rng)
 
 
 def _continuous_layer(
-    network: Network, design: Design, index: int, bias: Array | None, rng: np.random.RandomState
+    network: Network,
+    design: Design,
+    index: int,
+    bias: Array | None,
+    kernels: Kernels | None,
+    rng: np.random.RandomState,
 ) -> LayerState:
     """Gaussian posterior, starting from the prior or from the Gaussian of the same moments."""
     prior, last = design.prior, index == len(network.hidden)
-    variance = _axis_variances(network, design, index)
-    mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
+    if kernels is not None:
+        variance, mean = _kernel_start(network, design, index, kernels)
+    else:
+        variance = _axis_variances(network, design, index)
+        mean = np.zeros_like(variance) if last else _random_means(network, design, variance, index, rng)
     if last and bias is not None:
         n_targets = network.n_targets
         variance[:n_targets, -1], mean[:n_targets, -1] = design.bias_variance, bias
@@ -204,6 +217,24 @@ def _continuous_layer(
         learned=learned,
         reset=0.0 if last or network.connections[index].n_own else _reset(network, design, index),
     )
+
+
+def _kernel_start(network: Network, design: Design, index: int, kernels: Kernels) -> tuple[Array, Array]:
+    """Prior variances of kernels, and means, which are shapes that occur: so many standard deviations long."""
+    strength, n_units, given = _start_strength(design), len(kernels.shapes), design.prior_variances[index]
+    if given is None:
+        unit, shapes = kernels.variance / strength**2, kernels.shapes
+        # That of a potential, were all patches of the same length.
+        bias = design.bias_share * (kernels.patches**2 @ unit).mean()
+    else:
+        unit, bias = _unit_variances(network, design, index, given, 1.0)[: kernels.shapes.shape[1]], given
+        shapes = kernels.shapes * (strength * np.sqrt(unit.sum() / (kernels.shapes**2).sum(axis=1)))[:, None]
+    variance = np.tile(unit, (n_units, 1))
+    if not network.constant:
+        return variance, shapes
+    bias = np.full(n_units, bias)
+    biases = kernels.biases(shapes, design.temperatures[index] * variance, design.temperatures[index] * bias)
+    return np.column_stack([variance, bias]), np.column_stack([shapes, biases])
 
 
 def _reset(network: Network, design: Design, index: int) -> float:
@@ -235,7 +266,13 @@ def _output_biases(network: Network, design: Design, rows: Rows) -> Array | None
 
 
 def _discrete_layer(
-    network: Network, design: Design, grid: Grid, index: int, on_lattice: bool, rng: np.random.RandomState
+    network: Network,
+    design: Design,
+    grid: Grid,
+    index: int,
+    on_lattice: bool,
+    kernels: Kernels | None,
+    rng: np.random.RandomState,
 ) -> LayerState:
     """Posterior on a grid of levels, with a Gaussian bias that may outweigh what the weights add to a potential."""
     shape, basis = (network.connections[index].n_units, network.fan_ins[index]), _basis(network)
@@ -246,10 +283,18 @@ def _discrete_layer(
         given = design.prior_variances[index]
         spread = _potential_variance(network, replace(design, grid=grid), index)
         precision[:, -1] = np.divide(1, design.bias_share * spread if given is None else given)
-    if not last:
+    if kernels is not None:
+        size = np.sqrt((kernels.shapes**2).mean(axis=1, keepdims=True))
+        start[:, : kernels.shapes.shape[1]] = _start_strength(design) / np.sqrt(grid.variance) * kernels.shapes / size
+    elif not last:
         start = _start_strength(design) / np.sqrt(grid.variance) * _even_normals(shape, basis, index, rng)
     begin = LevelWeights(precision, start, grid.levels, grid.log_probabilities, network.constant)
-    if network.constant and not last:
+    if network.constant and kernels is not None:
+        n, t = kernels.shapes.shape[1], design.temperatures[index]
+        biases = kernels.biases(begin.mean[:, :n], t * begin.variance[:, :n], t * begin.variance[:, -1])
+        start[:, -1] = precision[:, -1] * biases
+        begin = begin.with_natural(precision, start)
+    elif network.constant and not last:
         center = np.append(basis.mean, 0) if index == 0 else np.append(np.full(shape[1] - 1, _half(network, index)), 0)
         start[:, -1] = -precision[:, -1] * (begin.mean @ center)
         begin = begin.with_natural(precision, start)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import to_numpy
+from sk_epsnn._arrays import reshape, to_numpy
+from sk_epsnn.connections import Connection
 from sk_epsnn.course import Rows
-from sk_epsnn.ep.passes import by_sample, to_outputs
+from sk_epsnn.ep.passes import Upward, to_outputs
 from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.messages import WeightMoments
 from sk_epsnn.network import Network, weight_of_rows
@@ -20,7 +21,7 @@ MEASURED = 500
 
 
 def measured(network: Network, layers: Sequence[LayerState], rows: Rows) -> tuple[Network, float]:
-    """Centre the traces that the layer after these reads.
+    """Centre the traces, or the maps, that the layer after these reads.
 
     Parameters
     ----------
@@ -39,20 +40,33 @@ def measured(network: Network, layers: Sequence[LayerState], rows: Rows) -> tupl
         Of the centred traces.
     """
     index, rows = len(layers), rows.some(MEASURED)
-    layer = network.hidden[index]
-    connection: Any = layer.connection
+    connection: Any = network.connections[index]
     connection = connection.centered_at(np.zeros(connection.n_features))
-    below = replace(network, hidden=network.hidden[:index], readout=connection)
-    inputs = below.enter(to_numpy(rows.X))
-    nothing = np.zeros((connection.n_units, below.fan_ins[-1]), inputs.mean.dtype)
-    weights = [layer.moments(inputs.mean.dtype) for layer in layers]
-    up = to_outputs(State(below, tuple(layers), 1.0), inputs, [*weights, WeightMoments(nothing, nothing, None)])
-    share = weight_of_rows(rows.sample_weight, inputs.lengths, below.n_rows[-1])
-    share = share / share.sum()
+    up, lengths = below(network, layers, rows, connection)
     probability, variance = up.spikes[-1].probability, up.inputs[-1].variance
+    n_samples = len(rows.sample_weight)
+    connection = connection.centered_at(_shares(rows, lengths, len(probability)) @ probability)
+    trace = connection.spikes(reshape(probability, (n_samples, -1)), constant=False).mean
     assert variance is not None
-    connection = connection.centered_at(share @ probability)
-    trace = connection.spikes(by_sample(probability, below.sizes[-1]), constant=False).mean
     square = trace**2 + variance[:, : trace.shape[1]]
-    hidden = (*network.hidden[:index], layer._replace(connection=connection), *network.hidden[index + 1 :])
-    return replace(network, hidden=hidden), float(share @ square.mean(1))
+    mean_square = float(_shares(rows, lengths, len(square)) @ square.mean(1))
+    if index == len(network.hidden):
+        return replace(network, readout=connection), mean_square
+    layer = network.hidden[index]._replace(connection=connection)
+    return replace(network, hidden=(*network.hidden[:index], layer, *network.hidden[index + 1 :])), mean_square
+
+
+def below(network: Network, layers: Sequence[LayerState], rows: Rows, connection: Connection) -> tuple[Upward, Any]:
+    """What comes to a connection from these layers below it, and how many steps each sample has, if there are any."""
+    cut = replace(network, hidden=network.hidden[: len(layers)], readout=connection)
+    inputs = cut.enter(to_numpy(rows.X))
+    nothing = np.zeros((connection.n_units, cut.fan_ins[-1]), inputs.mean.dtype)
+    weights = [layer.moments(inputs.mean.dtype) for layer in layers]
+    up = to_outputs(State(cut, tuple(layers), 1.0), inputs, [*weights, WeightMoments(nothing, nothing, None)])
+    return up, inputs.lengths
+
+
+def _shares(rows: Rows, lengths: Any, n_rows: int) -> np.ndarray:
+    """Weights of so many rows in all, of those of the samples; their sum is 1."""
+    weight = weight_of_rows(rows.sample_weight, lengths, n_rows // len(rows.sample_weight))
+    return weight / weight.sum()

@@ -214,6 +214,14 @@ class EPPlanner:
         if not hasattr(self.prior, "spectral_exponent") or self.prior.learns_each:
             return 0.0
         given = self.prior.spectral_exponent
+        if self.network.connections[0].reads_patches:
+            if not is_auto(given) and given > 0:
+                raise ValueError(
+                    f"spectral_exponent={given!r} has no effect on a convolution, whose prior is isotropic in whitened "
+                    "patches; leave it at 'auto'."
+                )
+            reason = "the prior of kernels is isotropic in whitened patches"
+            return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
         if not scaled or self.n_columns > ROTATION_LIMIT:
             reason = f"isotropic: for Gaussian weights with an automatic variance, at most {ROTATION_LIMIT} features"
             return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
