@@ -3,8 +3,8 @@ Weights for a chip: plus or minus one, and a file that chips read
 =================================================================
 
 Many neuromorphic chips hold weights of few levels. You get a network whose weights are 1 or -1, how much accuracy that
-costs, and the network as a file of the `Neuromorphic Intermediate Representation <https://neuroir.org>`_ (NIR), which is
-read again and run by a few lines that know nothing of this package. It needs ``pip install "sk_epsnn[nir]"``.
+costs, and the network as a file of the `Neuromorphic Intermediate Representation <https://neuroir.org>`_ (NIR), which
+is read again and run by a few lines that know nothing of this package. It needs ``pip install "sk_epsnn[nir]"``.
 """
 
 # sphinx_gallery_thumbnail_number = 1
@@ -12,9 +12,9 @@ read again and run by a few lines that know nothing of this package. It needs ``
 # %%
 # Probabilities of levels
 # -----------------------
-# Pixels of the digits that come with scikit-learn are spikes where they are dark. ``weights="binary"`` learns how probable
-# it is that a weight is 1, not -1. At temperature 1, that of Bayes' rule, most weights make up their minds. ``freeze``
-# gives every weight its most probable level, which is what a chip holds.
+# Pixels of the digits that come with scikit-learn are spikes where they are dark. ``weights="binary"`` learns how
+# probable it is that a weight is 1, not -1. At temperature 1, that of Bayes' rule, most weights make up their minds.
+# ``freeze`` gives every weight its most probable level, which is what a chip holds.
 
 import tempfile
 from pathlib import Path
@@ -48,8 +48,8 @@ for name, value in accuracy.items():
 # %%
 # What hidden neurons look for
 # ----------------------------
-# The weights from the 64 pixels to eight neurons: how probable a 1 is, in blue, and what the chip holds. Where a pixel is
-# hardly ever dark, as at the corners, either level will do.
+# The weights from the 64 pixels to eight neurons: how probable a 1 is, in blue, and what the chip holds. Where a pixel
+# is hardly ever dark, as at the corners, either level will do.
 
 figure = plt.figure(figsize=(7.2, 4.4), layout="constrained")
 upper, lower = figure.subfigures(2, 1, height_ratios=[1.4, 1])

@@ -2,9 +2,9 @@
 Many machines: data that stay where they are, and fits cut into shards
 ======================================================================
 
-Posteriors of networks that learned apart can be merged, since what each has learned is a factor that multiplies. You get
-one network from three places that keep their data to themselves and have seen little of what the others know, and the
-fit of one large table on many cores or machines.
+Posteriors of networks that learned apart can be merged, since what each has learned is a factor that multiplies. You
+get one network from three places that keep their data to themselves and have seen little of what the others know, and
+the fit of one large table on many cores or machines.
 """
 
 # sphinx_gallery_thumbnail_number = 1
@@ -38,8 +38,8 @@ merged = merge(base, copies)
 together = deepcopy(base).partial_fit(X[100:], y[100:])
 
 # %%
-# What ``merge`` gets is the network before and the three after: no row leaves its place. What the first 100 digits said is
-# in all of them, and counts once.
+# What ``merge`` gets is the network before and the three after: no row leaves its place. What the first 100 digits said
+# is in all of them, and counts once.
 
 networks = {
     "before": base,
@@ -67,8 +67,8 @@ axis.set(xlabel="digit", title="Of the test digits of each kind, so many are rec
 # %%
 # One table, many cores
 # ---------------------
-# With ``n_shards`` a fit cuts the rows of every pass into parts that learn apart, and ``n_jobs`` says how many are worked
-# on at once. The result depends on the number of shards alone, not on who does the work.
+# With ``n_shards`` a fit cuts the rows of every pass into parts that learn apart, and ``n_jobs`` says how many are
+# worked on at once. The result depends on the number of shards alone, not on who does the work.
 
 alone = EPSNNClassifier(40, n_shards=3, random_state=0).fit(X, y)
 threads = EPSNNClassifier(40, n_shards=3, n_jobs=3, random_state=0).fit(X, y)
@@ -76,7 +76,8 @@ print(f"three shards: accuracy {alone.score(X_test, y_test):.3f}")
 print(f"the same by three threads: {np.array_equal(alone.predict_proba(X_test), threads.predict_proba(X_test))}")
 
 # %%
-# The shards are joblib tasks. With ``pip install "sk_epsnn[dask]"`` the same fit runs on the machines of a dask cluster:
+# The shards are joblib tasks. With ``pip install "sk_epsnn[dask]"`` the same fit runs on the machines of a dask
+# cluster:
 #
 # .. code-block:: python
 #

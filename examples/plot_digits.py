@@ -2,9 +2,9 @@
 Handwritten digits: probabilities that mean what they say
 =========================================================
 
-A Bayesian spiking network with one hidden layer learns the digits that come with scikit-learn. You get its accuracy, its
-negative log-likelihood (NLL) and its expected calibration error (ECE) on test rows, the digits that it is least sure
-about, and a reliability diagram.
+A Bayesian spiking network with one hidden layer learns the digits that come with scikit-learn. You get its accuracy,
+its negative log-likelihood (NLL) and its expected calibration error (ECE) on test rows, the digits that it is least
+sure about, and a reliability diagram.
 """
 
 # sphinx_gallery_thumbnail_number = 1

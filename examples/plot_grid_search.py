@@ -2,9 +2,9 @@
 A grid search over the size and the temperature of a network
 ============================================================
 
-Networks of spiking neurons are scikit-learn estimators, and ``GridSearchCV`` reaches their options by two underscores. You
-get the cross-validated accuracy and negative log-likelihood (NLL) of networks of several sizes and temperatures, as two
-maps, and the network that is best.
+Networks of spiking neurons are scikit-learn estimators, and ``GridSearchCV`` reaches their options by two underscores.
+You get the cross-validated accuracy and negative log-likelihood (NLL) of networks of several sizes and temperatures, as
+two maps, and the network that is best.
 """
 
 # sphinx_gallery_thumbnail_number = 1
@@ -12,8 +12,8 @@ maps, and the network that is best.
 # %%
 # The grid
 # --------
-# A temperature below 1 makes the posterior surer than Bayes' rule allows, in training and in predictions. ``"auto"`` lets
-# rows that are held out choose it; here the grid says it.
+# A temperature below 1 makes the posterior surer than Bayes' rule allows, in training and in predictions. ``"auto"``
+# lets rows that are held out choose it; here the grid says it.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,14 +48,14 @@ print(f"{len(X_test)} test rows: accuracy {accuracy:.3f}, NLL {log_loss(y_test, 
 
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.9), sharey=True, layout="constrained")
 results = search.cv_results_
-for axis, measure, name, sign in zip(axes, ("accuracy", "neg_log_loss"), ("accuracy", "NLL (nats)"), (1, -1), strict=True):
+maps = [("accuracy", "accuracy", 1), ("neg_log_loss", "NLL (nats)", -1)]
+for axis, (measure, name, sign) in zip(axes, maps, strict=True):
     score = results[f"mean_test_{measure}"].reshape(len(SIZES), len(TEMPERATURES))
     axis.imshow(score, cmap="viridis", aspect="auto")
-    best = score.max()
+    middle = (score.min() + score.max()) / 2
     for (row, column), value in np.ndenumerate(score):
-        dark = value < (score.min() + best) / 2
-        weight = "bold" if value == best else "normal"
-        axis.text(column, row, f"{sign * value:.3f}", color="white" if dark else "black", weight=weight, ha="center", va="center")
+        style = {"ha": "center", "va": "center", "weight": "bold" if value == score.max() else "normal"}
+        axis.text(column, row, f"{sign * value:.3f}", color="white" if value < middle else "black", **style)
     axis.set_xticks(range(len(TEMPERATURES)), TEMPERATURES)
     axis.set_yticks(range(len(SIZES)), SIZES)
     axis.set(xlabel="inference__temperature", title=name)

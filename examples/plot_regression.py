@@ -2,9 +2,9 @@
 Regression with error bars that grow in the gaps
 ================================================
 
-A curve is learned from data with two gaps. You get a spiking network whose error bars are narrow where there are data and
-wide where there are none, split into what comes from the noise and what comes from not knowing the weights, and the same
-through random spikes, as in the regression example of Yao, McLaughlin and Altmann (arXiv:2506.23757, Fig. 7).
+A curve is learned from data with two gaps. You get a spiking network whose error bars are narrow where there are data
+and wide where there are none, split into what comes from the noise and what comes from not knowing the weights, and the
+same through random spikes, as in the regression example of Yao, McLaughlin and Altmann (arXiv:2506.23757, Fig. 7).
 """
 
 # sphinx_gallery_thumbnail_number = 1
@@ -42,9 +42,9 @@ inside = np.any([(low <= grid) & (grid <= high) for low, high in INTERVALS], axi
 # Rates of a population of neurons
 # --------------------------------
 # Each of 100 neurons prefers another value of x, and a network of 60 hidden neurons reads their rates. The dark band is
-# that of the curve: the epistemic part, which comes from not knowing the weights and grows in the gaps. The light one is
-# that of new observations, noise included. Among the data the network takes part of the noise for doubt about its weights:
-# the noise that it learns is too small and the dark band too wide, the more so the fewer the data.
+# that of the curve: the epistemic part, which comes from not knowing the weights and grows in the gaps. The light one
+# is that of new observations, noise included. Among the data the network takes part of the noise for doubt about its
+# weights: the noise that it learns is too small and the dark band too wide, the more so the fewer the data.
 
 NOISE_SD = 0.2
 x, y = draw(NOISE_SD)
@@ -56,7 +56,8 @@ epistemic_sd = np.sqrt(model[-1].predict_uncertainty(encoder.transform(grid[:, N
 covered = np.abs(truth(grid) - mean) <= 1.96 * epistemic_sd
 print(f"sd of the noise: true {NOISE_SD:.3f}, learned {np.sqrt(model[-1].noise_variance_):.3f}")
 for name, rows in (("among the data", inside), ("in the gaps", ~inside)):
-    print(f"{name}: epistemic sd {epistemic_sd[rows].mean():.3f}, {covered[rows].mean():.0%} of the curve in the 95 % band")
+    share = covered[rows].mean()
+    print(f"{name}: epistemic sd {epistemic_sd[rows].mean():.3f}, {share:.0%} of the curve in the dark band")
 
 
 def draw_truth(axis):
@@ -88,6 +89,7 @@ print(f"mean sd {std[inside].mean():.3f} among the data, {std[~inside].mean():.3
 _, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 PredictionBandDisplay.from_estimator(model, x[:, None], y, grid=grid, ax=axis)
 draw_truth(axis)
-axis.set(xlabel="x (arbitrary units)", ylabel="y (arbitrary units)", title="The same through random spikes", xlim=(-1, 5))
+axis.set(xlabel="x (arbitrary units)", ylabel="y (arbitrary units)", xlim=(-1, 5))
+axis.set_title("The same through random spikes")
 axis.legend(fontsize="small", ncols=2)
 plt.show()

@@ -2,8 +2,8 @@
 Handing on what is uncertain: accuracy against the share rejected
 =================================================================
 
-A classifier that knows when it does not know can leave its most uncertain rows to somebody else. You get the accuracy on
-the digits that it keeps, against the share that it hands on, and the digits that it would hand on first.
+A classifier that knows when it does not know can leave its most uncertain rows to somebody else. You get the accuracy
+on the digits that it keeps, against the share that it hands on, and the digits that it would hand on first.
 """
 
 # sphinx_gallery_thumbnail_number = 1

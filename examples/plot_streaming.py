@@ -2,9 +2,9 @@
 A stream that drifts: forgetting what no longer holds
 =====================================================
 
-``partial_fit`` makes the posterior of one batch the prior of the next. Where what is to be learned changes, old evidence
-stands in the way, and ``forgetting`` lets it fade. You get the accuracy and the uncertainty of three networks on a stream
-of digits whose labels are exchanged half way.
+``partial_fit`` makes the posterior of one batch the prior of the next. Where what is to be learned changes, old
+evidence stands in the way, and ``forgetting`` lets it fade. You get the accuracy and the uncertainty of three networks
+on a stream of digits whose labels are exchanged half way.
 """
 
 # sphinx_gallery_thumbnail_number = 1
@@ -13,8 +13,8 @@ of digits whose labels are exchanged half way.
 # A stream with a break
 # ---------------------
 # The digits that come with scikit-learn arrive in batches of 50. After the 15th batch somebody exchanges the labels:
-# what was a 0 is called 1 from then on, what was a 1 is called 2, and so on. Held-out rows are judged by the labels that
-# are in use.
+# what was a 0 is called 1 from then on, what was a 1 is called 2, and so on. Held-out rows are judged by the labels
+# that are in use.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -52,7 +52,7 @@ for forgetting in FORGETTING:
         accuracy[forgetting].append(classifier.score(X_held_out, labels_in_use(y_held_out, batch)))
         epistemic[forgetting].append(classifier.predict_uncertainty(X_held_out).epistemic.mean())
     before, after, end = (accuracy[forgetting][batch] for batch in (BREAK - 1, BREAK + 4, -1))
-    print(f"forgetting={forgetting}: accuracy {before:.3f} before, {after:.3f} after five more batches, {end:.3f} at the end")
+    print(f"forgetting={forgetting}: accuracy {before:.3f} before, {after:.3f} five batches on, {end:.3f} at the end")
 
 # %%
 # Picture

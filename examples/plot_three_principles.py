@@ -45,8 +45,8 @@ for kind in (EPSNNClassifier, SBNNClassifier, GEMSNNClassifier):
 # What they predict, and what they doubt
 # --------------------------------------
 # Above, the probability of the second class; below, the doubt that comes from what is random in each principle. Of the
-# first two networks that are the weights, and doubt grows where there were no rows near the border of the classes. The weights of the third are
-# points: what its runs disagree on is the noise of spikes, which knows nothing of the data.
+# first two networks that are the weights, and doubt grows where there were no rows near the border of the classes. The
+# weights of the third are points: what its runs disagree on is the noise of spikes, which knows nothing of the data.
 
 first, second = np.meshgrid(np.linspace(-2.2, 3.2, 70), np.linspace(-2, 2.5, 60))
 grid = np.c_[first.ravel(), second.ravel()]

@@ -2,9 +2,9 @@
 Inputs of another kind: doubt where there were no data
 ======================================================
 
-A network that was trained on digits is shown what is no digit. Its predictions are of little use there, and its epistemic
-uncertainty, which comes from not knowing the weights, should say so. You get histograms of it, and how well it tells
-digits from shuffled pixels and from noise.
+A network that was trained on digits is shown what is no digit. Its predictions are of little use there, and its
+epistemic uncertainty, which comes from not knowing the weights, should say so. You get histograms of it, and how well
+it tells digits from shuffled pixels and from noise.
 """
 
 # sphinx_gallery_thumbnail_number = 1
