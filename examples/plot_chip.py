@@ -7,8 +7,6 @@ costs, and the network as a file of the `Neuromorphic Intermediate Representatio
 is read again and run by a few lines that know nothing of this package. It needs ``pip install "sk_epsnn[nir]"``.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # Probabilities of levels
 # -----------------------

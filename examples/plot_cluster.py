@@ -7,8 +7,6 @@ get one network from three places that keep their data to themselves and have se
 the fit of one large table on many cores or machines.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # Three places, three kinds of digits
 # -----------------------------------

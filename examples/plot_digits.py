@@ -7,8 +7,6 @@ its negative log-likelihood (NLL) and its expected calibration error (ECE) on te
 sure about, and a reliability diagram.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # Training
 # --------
@@ -83,5 +81,6 @@ print(f"ECE {reliability.ece:.3f} (10 bins)")
 # Steps on mini-batches raise the energy, an estimate of the log evidence. Rows that are held out choose between a cold
 # posterior, which is surer than Bayes' rule allows, and one at temperature 1.
 
-ConvergenceDisplay.from_estimator(model)
+_, axes = plt.subplots(3, 1, figsize=(5.5, 7.5), layout="constrained")
+ConvergenceDisplay.from_estimator(model, ax=axes)
 plt.show()

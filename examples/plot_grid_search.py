@@ -7,8 +7,6 @@ You get the cross-validated accuracy and negative log-likelihood (NLL) of networ
 two maps, and the network that is best.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # The grid
 # --------

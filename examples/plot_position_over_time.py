@@ -7,8 +7,6 @@ every step: here where it is, and where it will be eight steps later. Its stream
 says after every step what it expects and how sure it is. You get both errors, and how often the error bars hold.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # Spikes of forty cells
 # ---------------------

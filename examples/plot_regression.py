@@ -7,8 +7,6 @@ and wide where there are none, split into what comes from the noise and what com
 same through random spikes, as in the regression example of Yao, McLaughlin and Altmann (arXiv:2506.23757, Fig. 7).
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # Data with gaps
 # --------------

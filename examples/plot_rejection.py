@@ -6,8 +6,6 @@ A classifier that knows when it does not know can leave its most uncertain rows 
 on the digits that it keeps, against the share that it hands on, and the digits that it would hand on first.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # A classifier that has reason for doubt
 # --------------------------------------

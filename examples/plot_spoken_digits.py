@@ -11,8 +11,6 @@ The recordings are those of the `Free Spoken Digit Dataset <https://github.com/J
 ``spoken_digits.npz`` in the folder that the environment variable ``SK_EPSNN_DATA`` names; without that it makes sounds.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # From a sound to rates
 # ---------------------
@@ -194,6 +192,7 @@ DASHES = ["--", "-.", ":", (0, (6, 1, 1, 1))]
 OTHERS = [{"color": color, "linestyle": dash} for color, dash in zip(rest, DASHES, strict=True)]
 REST = {"color": "lightgray", "linewidth": 0.8}
 
+# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(4, 2, figsize=(7.2, 8.6), sharex=True, sharey="row", layout="constrained")
 for (heard, fires, says, doubts), word in zip(axes.T, words, strict=True):
     sound = X_test[word][np.isfinite(X_test[word, :, 0])]

@@ -7,8 +7,6 @@ evidence stands in the way, and ``forgetting`` lets it fade. You get the accurac
 on a stream of digits whose labels are exchanged half way.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # A stream with a break
 # ---------------------

@@ -8,8 +8,6 @@ negative log-likelihood (NLL), expected calibration error (ECE) and the seconds 
 predicts and of how far it trusts itself.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Two moons
 # ---------
@@ -52,6 +50,7 @@ first, second = np.meshgrid(np.linspace(-2.2, 3.2, 70), np.linspace(-2, 2.5, 60)
 grid = np.c_[first.ravel(), second.ravel()]
 where = {"origin": "lower", "extent": (-2.2, 3.2, -2, 2.5)}
 
+# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.3), sharex=True, sharey=True, layout="constrained")
 for (says, doubts), (name, network) in zip(axes.T, networks.items(), strict=True):
     probability = network.predict_proba(grid)[:, 1].reshape(first.shape)

@@ -7,8 +7,6 @@ epistemic uncertainty, which comes from not knowing the weights, should say so. 
 it tells digits from shuffled pixels and from noise.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # Digits, and two kinds of others
 # -------------------------------
