@@ -10,7 +10,7 @@ on a stream of digits whose labels are exchanged half way.
 # %%
 # A stream with a break
 # ---------------------
-# The digits that come with scikit-learn arrive in batches of 50. After the 15th batch somebody exchanges the labels:
+# The digits that come with scikit-learn arrive in batches of 75. After the 9th batch somebody exchanges the labels:
 # what was a 0 is called 1 from then on, what was a 1 is called 2, and so on. Held-out rows are judged by the labels
 # that are in use.
 
@@ -22,9 +22,9 @@ from sklearn.model_selection import train_test_split
 from sk_epsnn import EPSNNClassifier
 from sk_epsnn.plotting import PALETTE
 
-BATCH, BREAK = 50, 15
+BATCH, BREAK = 75, 9
 X, y = load_digits(return_X_y=True)
-X_stream, X_held_out, y_stream, y_held_out = train_test_split(X / 16, y, train_size=1450, stratify=y, random_state=0)
+X_stream, X_held_out, y_stream, y_held_out = train_test_split(X / 16, y, train_size=1425, stratify=y, random_state=0)
 n_batches = len(X_stream) // BATCH
 print(f"{n_batches} batches of {BATCH} rows, {len(y_held_out)} held-out rows")
 
@@ -49,8 +49,8 @@ for forgetting in FORGETTING:
         classifier.partial_fit(X_stream[rows], labels_in_use(y_stream[rows], batch), classes=np.arange(10))
         accuracy[forgetting].append(classifier.score(X_held_out, labels_in_use(y_held_out, batch)))
         epistemic[forgetting].append(classifier.predict_uncertainty(X_held_out).epistemic.mean())
-    before, after, end = (accuracy[forgetting][batch] for batch in (BREAK - 1, BREAK + 4, -1))
-    print(f"forgetting={forgetting}: accuracy {before:.3f} before, {after:.3f} five batches on, {end:.3f} at the end")
+    before, after, end = (accuracy[forgetting][batch] for batch in (BREAK - 1, BREAK + 2, -1))
+    print(f"forgetting={forgetting}: accuracy {before:.3f} before, {after:.3f} three batches on, {end:.3f} at the end")
 
 # %%
 # Picture

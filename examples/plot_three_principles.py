@@ -25,7 +25,7 @@ from sk_epsnn import EPSNNClassifier, GEMSNNClassifier, ReliabilityDisplay, SBNN
 from sk_epsnn.plotting import PALETTE
 
 X, y = make_moons(300, noise=0.25, random_state=0)
-X_test, y_test = make_moons(2000, noise=0.25, random_state=1)
+X_test, y_test = make_moons(1000, noise=0.25, random_state=1)
 
 figure, axis = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
 networks = {}
@@ -46,7 +46,7 @@ for kind in (EPSNNClassifier, SBNNClassifier, GEMSNNClassifier):
 # first two networks that are the weights, and doubt grows where there were no rows near the border of the classes. The
 # weights of the third are points: what its runs disagree on is the noise of spikes, which knows nothing of the data.
 
-first, second = np.meshgrid(np.linspace(-2.2, 3.2, 70), np.linspace(-2, 2.5, 60))
+first, second = np.meshgrid(np.linspace(-2.2, 3.2, 54), np.linspace(-2, 2.5, 45))
 grid = np.c_[first.ravel(), second.ravel()]
 where = {"origin": "lower", "extent": (-2.2, 3.2, -2, 2.5)}
 
