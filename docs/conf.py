@@ -45,5 +45,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "capture_repr": (),
+    "image_srcset": ["2x"],
     "abort_on_example_error": True,
 }

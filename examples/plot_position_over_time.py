@@ -4,9 +4,7 @@ A position read from spikes, step by step
 
 Cells that each prefer another place fire while something moves. With ``readout="each"`` a regressor has a target for
 every step: here where it is, and where it will be eight steps later. Its stream takes the spikes as they come in, and
-says after every step what it expects and how sure it is.
-
-Run it as ``python plot_position_over_time.py [picture.png]``.
+says after every step what it expects and how sure it is. You get both errors, and how often the error bars hold.
 """
 
 # %%
@@ -15,12 +13,10 @@ Run it as ``python plot_position_over_time.py [picture.png]``.
 # The position drifts along a track from 0 to 1. A cell fires the more often the nearer it is to the place that the cell
 # prefers, at most in 3 of 10 steps; a single step says little.
 
-import sys
-from pathlib import Path
-
+import matplotlib.pyplot as plt
 import numpy as np
 
-from sk_epsnn import LIF, EPSNNRegressor
+from sk_epsnn import LIF, EPSNNRegressor, PredictionBandDisplay, SpikeRasterDisplay
 
 N_STEPS, N_CELLS, AHEAD = 120, 40, 8
 rng = np.random.default_rng(0)
@@ -78,22 +74,16 @@ for output, name in enumerate(("now", f"in {AHEAD} steps")):
 # %%
 # Picture
 # -------
+# The spikes of one walk, and what the stream says of it: narrow where it is, and wider where it will be.
 
-import matplotlib.pyplot as plt  # noqa: E402
-
-figure, (upper, *lower) = plt.subplots(3, 1, figsize=(7, 7), sharex=True, layout="constrained")
-step, cell = np.nonzero(new_spikes[0])
-upper.plot(step, cell, "|", color="black", markersize=4)
-upper.set(ylabel="cell", title="One walk, as it comes in")
+figure, (upper, *lower) = plt.subplots(3, 1, figsize=(7, 7.5), sharex=True, layout="constrained")
+SpikeRasterDisplay.from_predictions(new_spikes, ax=upper)
+upper.set(xlabel="", ylabel="cell", title="One walk, as it comes in")
 for output, (axis, name) in enumerate(zip(lower, ("now", f"in {AHEAD} steps"), strict=True)):
-    middle, width = mean[0, :, output], 1.96 * std[0, :, output]
-    axis.fill_between(range(N_STEPS), middle - width, middle + width, alpha=0.3, label="1.96 standard deviations")
-    axis.plot(middle, label="expected")
+    PredictionBandDisplay.from_predictions(range(N_STEPS), mean=mean[0, :, output], std=std[0, :, output], ax=axis)
     axis.plot(truth[0, :, output], color="black", linestyle="--", label="true")
-    axis.set(ylabel=f"position {name}", ylim=(-0.3, 1.3))
-lower[0].legend(loc="upper left", ncols=3)
-lower[1].set(xlabel="step")
-
-output_path = Path(sys.argv[1] if len(sys.argv) > 1 else "plot_position_over_time.png")
-figure.savefig(output_path, dpi=120)
-print(f"Saved {output_path}")
+    axis.set(xlabel="", ylabel=f"position {name}", ylim=(-0.3, 1.5))
+    axis.get_legend().remove()
+lower[0].legend(loc="upper left", ncols=3, fontsize="small")
+lower[1].set_xlabel("step")
+plt.show()

@@ -7,7 +7,7 @@ each digit is, and how much of its doubt comes from not knowing its weights: the
 
 The recordings are those of the `Free Spoken Digit Dataset <https://github.com/Jakobovski/free-spoken-digit-dataset>`_
 (CC BY-SA 4.0), which do not come with this package. Get them by ``git clone`` and run this as
-``python plot_spoken_digits.py free-spoken-digit-dataset/recordings [picture.png]``. Without a folder it takes
+``python plot_spoken_digits.py free-spoken-digit-dataset/recordings``. Without a folder it takes
 ``spoken_digits.npz`` in the folder that the environment variable ``SK_EPSNN_DATA`` names; without that it makes sounds.
 """
 
@@ -22,9 +22,14 @@ import os
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.io import wavfile
 from scipy.signal import lfilter, stft
+from sklearn.metrics import accuracy_score, log_loss
+
+from sk_epsnn import LIF, EPSNNClassifier, ReliabilityDisplay, SpikeRasterDisplay, Stochastic
+from sk_epsnn.plotting import PALETTE
 
 SAMPLING, WINDOW, HOP = 8000, 256, 128  # samples a second, of a window, from one window to the next
 N_BANDS, N_STEPS = 64, 25
@@ -116,19 +121,17 @@ def load(given):
 
 what, X, y, is_test = load(sys.argv[1] if len(sys.argv) > 1 else None)
 X = X.astype(np.float32)
-train = np.random.default_rng(0).permutation(np.flatnonzero(~is_test))[:1000]
+train = np.random.default_rng(0).permutation(np.flatnonzero(~is_test))[:700]
 X_train, y_train, X_test, y_test = X[train], y[train], X[is_test], y[is_test]
 print(f"{what}: {len(X_train)} for training, {len(X_test)} for tests; {X.shape[1]} steps of {X.shape[2]} bands")
 
 # %%
 # Learning to listen
 # ------------------
-# Each of 64 neurons forgets a fifth of what it has heard from one step to the next, and fires where the rest exceeds
+# Each of 48 neurons forgets a fifth of what it has heard from one step to the next, and fires where the rest exceeds
 # its threshold. The outputs read how often it did so in each fifth of the word. A network that has only ever heard
 # whole words would be too sure of itself after their first sounds, so every word is given a second time, cut off at a
-# random step: NaN says that it has ended.
-
-from sk_epsnn import LIF, EPSNNClassifier, ReliabilityDisplay, SpikeRasterDisplay  # noqa: E402
+# random step: NaN says that it has ended. Few passes, and no words held out to judge the temperature, keep it short.
 
 
 def up_to(words, step):
@@ -142,17 +145,16 @@ cut = up_to(X_train, np.random.default_rng(1).integers(1, length + 1))
 X_train, y_train = np.concatenate([X_train, cut]), np.tile(y_train, 2)
 
 LEAK = 0.8
-listener = EPSNNClassifier(64, activation=LIF(leak=LEAK, readout=5), random_state=0).fit(X_train, y_train)
+SHORT = Stochastic(n_passes=6, validation_fraction=0)
+listener = EPSNNClassifier(48, activation=LIF(leak=LEAK, readout=5), inference=SHORT, random_state=0)
+listener.fit(X_train, y_train)
 
 # %%
 # Beside it a network without time, which sees the mean of all steps.
 
-import matplotlib.pyplot as plt  # noqa: E402
-from sklearn.metrics import accuracy_score, log_loss  # noqa: E402
+static = EPSNNClassifier(48, inference=SHORT, random_state=0).fit(np.nanmean(X_train, axis=1), y_train)
 
-static = EPSNNClassifier(64, random_state=0).fit(np.nanmean(X_train, axis=1), y_train)
-
-_, axis = plt.subplots(figsize=(5, 4.5), layout="constrained")
+_, axis = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
 for name, model, rows in (("over time", listener, X_test), ("mean over time", static, np.nanmean(X_test, axis=1))):
     probability = model.predict_proba(rows)
     accuracy, loss = accuracy_score(y_test, probability.argmax(axis=1)), log_loss(y_test, probability)
@@ -162,8 +164,10 @@ for name, model, rows in (("over time", listener, X_test), ("mean over time", st
 # %%
 # The decision as it forms
 # ------------------------
-# What the network says of the first steps of a word is what it says of a word that ends there.
+# What the network says of the first steps of a word is what it says of a word that ends there. Every second test word
+# is heard so.
 
+X_test, y_test = X_test[::2], y_test[::2]
 steps = np.arange(1, N_STEPS + 1)
 probability = np.stack([listener.predict_proba(up_to(X_test, step)) for step in steps], axis=1)
 uncertainty = [listener.predict_uncertainty(up_to(X_test, step)) for step in steps]
@@ -184,13 +188,14 @@ right = np.flatnonzero(probability[:, -1].argmax(axis=1) == y_test)
 words = right[[(total[right, 0] - total[right, -1]).argmax(), total[right].sum(axis=1).argmax()]]
 frozen = listener.freeze()
 
-# Colours that the colour-blind tell apart, and dashes.
-TRUE = {"color": "#0072B2", "linewidth": 2.5, "zorder": 3}
-DASHES = {"#D55E00": "--", "#009E73": "-.", "black": ":", "#CC79A7": (0, (6, 1, 1, 1, 1, 1))}
-OTHERS = [{"color": color, "linestyle": dash} for color, dash in DASHES.items()]
+BLUE, *rest, SKY = PALETTE
+TRUE = {"color": BLUE, "linewidth": 2.5, "zorder": 3}
+DASHES = ["--", "-.", ":", (0, (6, 1, 1, 1))]
+OTHERS = [{"color": color, "linestyle": dash} for color, dash in zip(rest, DASHES, strict=True)]
 REST = {"color": "lightgray", "linewidth": 0.8}
 
-figure, axes = plt.subplots(4, 2, figsize=(11, 9.5), sharex=True, sharey="row", layout="constrained")
+# sphinx_gallery_thumbnail_number = 2
+figure, axes = plt.subplots(4, 2, figsize=(7.2, 8.6), sharex=True, sharey="row", layout="constrained")
 for (heard, fires, says, doubts), word in zip(axes.T, words, strict=True):
     sound = X_test[word][np.isfinite(X_test[word, :, 0])]
     n_heard = len(sound)
@@ -205,20 +210,15 @@ for (heard, fires, says, doubts), word in zip(axes.T, words, strict=True):
     for digit in likeliest:
         style = TRUE if digit == y_test[word] else next(others, REST)
         says.plot(probability[word, :n_heard, digit], label=None if style is REST else f"{digit}", **style)
-    says.legend(loc="upper right", ncols=5, columnspacing=1)
+    says.legend(loc="upper right", ncols=5, columnspacing=0.8, handlelength=1.2, handletextpad=0.3, fontsize="small")
     doubts.plot(total[word, :n_heard], color="black", label="total")
-    doubts.fill_between(
-        np.arange(n_heard), epistemic[word, :n_heard], color="#56B4E9", label="epistemic: of the weights"
-    )
+    doubts.fill_between(np.arange(n_heard), epistemic[word, :n_heard], color=SKY, label="of the weights")
     doubts.axhline(np.log(10), color="gray", linestyle=":", linewidth=1)
     doubts.set(xlabel="step of 32 ms")
 axes[0, 0].set(xticks=range(0, N_STEPS, 5), xlim=(-0.5, max(np.isfinite(X_test[words, :, 0]).sum(axis=1)) - 0.5))
 axes[0, 0].set(ylabel="band, low to high")
 axes[1, 0].set(ylabel="hidden neuron")
-axes[2, 0].set(ylabel="probability of a digit", yticks=np.linspace(0, 1, 6), ylim=(0, 1.25))
+axes[2, 0].set(ylabel="probability", yticks=np.linspace(0, 1, 6), ylim=(0, 1.25))
 axes[3, 0].set(ylabel="uncertainty (nats)", ylim=(0, 2.5))
-axes[3, 0].legend(loc="upper right", bbox_to_anchor=(1, 0.9))
-
-output_path = Path(sys.argv[2] if len(sys.argv) > 2 else "plot_spoken_digits.png")
-figure.savefig(output_path, dpi=120)
-print(f"Saved {output_path}")
+axes[3, 0].legend(loc="upper right", bbox_to_anchor=(1, 0.9), fontsize="small")
+plt.show()

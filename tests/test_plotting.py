@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib import colors, rc_context, rcParams
 from matplotlib import pyplot as plt
 from scipy import sparse
 from scipy.stats import norm
@@ -30,6 +31,8 @@ from sk_epsnn import (
     SpikeRasterDisplay,
     WeightPosteriorDisplay,
 )
+from sk_epsnn.plotting import PALETTE
+from sk_epsnn.plotting._common import NEUTRAL, SHARES, SIGNED, VALUES
 
 
 @pytest.fixture(scope="module")
@@ -542,3 +545,49 @@ def test_estimators_are_left_as_they_are(freeze, blobs, display, estimator):
     before = freeze(fitted)
     draw(display, fitted, blobs).figure_.canvas.draw()
     assert freeze(fitted) == before
+
+
+def drawn_colors(axes):
+    """Colours of all lines, bars, points and bands, without how much they let through, and the maps of images."""
+    collections = [color for part in axes.collections for color in part.get_facecolor()]
+    lines = [line.get_markeredgecolor() if line.get_linestyle() == "None" else line.get_color() for line in axes.lines]
+    lone = lines + [patch.get_facecolor() for patch in axes.patches]
+    plain = {colors.to_hex(color).upper() for color in [*lone, *(color[:3] for color in collections)]}
+    return plain, {image.get_cmap().name for image in axes.images}
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize(("display", "estimator"), [*FITTING, (SpikeRasterDisplay, RateSpikeEncoder(random_state=0))])
+def test_colors_are_those_of_the_palette(blobs, display, estimator, style):
+    """Whatever cycle the user has, what is not of the palette is grey or the colour in which the user writes."""
+    fitted = clone(estimator).fit(blobs.X, blobs.y)
+    with plt.style.context(style), rc_context({"axes.prop_cycle": plt.cycler(color=["#123456"])}):
+        before = dict(rcParams)
+        axes = np.ravel(draw(display, fitted, blobs).ax_)
+        assert dict(rcParams) == before
+        plain, maps = (set().union(*parts) for parts in zip(*map(drawn_colors, axes), strict=True))
+        writing = colors.to_hex(rcParams["text.color"]).upper()
+    assert plain | maps
+    assert plain <= {*PALETTE, NEUTRAL, writing}
+    assert maps <= {SIGNED, VALUES, SHARES}
+
+
+def test_displays_that_share_axes_differ():
+    probability = np.array([[0.1, 0.9], [0.4, 0.6]])
+    ax = plt.subplots()[1]
+    shown = [ReliabilityDisplay.from_predictions([1, 0], probability, ax=ax).line_ for _ in range(8)]
+    assert [line.get_color() for line in shown[:6]] == list(PALETTE)
+    assert {line.get_color() for line in shown} == set(PALETTE)
+
+
+@pytest.mark.parametrize("name", ["c", "color"])
+def test_users_choose_other_colors(regressor, name):
+    """By either of the names that matplotlib has for it."""
+    red = {name: "red"}
+    steps = ConvergenceDisplay.from_estimator(regressor).plot(**red)
+    assert [axes.lines[0].get_color() for axes in steps.ax_] == ["red", "red"]
+    band = PredictionBandDisplay([0.0, 1.0], [0.0, 1.0], [1.0, 1.0]).plot(**red)
+    reliability = ReliabilityDisplay(np.array([0.9]), np.array([0.8]), np.array([10])).plot(**red)
+    assert {colors.to_hex(each.line_.get_color()) for each in (band, reliability)} == {"#ff0000"}
+    spikes = SpikeRasterDisplay([[0, 1], [1, 0]]).plot(**red).ax_.collections[0]
+    assert colors.to_hex(spikes.get_facecolor()[0]) == "#ff0000"

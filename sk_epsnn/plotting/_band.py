@@ -12,7 +12,7 @@ from scipy.stats import norm
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from sk_epsnn._nesting import last_step
-from sk_epsnn.plotting._common import new_or_given
+from sk_epsnn.plotting._common import NEUTRAL, line_style, new_or_given, next_color
 
 #: Points of the automatic grid.
 _GRID = 200
@@ -236,9 +236,10 @@ class PredictionBandDisplay:
         order = np.argsort(self.x, kind="stable")
         x, mean = self.x[order], self.mean[order]
         if self.x_data is not None:
-            points = {"color": "gray", "alpha": 0.5, "markersize": 4, "markeredgewidth": 0}
+            points = {"color": NEUTRAL, "alpha": 0.5, "markersize": 4, "markeredgewidth": 0}
             self.ax_.plot(self.x_data, self.y_data, "o", label="data", zorder=1, **points)
-        (self.line_,) = self.ax_.plot(x, mean, **{"label": "mean", **line_kw})
+        style = line_style(line_kw, label="mean", color=next_color(self.ax_))
+        (self.line_,) = self.ax_.plot(x, mean, **style)
         bands = [(self.std, 0.2, f"{level:.0%} of observations")]
         if self.epistemic_std is not None:
             bands.append((self.epistemic_std, 0.4, f"{level:.0%}, weights only"))

@@ -1,4 +1,4 @@
-"""What the displays share: axes to draw on, the network to show, checks."""
+"""What the displays share: colours, axes to draw on, the network to show, checks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,37 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._nesting import last_step
 
-#: Size of the axes of one panel, in inches.
-_WIDTH, _HEIGHT = 5.5, 4.0
+#: Size of a figure of one panel, and of each of several, in inches: such that writing is read on a page of text.
+_ALONE, _EACH = (5.5, 4.0), (3.7, 3.3)
+
+#: Colours of M. Okabe and K. Ito, which the colour-blind tell apart, in the order of use: blue, vermilion, green,
+#: purple, orange, sky blue. Without their black and yellow all stand out from white and from dark grounds.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: Grey of data and of lines that only guide the eye.
+NEUTRAL = "#808080"
+#: Colour maps of matplotlib: of values around 0, of any others, and of shares from 0 to 1.
+SIGNED, VALUES, SHARES = "RdBu_r", "viridis", "Greys"
+
+
+def ink(axes: Any) -> Any:
+    """The colour of writing on these axes: black, or what a dark style of matplotlib says."""
+    return axes.xaxis.label.get_color()
+
+
+def next_color(axes: Any) -> str:
+    """The first colour of the palette that no line on these axes has, so that displays can share axes."""
+    from matplotlib.colors import to_hex
+
+    taken = {to_hex(line.get_color()).upper() for line in axes.lines}
+    return next((color for color in PALETTE if color not in taken), PALETTE[len(axes.lines) % len(PALETTE)])
+
+
+def line_style(given: dict[str, Any], **style: Any) -> dict[str, Any]:
+    """A style of lines, but for what the user has given, by whatever name ("c" is "color")."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return {**style, **normalize_kwargs(given, Line2D)}
 
 
 def new_or_given(ax: Any) -> Any:
@@ -28,7 +57,8 @@ def panels(ax: Any, n_panels: int) -> np.ndarray:
     except ImportError as error:
         raise ImportError('Pictures need matplotlib: pip install "sk_epsnn[plot]".') from error
     if ax is None:
-        _, axes = plt.subplots(1, n_panels, figsize=(_WIDTH * n_panels, _HEIGHT), layout="constrained", squeeze=False)
+        width, height = _ALONE if n_panels == 1 else _EACH
+        _, axes = plt.subplots(1, n_panels, figsize=(width * n_panels, height), layout="constrained", squeeze=False)
         return axes[0]
     given = np.array(ax, dtype=object).ravel()
     if not all(isinstance(axes, Axes) for axes in given) or len(given) not in (1, n_panels):

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sk_epsnn.plotting._common import network_of, panels
+from sk_epsnn.plotting._common import PALETTE, line_style, network_of, panels
 
 
 class ConvergenceDisplay:
@@ -97,23 +97,24 @@ class ConvergenceDisplay:
         self.ax_ = panels(ax, 3 if held_out else 2)
         self.figure_ = self.ax_[0].figure
         energy, step = self.history["energy"], self.history["step"]
-        self.ax_[0].plot(np.arange(1, len(energy) + 1), energy, **{"marker": "o", **kwargs})
+        line = line_style(kwargs, marker="o", color=PALETTE[0])
+        self.ax_[0].plot(np.arange(1, len(energy) + 1), energy, **line)
         self.ax_[0].set(xlabel="pass", ylabel="energy per sample (nats)", title="Energy")
-        style = {"marker": ".", "linestyle": "" if len(step) > 1 else "-", **kwargs}
+        style = line_style(kwargs, marker=".", linestyle="" if len(step) > 1 else "-", color=PALETTE[0])
         self.ax_[1].plot(np.arange(1, len(step) + 1), step, **style)
         self.ax_[1].set(xlabel="batch", ylabel="step", ylim=(0, None), title="Steps")
         if held_out:
-            self._held_out(self.ax_[2], kwargs)
+            self._held_out(self.ax_[2], line)
         for axes in self.ax_:
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         return self
 
     def _held_out(self, axes: Any, line: dict[str, Any]) -> None:
         density = self.history["held_out"]
         tried = np.arange(1, len(density) + 1)
-        axes.plot(tried, density, **{"marker": "o", **line})
+        axes.plot(tried, density, **line)
         style = {"textcoords": "offset points", "ha": "center", "fontsize": "small"}
         for place, value, temperature in zip(tried, density, self.history["temperature"], strict=True):
             axes.annotate(f"{temperature:g}", (place, value), (0, 5), **style)
         axes.margins(y=0.15)
-        axes.set(xlabel="attempt", ylabel="log density per row (nats)", title="Held-out rows, by hidden temperature")
+        axes.set(xlabel="attempt", ylabel="log density per row (nats)", title="Held out, by temperature")

@@ -15,7 +15,7 @@ from sk_epsnn._arrays import argument_to_numpy
 from sk_epsnn._nesting import chosen
 from sk_epsnn._sequences import has_steps, lengths
 from sk_epsnn.encoders import Encoder
-from sk_epsnn.plotting._common import names_or_numbers, new_or_given, ticks
+from sk_epsnn.plotting._common import SHARES, ink, names_or_numbers, new_or_given, ticks
 
 
 class SpikeRasterDisplay:
@@ -172,10 +172,11 @@ class SpikeRasterDisplay:
             row, neuron = np.nonzero(self.activity)
             # A mark as high as the row of one neuron, within what can be seen.
             height = np.clip(200 / n_neurons, 1, 12)
-            self.ax_.scatter(row, neuron, **{"s": height**2, "marker": "|", "color": "black", **kwargs})
+            color = {} if "c" in kwargs else {"color": ink(self.ax_)}
+            self.ax_.scatter(row, neuron, **{"s": height**2, "marker": "|", **color, **kwargs})
             self.ax_.set(xlim=(-0.5, n_rows - 0.5), ylim=(-0.5, n_neurons - 0.5))
         else:
-            style = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
+            style = {"cmap": SHARES, "vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
             picture = self.ax_.imshow(self.activity.T, origin="lower", **{**style, **kwargs})
             self.figure_.colorbar(picture, ax=self.ax_, label="rate")
         self.ax_.set(xlabel=self._row, ylabel="neuron")

@@ -10,7 +10,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from sk_epsnn._arrays import argument_to_numpy, to_numpy
 from sk_epsnn._nesting import last_step
-from sk_epsnn.plotting._common import new_or_given, one_of
+from sk_epsnn.plotting._common import NEUTRAL, line_style, new_or_given, next_color, one_of
 
 _DIAGONAL = "perfect calibration"
 #: Areas of the points, in squared points: the least, and what the fullest bin has more.
@@ -220,12 +220,13 @@ class ReliabilityDisplay:
         self.figure_ = self.ax_.figure
         if ref_line:
             if _DIAGONAL not in self.ax_.get_legend_handles_labels()[1]:
-                self.ax_.plot([0, 1], [0, 1], "--", color="gray", label=_DIAGONAL)
+                self.ax_.plot([0, 1], [0, 1], "--", color=NEUTRAL, label=_DIAGONAL)
             chance = np.sqrt(self.confidence * (1 - self.confidence) / self.count)
             low, high = (np.clip(self.confidence + sign * chance, 0, 1) for sign in (-1, 1))
-            self.ax_.fill_between(self.confidence, low, high, color="gray", alpha=0.2, linewidth=0)
+            self.ax_.fill_between(self.confidence, low, high, color=NEUTRAL, alpha=0.2, linewidth=0)
         label = f"{name or self.name or 'classifier'}, ECE {self.ece:.3f}"
-        (self.line_,) = self.ax_.plot(self.confidence, self.accuracy, **{"label": label, "clip_on": False, **line_kw})
+        style = line_style(line_kw, label=label, clip_on=False, color=next_color(self.ax_))
+        (self.line_,) = self.ax_.plot(self.confidence, self.accuracy, **style)
         area = _LEAST_AREA + _MORE_AREA * np.sqrt(self.count / self.count.max())
         self.ax_.scatter(self.confidence, self.accuracy, area, color=self.line_.get_color(), clip_on=False, zorder=3)
         self.ax_.set(xlabel="confidence", ylabel="share of right predictions", xlim=(0, 1), ylim=(0, 1))

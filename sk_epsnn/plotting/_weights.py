@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.plotting._common import names_or_numbers, network_of, one_of, panels, rotation_of, ticks
+from sk_epsnn.plotting._common import (
+    PALETTE,
+    SIGNED,
+    VALUES,
+    ink,
+    names_or_numbers,
+    network_of,
+    one_of,
+    panels,
+    rotation_of,
+    ticks,
+)
 
 #: So many weights are still told apart as bars.
 _BARS = 60
@@ -167,9 +178,11 @@ class WeightPosteriorDisplay:
         if kind == "bar":
             self._bars(self.ax_[0], self.mean, np.sqrt(self.variance))
             self._bars(self.ax_[1], log_variance, None)
+            if len(self.unit_names) > 1:  # beside the bars, which leave no room
+                self.ax_[1].legend(title="neuron", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
         else:
-            self._image(self.ax_[0], self.mean, image_shape, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            self._image(self.ax_[1], log_variance, image_shape, cmap="viridis")
+            self._image(self.ax_[0], self.mean, image_shape, cmap=SIGNED, vmin=-limit, vmax=limit)
+            self._image(self.ax_[1], log_variance, image_shape, cmap=VALUES)
         self.ax_[0].set_title("Posterior mean")
         self.ax_[1].set_title("Posterior log variance")
         if not self.variance.any():
@@ -183,12 +196,11 @@ class WeightPosteriorDisplay:
         for unit, name in enumerate(self.unit_names):
             place = np.arange(fan_in) + (unit - 0.5 * (n_units - 1)) * width
             errors = None if spread is None else spread[:, unit]
-            axes.bar(place, values[:, unit], width, yerr=errors, capsize=min(3, 20 * width), label=str(name))
-        axes.axhline(0, color="black", linewidth=0.8)
+            bars = {"color": PALETTE[unit % len(PALETTE)], "ecolor": ink(axes), "capsize": min(3, 20 * width)}
+            axes.bar(place, values[:, unit], width, yerr=errors, label=str(name), **bars)
+        axes.axhline(0, color=ink(axes), linewidth=0.8)
         axes.set_xticks(np.arange(fan_in), self.input_names, rotation=rotation_of(self.input_names))
         axes.set_xlabel("input")
-        if n_units > 1 and spread is not None:
-            axes.legend(title="neuron", fontsize="small")
 
     def _image(self, axes: Any, values: np.ndarray, image_shape: tuple[int, int] | None, **style: Any) -> None:
         if image_shape is None:
@@ -199,7 +211,7 @@ class WeightPosteriorDisplay:
         else:
             picture = axes.imshow(_mosaic(values, image_shape), interpolation="nearest", **style)
             axes.set_axis_off()
-        axes.figure.colorbar(picture, ax=axes)
+        axes.figure.colorbar(picture, ax=axes, shrink=1 if image_shape is None else 0.8)
 
 
 def _unit_indices(units: ArrayLike | None, n_units: int) -> np.ndarray:
