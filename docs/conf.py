@@ -11,6 +11,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates", "images"]
@@ -27,7 +28,10 @@ html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 
 # Headings can be linked to, as on the pages of a repository.
 myst_heading_anchors = 3
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+
+# A parameter a line, where a signature is longer than a line of a narrow page.
+maximum_signature_line_length = 60
 
 autosummary_generate = True
 autodoc_typehints = "none"

@@ -18,11 +18,12 @@ PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob(
 #: Pages whose code a reader may run from top to bottom.
 RUNNABLE = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("index", "getting_started", "user_guide", "gem", "sbnn", "faq")),
+    *(f"docs/{name}.md" for name in ("index", "getting_started", "gem", "sbnn")),
+    *(page for page in PAGES if page.startswith("docs/guide/")),
 ]
 #: A block of Python, before it the reason where it cannot run, and after it what it prints where the page shows that.
 BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<reason>.+) -->\n+)?^```python\n(?P<code>.*?)^```$(?:\n+```text\n(?P<shown>.*?)^```$)?",
+    r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n+)?^```python\n(?P<code>.*?)^```$(?:\n+```text\n(?P<shown>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 NUMBER = r"\d+(?:\.\d*)?"
