@@ -22,6 +22,8 @@ highlight_language = "none"
 html_theme = "pydata_sphinx_theme"
 html_title = "sk_epsnn"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 # Only the pages of examples and of the API have neighbours to list.
 html_sidebars = {"*": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
@@ -35,6 +37,9 @@ maximum_signature_line_length = 60
 
 autosummary_generate = True
 autodoc_typehints = "none"
+# Methods before attributes, each without the name of its class in the list beside a page.
+autodoc_member_order = "groupwise"
+toc_object_entries_show_parents = "hide"
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
 
