@@ -11,6 +11,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates", "images"]
@@ -21,16 +22,24 @@ highlight_language = "none"
 html_theme = "pydata_sphinx_theme"
 html_title = "sk_epsnn"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 # Only the pages of examples and of the API have neighbours to list.
 html_sidebars = {"*": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 
 # Headings can be linked to, as on the pages of a repository.
 myst_heading_anchors = 3
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+
+# A parameter a line, where a signature is longer than a line of a narrow page.
+maximum_signature_line_length = 60
 
 autosummary_generate = True
 autodoc_typehints = "none"
+# Methods before attributes, each without the name of its class in the list beside a page.
+autodoc_member_order = "groupwise"
+toc_object_entries_show_parents = "hide"
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
 

@@ -83,7 +83,9 @@ class Newton(EPInference):
 
 
 class AverageEP(EPInference):
-    """The damped parallel iteration of [1]_ (Algorithms 1 and 2).
+    """The iteration of the paper: all messages in parallel, damped.
+
+    Algorithms 1 and 2 of [1]_.
 
     Parameters
     ----------

@@ -117,7 +117,9 @@ class MultiSampleRule(Option):
 
 
 class GEM(MultiSampleRule):
-    """Generalized EM: every compartment counts by how well its outputs explain the target (eq. 11 of [1]_).
+    """Generalized EM: every compartment counts by how well its outputs explain the target.
+
+    Equation 11 of [1]_.
 
     Parameters
     ----------
