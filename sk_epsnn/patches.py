@@ -37,7 +37,7 @@ def find_image_shape(image_shape: Any, n_features: int) -> ImageShape:
     shape = tuple(image_shape)
     if (
         len(shape) not in (2, 3)
-        or not all(isinstance(size, Integral) and size > 0 for size in shape)
+        or not all(isinstance(size, Integral) and int(size) > 0 for size in shape)
         or int(np.prod(shape)) != n_features
     ):
         raise ValueError(
@@ -45,8 +45,8 @@ def find_image_shape(image_shape: Any, n_features: int) -> ImageShape:
             f"the n_features={n_features} of X, whose rows are images, row by row, colors last; give it their "
             "shape, or reshape X: X.reshape(len(X), -1)."
         )
-    height, width, *colors = (int(size) for size in shape)
-    return height, width, *(colors or [1])
+    height, width, n_colors = (int(size) for size in (*shape, 1)[:3])
+    return height, width, n_colors
 
 
 def lively(patches: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -74,6 +74,6 @@ def directions(white: NDArray[np.float64], n_channels: int, rng: np.random.Rando
     return _of_length_one(found.cluster_centers_.astype(np.float64))
 
 
-def _of_length_one(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+def _of_length_one(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, np.inf)

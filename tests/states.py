@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from sk_epsnn.basis import InputBasis
 from sk_epsnn.connections import Connection, Dense
-from sk_epsnn.ep.setup import Design
+from sk_epsnn.ep.design import Design
 from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch, Layer, Network

@@ -1,7 +1,7 @@
 """Connections: which inputs the neurons of a layer read, around the mixing block ``u = W v``."""
 
 from sk_epsnn.connections.base import Connection, Dense, FedBack, Feedback, Sensitivity
-from sk_epsnn.connections.images import Convolution, Pooled, pooled_shape
+from sk_epsnn.connections.images import Convolution, Pooled
 from sk_epsnn.connections.running import Running, running
 from sk_epsnn.connections.temporal import Filter, Readout, Recurrent
 
@@ -17,6 +17,5 @@ __all__ = [
     "Recurrent",
     "Running",
     "Sensitivity",
-    "pooled_shape",
     "running",
 ]

@@ -109,6 +109,11 @@ class Convolution(Connection):
                 f"{self!r} has kernels larger than the images of shape {shape[:2]} that it reads; make size smaller, "
                 "or padding or the map before larger (a smaller stride or pool)."
             )
+        if min(connection.pooled_shape) < 1:
+            raise ValueError(
+                f"{self!r} gives maps of shape {connection.map_shape[:2]}, smaller than its regions; make pool or "
+                "stride smaller."
+            )
         return connection
 
     @property
@@ -117,6 +122,11 @@ class Convolution(Connection):
         kernel, around = self.kernel_shape, self._around()
         down, across = ((self.image_shape[i] + 2 * around[i] - kernel[i]) // self.stride + 1 for i in (0, 1))
         return down, across, self.n_channels
+
+    @property
+    def pooled_shape(self) -> ImageShape:
+        """Height, width and channels of the map that the next layer reads."""
+        return _pooled_shape(self.map_shape, self.pool)
 
     @property
     def kernel_shape(self) -> ImageShape:
@@ -236,7 +246,7 @@ class Pooled(Connection):
     @property
     def pooled_shape(self) -> ImageShape:
         """Height, width and channels of the pooled map."""
-        return pooled_shape(self.map_shape, self.pool)
+        return _pooled_shape(self.map_shape, self.pool)
 
     def centered_at(self, rates: np.ndarray) -> Pooled:
         """The same for channels that fire at these rates, shape (n_channels,)."""
@@ -254,26 +264,32 @@ class Pooled(Connection):
 
     def gather(self, values: Array) -> Array:
         """Means over the regions, gathered."""
-        return self.connection.gather(self._pooled(values, self.pool**-2))
+        return self.connection.gather(self._pooled(values, self._share))
 
     def gather_variance(self, variance: Array) -> Array:
         """Variances of the means."""
-        return self.connection.gather_variance(self._pooled(variance, self.pool**-4))
+        return self.connection.gather_variance(self._pooled(variance, self._share**2))
 
     def scatter(self, messages: Array, n_inputs: int) -> Array:
         """To every position its share."""
-        return self._spread(self.connection.scatter, messages, n_inputs, self.pool**-2)
+        return self._spread(self.connection.scatter, messages, n_inputs, self._share)
 
     def scatter_squared(self, messages: Array, n_inputs: int) -> Array:
         """Transpose of `gather_variance`."""
-        return self._spread(self.connection.scatter_squared, messages, n_inputs, self.pool**-4)
+        return self._spread(self.connection.scatter_squared, messages, n_inputs, self._share**2)
 
     def _regions(self) -> Iterator[tuple[slice, slice]]:
         """Which positions of a map are at the same place of all regions."""
-        height, width, _ = self.pooled_shape
-        for top in range(self.pool):
-            for left in range(self.pool):
-                yield slice(top, height * self.pool, self.pool), slice(left, width * self.pool, self.pool)
+        (height, width, _), (down, across) = self.pooled_shape, _region(self.map_shape, self.pool)
+        for top in range(down):
+            for left in range(across):
+                yield slice(top, height * down, down), slice(left, width * across, across)
+
+    @property
+    def _share(self) -> float:
+        """That of a position in the mean over its region."""
+        down, across = _region(self.map_shape, self.pool)
+        return 1 / (down * across)
 
     def _pooled(self, values: Array, share: float) -> Array:
         """Sums over the regions, each position by its share."""
@@ -296,7 +312,12 @@ class Pooled(Connection):
         return reshape(maps, (-1, n_inputs))
 
 
-def pooled_shape(map_shape: ImageShape, pool: int) -> ImageShape:
+def _region(map_shape: ImageShape, pool: int) -> tuple[int, int]:
+    """Positions of a region, down and across: a signal has one row."""
+    return (1 if map_shape[0] == 1 else pool), pool
+
+
+def _pooled_shape(map_shape: ImageShape, pool: int) -> ImageShape:
     """Height, width and channels of a map after pooling."""
-    height, width, channels = map_shape
-    return height // pool, width // pool, channels
+    (height, width, channels), (down, across) = map_shape, _region(map_shape, pool)
+    return height // down, width // across, channels

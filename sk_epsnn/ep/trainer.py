@@ -23,13 +23,14 @@ import numpy as np
 from sk_epsnn._arrays import array_namespace, converted, is_all, is_singular, like, zeros_like
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
+from sk_epsnn.ep.design import Design
 from sk_epsnn.ep.energy import BatchResult
 from sk_epsnn.ep.evidence import NoiseEvidence, kept_share
 from sk_epsnn.ep.held_out import HeldOut, Stop, choose_on_held_out
 from sk_epsnn.ep.newton import newton
 from sk_epsnn.ep.noise import learned_noise, with_varying_noise
 from sk_epsnn.ep.passes import predict_spread
-from sk_epsnn.ep.setup import Design, set_up
+from sk_epsnn.ep.setup import set_up
 from sk_epsnn.ep.shards import absorb_apart
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.trials import chosen

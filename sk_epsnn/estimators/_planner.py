@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sk_epsnn.connections import Connection, Convolution, Dense, Filter, Pooled, Readout, Recurrent, pooled_shape
+from sk_epsnn.connections import Connection, Dense, Filter, Readout, Recurrent
 from sk_epsnn.course import LEAST_SET_UP, Course
 from sk_epsnn.ep.options import INFERENCES, EPInference, Newton, Stochastic
 from sk_epsnn.estimators._by_rows import mini_batch
 from sk_epsnn.estimators._defaults import MANY_ROWS, Case, defaults_for
+from sk_epsnn.estimators._images import over_images
 from sk_epsnn.estimators._plan import Answers, Parts, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner_ep import EPPlanner
 from sk_epsnn.network import Layer, Network
 from sk_epsnn.neurons import NEURONS, Heaviside, Neuron
 from sk_epsnn.outputs import SPIKING_OUTPUTS, GaussianOutput, HeteroscedasticOutput, SpikingOutput
-from sk_epsnn.patches import find_image_shape
 from sk_epsnn.priors import PRIORS, WeightPrior
 from sk_epsnn.training import Inference, Stage, Trainer
 from sk_epsnn.weights import NAMED_LEVELS, Grid
@@ -116,25 +116,24 @@ class Planner:
         output = self._output() if self.problem.task == "classifier" else self._real_output()
         constant = self.answers.given("fit_intercept", bool(self.estimator.fit_intercept))
         readout: Connection = Dense(self.problem.n_outputs * output.units_per_target)
-        connections = _over_images([*connections, readout], self.problem.n_features)
-        *connections, readout = self._over_steps(connections, neurons)
+        *connections, readout = self._over_steps([*connections, readout], neurons)
         hidden = tuple(Layer(*pair) for pair in zip(connections, neurons[: len(connections)], strict=True))
         n_inputs = self.problem.n_features * (self.problem.n_steps or 1)
         return Network(hidden, readout, output, constant, n_inputs)
 
     def _over_steps(self, connections: Sequence[Connection], neurons: Sequence[Neuron]) -> list[Connection]:
-        """Connections that follow the steps of X, those given where it has none."""
+        """Connections that follow the steps of X, those given where it has none: these may read images."""
         if self.problem.n_steps is None:
             if leaky := [neuron for neuron in neurons if neuron.has_memory]:
                 raise ValueError(
                     f"activation={leaky[0]!r} remembers steps in time, and X has none; give X the shape (n_samples, "
                     "n_steps, n_features), or take activation='heaviside' or 'sigmoid'."
                 )
-            return list(connections)
+            return over_images(connections, self.problem.n_features)
         if not all(isinstance(connection, Dense) for connection in connections):
             raise ValueError(
                 "hidden_layer_sizes must hold numbers of neurons where X has steps in time; how a neuron reads them is "
-                "said by activation, such as LIF(leak=0.9)."
+                "said by activation, such as LIF(leak=0.9). A Convolution reads rows without steps."
             )
         single = isinstance(self.estimator.activation, str | Neuron)
         if not single and any(neuron.readout != "mean" or neuron.readout_leak != "same" for neuron in neurons[:-1]):
@@ -317,29 +316,6 @@ def _dense(size: Any, given: Any) -> Dense:
             f"{given!r}."
         )
     return Dense(int(size))
-
-
-def _over_images(connections: Sequence[Connection], n_inputs: int) -> list[Connection]:
-    """Connections that know the shapes of the images, and of the maps, that they read."""
-    result: list[Connection] = []
-    map_shape, pool = None, 1
-    for index, given in enumerate(connections):
-        connection, is_image = given, isinstance(given, Convolution)
-        n_read = n_inputs if map_shape is None else int(np.prod(pooled_shape(map_shape, pool)))
-        if isinstance(given, Convolution):
-            if given.image_shape == "auto" and map_shape is None and index > 0:
-                raise ValueError(
-                    f"{given!r} reads neurons that are no image; put convolutions in front of other layers in "
-                    "hidden_layer_sizes, or give it their image_shape."
-                )
-            known = (
-                given.image_shape if map_shape is None or given.image_shape != "auto" else pooled_shape(map_shape, pool)
-            )
-            connection = given.reading(find_image_shape(known, n_read))
-        result.append(connection if map_shape is None else Pooled(connection, map_shape, pool))
-        n_inputs = result[-1].n_rows(n_inputs) * connection.n_units
-        map_shape, pool = (connection.map_shape, connection.pool) if is_image else (None, 1)
-    return result
 
 
 def _read_out(n_units: int, width: int, last: Neuron) -> Connection:

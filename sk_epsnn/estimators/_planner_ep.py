@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from sk_epsnn.course import Course
+from sk_epsnn.ep.design import Design
 from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
-from sk_epsnn.ep.setup import Design
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
 from sk_epsnn.estimators._by_rows import passes, temperature_of
