@@ -10,7 +10,7 @@ from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from sk_epsnn import Convolution, EPSNNClassifier, EPSNNRegressor, Newton
+from sk_epsnn import Convolution, EPSNNClassifier, EPSNNRegressor, Newton, Stochastic
 from sk_epsnn.connections import Dense, Pooled
 
 
@@ -67,18 +67,19 @@ def test_a_kernel_of_the_whole_image_is_a_dense_layer(digits):
 
 
 LAYERS = {
-    "one": Convolution(6, 3, stride=2, pool=2),
-    "two and dense": (Convolution(4, 3), Convolution(6, 3, pool=2), 10),
-    "padding": (Convolution(4, 3, padding=1, pool=2), Convolution(4, 2, padding=1)),
+    "one": Convolution(8, 3, pool=2),
+    "two and dense": (Convolution(6, 3), Convolution(8, 3, pool=2), 20),
+    "padding": (Convolution(6, 3, padding=1, pool=2), Convolution(8, 2, padding=1)),
 }
 
 
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 def test_learns_digits(layers, digits):
-    model = EPSNNClassifier(layers, random_state=0, max_iter=8).fit(digits.X, digits.y)
-    assert model.score(digits.X_test, digits.y_test) > 0.85
-    assert model.coefs_[0].shape[0] == 9
-    assert "reads" not in str(model.settings_["prior__spectral_exponent"]) and model.network_.n_rows[0] > 1
+    inference = Stochastic(temperature=0.3, learning_rate=0.5, validation_fraction=0)
+    model = EPSNNClassifier(layers, random_state=0, inference=inference).fit(digits.X, digits.y)
+    # A dense layer of 8 neurons has .79, one of 100 .83.
+    assert model.score(digits.X_test, digits.y_test) > 0.8
+    assert model.coefs_[0].shape[0] == 9 and model.coefs_variance_[0].shape == model.coefs_[0].shape
     spread = model.predict_uncertainty(digits.X_test)
     assert np.all(spread.epistemic >= 0) and np.all(np.isfinite(spread.total))
 
@@ -90,7 +91,7 @@ def test_learns_digits(layers, digits):
         {"weights": "binary", "fit_intercept": False},
         {"fit_intercept": False},
         {"prior": "laplace"},
-        {"inference": Newton()},
+        {"inference": Newton(n_sweeps=5)},
         {"activation": "sigmoid"},
         {"n_shards": 2},
     ],
@@ -98,7 +99,8 @@ def test_learns_digits(layers, digits):
 )
 @pytest.mark.filterwarnings("ignore:.*diverged and were refused:sklearn.exceptions.ConvergenceWarning")
 def test_with_other_options(options, digits):
-    model = EPSNNClassifier(LAYERS["one"], random_state=0, **{"max_iter": 4, **options}).fit(digits.X, digits.y)
+    options = {"inference": Stochastic(n_passes=20, learning_rate=0.5, validation_fraction=0), **options}
+    model = EPSNNClassifier(LAYERS["one"], random_state=0, max_iter=20, **options).fit(digits.X, digits.y)
     assert model.score(digits.X_test, digits.y_test) > 0.6
     np.testing.assert_array_equal(
         clone(model).fit(digits.X, digits.y).predict_proba(digits.X_test), model.predict_proba(digits.X_test)

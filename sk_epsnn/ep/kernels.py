@@ -66,8 +66,9 @@ def find_kernels(network: Network, layers: Sequence[LayerState], rows: Rows, rng
         patches = to_numpy(network.enter(to_numpy(some.X)).mean)
     else:
         patches = below(network, layers, some, connection)[0].inputs[-1].mean
-    patches = lively(patches[:, : patches.shape[1] - network.constant].astype(np.float64))
+    patches = lively(patches[:, : patches.shape[1] - network.constant])
     patches = resample(patches, replace=False, n_samples=min(MOST_PATCHES, len(patches)), random_state=rng)
+    patches = patches.astype(np.float64)
     axes, center = whitening(patches)
     found = directions((patches - center) @ axes, connection.n_units, rng)
     # Where there are not so many different shapes, some are looked for by several channels.

@@ -176,13 +176,18 @@ class _Pass:
         if rate is not None:
             start = begin(start, rate)
             return start, self._walked(start, self.batches)
-        n_tried = TRIAL_BATCHES * max(1, len(start.layers) - 1)
+        n_tried = self._n_tried(len(start.layers) - 1)
         first, rest = ([part[where] for part in self.batches] for where in (slice(n_tried), slice(n_tried, None)))
         (after, steps), rate = self._tried(start, first)
         if after is None:
             return begin(start, rate), (None, [])
         end, more = self._walked(after, rest)
         return begin(start, rate), (end, steps + more)
+
+    def _n_tried(self, n_hidden: int) -> int:
+        """Batches of a trial: no more than a tenth of the way, where that is far."""
+        n_steps = self.trainer.n_passes * max(map(len, self.batches))
+        return min(TRIAL_BATCHES * max(1, n_hidden), max(TRIAL_BATCHES, n_steps // 10))
 
     def _tried(self, start: State, batches: Sequence[Sequence[Any]]) -> tuple[_Way, float]:
         """The way at the longest of rates that halve whose energy is nearly the best, and its rate."""

@@ -17,6 +17,7 @@ from sk_epsnn.estimators._defaults import (
     MOST_PASSES,
     MOST_TEMPERATURE,
     N_STEPS,
+    STEPS_OF_IMAGES,
     VERY_DEEP_WIDTH,
     WARM_EXPONENT,
     WARM_EXPONENT_OF_DEEP,
@@ -34,15 +35,16 @@ def mini_batch(n_samples: int, n_passes: int | None) -> int:
     return min(size, max(n_passes * n_samples // LEAST_STEPS, size // 2, LEAST_MINI_BATCH))
 
 
-def least_passes(patches: bool) -> int:
-    """Fewest passes of steps on mini-batches, with convolutions or without."""
-    return LEAST_PASSES_OF_IMAGES if patches else LEAST_PASSES
+def enough(patches: bool) -> tuple[int, int]:
+    """Steps on mini-batches that are enough, and passes of which there are not fewer; with convolutions or without."""
+    return (STEPS_OF_IMAGES, LEAST_PASSES_OF_IMAGES) if patches else (N_STEPS, LEAST_PASSES)
 
 
-def passes(n_samples: int, batch_size: int, least: int) -> int:
-    """Passes of steps on mini-batches of so many rows, at least so many."""
+def passes(n_samples: int, batch_size: int, patches: bool) -> int:
+    """Passes of steps on mini-batches of so many rows."""
+    n_steps, least = enough(patches)
     n_batches = max(1, -(-n_samples // batch_size))
-    return min(max(-(-N_STEPS // n_batches), least), MOST_PASSES)
+    return min(max(-(-n_steps // n_batches), least), MOST_PASSES)
 
 
 def temperature_of(n_samples: int, widths: Sequence[int], winner: bool) -> float:

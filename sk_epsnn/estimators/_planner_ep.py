@@ -13,7 +13,7 @@ from sk_epsnn.ep.design import Design
 from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
-from sk_epsnn.estimators._by_rows import least_passes, passes, temperature_of
+from sk_epsnn.estimators._by_rows import enough, passes, temperature_of
 from sk_epsnn.estimators._defaults import (
     BATCH_NUMBERS,
     BATCH_POTENTIALS,
@@ -28,7 +28,6 @@ from sk_epsnn.estimators._defaults import (
     MANY_POTENTIALS,
     MANY_SWEEPS,
     MOST_PASSES,
-    N_STEPS,
     OUTPUT_BIAS_VARIANCE,
     REGRESSOR_SWEEPS,
     ROTATION_LIMIT,
@@ -124,9 +123,9 @@ class EPPlanner:
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
-        least = least_passes(any(connection.reads_patches for connection in self.network.connections))
-        automatic = passes(self.problem.n_samples, course.batch_size, least)
-        reason = f"about {N_STEPS} steps, but from {least} to {MOST_PASSES} passes"
+        patches = any(connection.reads_patches for connection in self.network.connections)
+        automatic, (n_steps, least) = passes(self.problem.n_samples, course.batch_size, patches), enough(patches)
+        reason = f"about {n_steps} steps, but from {least} to {MOST_PASSES} passes"
         n_passes = self.answers.answer("inference__n_passes", self.inference.n_passes, automatic, reason)
         return min(n_passes, course.n_passes)
 
