@@ -19,7 +19,17 @@ import numpy
 import scipy
 import sklearn
 
-SCRIPTS = ("mnist.py", "speed.py", "regression.py", "digits.py", "sequences.py", "robust.py", "gem.py", "sbnn.py")
+SCRIPTS = (
+    "mnist.py",
+    "speed.py",
+    "regression.py",
+    "digits.py",
+    "sequences.py",
+    "robust.py",
+    "gem.py",
+    "sbnn.py",
+    "convolution.py",
+)
 ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
