@@ -1,6 +1,7 @@
 """Bayesian spiking neural networks trained by Expectation Propagation, as scikit-learn estimators."""
 
 from sk_epsnn._version import __version__
+from sk_epsnn.connections import Convolution
 from sk_epsnn.encoders import (
     DeltaSpikeEncoder,
     LatencySpikeEncoder,
@@ -59,6 +60,7 @@ __all__ = [
     "CompartmentUncertainty",
     "Concrete",
     "ConvergenceDisplay",
+    "Convolution",
     "DeltaSpikeEncoder",
     "EPSNNClassifier",
     "EPSNNRegressor",

@@ -69,7 +69,9 @@ def whitening(patches: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArr
 def directions(white: NDArray[np.float64], n_channels: int, rng: np.random.RandomState) -> NDArray[np.float64]:
     """Directions of length 1 that whitened patches lie in, by k-means on the sphere; fewer where few are different."""
     unit = _of_length_one(white).astype(np.float32)
-    n_different = len(np.unique(unit, axis=0)) if len(unit) < 10 * n_channels else n_channels
+    n_different = len(np.unique(unit[: 10 * n_channels].round(6), axis=0))
+    if n_different < n_channels:
+        n_different = len(np.unique(unit.round(6), axis=0))
     found = KMeans(min(n_channels, n_different), n_init=1, max_iter=_PASSES, random_state=rng).fit(unit)
     return _of_length_one(found.cluster_centers_.astype(np.float64))
 

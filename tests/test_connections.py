@@ -7,7 +7,7 @@ from sklearn.base import clone
 from toys import Leak, Patches
 
 from sk_epsnn import EPSNNClassifier, EPSNNRegressor, GaussianPrior, Newton
-from sk_epsnn.connections import Connection, Dense, Filter, Readout
+from sk_epsnn.connections import Connection, Convolution, Dense, Filter, Pooled, Readout
 from sk_epsnn.ep import mixing
 from sk_epsnn.messages import Inputs, WeightMoments
 from sk_epsnn.outputs import SigmoidOutput
@@ -22,6 +22,13 @@ PLACED = {
     "mean": (Readout(4, n_features=5), 30),
     "parts": (Readout(4, n_features=5, kind=4), 30),
     "last": (Readout(4, n_features=5, kind="last", leak=0.7), 30),
+    "convolution": (Convolution(4, 3).reading((5, 6, 1)), 30),
+    "strides and padding": (Convolution(4, 3, stride=2, padding=1).reading((5, 6, 1)), 30),
+    "colors": (Convolution(4, 2).reading((3, 5, 2)), 30),
+    "signal": (Convolution(4, 3, padding=1).reading((1, 15, 2)), 30),
+    "pooled": (Pooled(Dense(4), (3, 5, 2), pool=2), 30),
+    "pooled patches": (Pooled(Convolution(4, 2).reading((2, 3, 1)), (5, 6, 1), pool=2), 30),
+    "pooled signal": (Pooled(Dense(4), (1, 15, 2), pool=3), 30),
 }
 EVERY = pytest.mark.parametrize(("connection", "n_inputs"), PLACED.values(), ids=PLACED)
 CONSTANT = pytest.mark.parametrize("constant", [False, True], ids=["no bias", "bias"])

@@ -227,6 +227,7 @@ class Pooled(Connection):
         self.connection = connection
         self.map_shape = map_shape
         self.pool = pool
+        self.center = np.zeros(map_shape[2])
 
     @property
     def n_units(self) -> int:  # type: ignore[override]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sk_epsnn.estimators._defaults import (
     LEAST_MINI_BATCH,
     LEAST_PASSES,
+    LEAST_PASSES_OF_IMAGES,
     LEAST_STEPS,
     LEAST_TEMPERATURE,
     MINI_BATCH_SHARE,
@@ -33,10 +34,15 @@ def mini_batch(n_samples: int, n_passes: int | None) -> int:
     return min(size, max(n_passes * n_samples // LEAST_STEPS, size // 2, LEAST_MINI_BATCH))
 
 
-def passes(n_samples: int, batch_size: int) -> int:
-    """Passes of steps on mini-batches of so many rows."""
+def least_passes(patches: bool) -> int:
+    """Fewest passes of steps on mini-batches, with convolutions or without."""
+    return LEAST_PASSES_OF_IMAGES if patches else LEAST_PASSES
+
+
+def passes(n_samples: int, batch_size: int, least: int) -> int:
+    """Passes of steps on mini-batches of so many rows, at least so many."""
     n_batches = max(1, -(-n_samples // batch_size))
-    return min(max(-(-N_STEPS // n_batches), LEAST_PASSES), MOST_PASSES)
+    return min(max(-(-N_STEPS // n_batches), least), MOST_PASSES)
 
 
 def temperature_of(n_samples: int, widths: Sequence[int], winner: bool) -> float:

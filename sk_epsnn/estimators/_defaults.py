@@ -49,6 +49,8 @@ MINI_BATCH_SHARE_OF_MANY, MOST_OF_MANY = 0.02, 1000
 LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
+#: ... with convolutions, whose weights see every patch of an image.
+LEAST_PASSES_OF_IMAGES = 5
 #: Newton sweeps of regressors after them, at most, and rows of their batches.
 REGRESSOR_SWEEPS, FINAL_BATCH = 20, 10_000
 #: Where held-out rows have judged, so many of the passes go over all rows in the end.
@@ -105,6 +107,8 @@ class Case:
         Whether the noise of a regressor depends on its inputs.
     traces : bool
         Whether hidden layers read traces of the spikes of others.
+    patches : bool
+        Whether there are convolutions.
     """
 
     task: str
@@ -117,6 +121,7 @@ class Case:
     inference: str
     varying_noise: bool = False
     traces: bool = False
+    patches: bool = False
 
     @property
     def row(self) -> str:
@@ -358,6 +363,11 @@ OVERRIDES = (
         "how a noise varies is best seen with all rows at once",
         lambda case: case.varying_noise and case.n_layers == 1,
         {"batch_size": 10_000, "n_sweeps": 10},
+    ),
+    Override(
+        "convolutions: kernels start at shapes that occur, and stay near them",
+        lambda case: case.patches and case.task == "classifier",
+        {"anchor": 0.5, "other_exponents": ()},
     ),
     Override(
         "plain EP, and enough sweeps for a damped iteration",

@@ -105,7 +105,8 @@ class Planner:
             or (network.output.name == "sigmoid" and network.readout.n_units == 1),
             varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
-            traces=any(connection.centered for connection in network.connections),
+            traces=any(connection.centered for connection in network.connections) and self.problem.n_steps is not None,
+            patches=any(connection.reads_patches for connection in network.connections),
         )
 
     # ------------------------------------------------------------------ structure

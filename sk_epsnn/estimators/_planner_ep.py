@@ -13,7 +13,7 @@ from sk_epsnn.ep.design import Design
 from sk_epsnn.ep.evidence_trainer import EvidenceTrainer
 from sk_epsnn.ep.stochastic_trainer import StochasticTrainer
 from sk_epsnn.ep.trainer import EPTrainer, Schedule, SweepTrainer
-from sk_epsnn.estimators._by_rows import passes, temperature_of
+from sk_epsnn.estimators._by_rows import least_passes, passes, temperature_of
 from sk_epsnn.estimators._defaults import (
     BATCH_NUMBERS,
     BATCH_POTENTIALS,
@@ -24,7 +24,6 @@ from sk_epsnn.estimators._defaults import (
     JOINT_FAN_IN,
     LEARNING_TOL,
     LEAST_MINI_BATCH,
-    LEAST_PASSES,
     LOG_NOISE_VARIANCE,
     MANY_POTENTIALS,
     MANY_SWEEPS,
@@ -125,8 +124,9 @@ class EPPlanner:
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
-        automatic = passes(self.problem.n_samples, course.batch_size)
-        reason = f"about {N_STEPS} steps, but from {LEAST_PASSES} to {MOST_PASSES} passes"
+        least = least_passes(any(connection.reads_patches for connection in self.network.connections))
+        automatic = passes(self.problem.n_samples, course.batch_size, least)
+        reason = f"about {N_STEPS} steps, but from {least} to {MOST_PASSES} passes"
         n_passes = self.answers.answer("inference__n_passes", self.inference.n_passes, automatic, reason)
         return min(n_passes, course.n_passes)
 
@@ -214,15 +214,13 @@ class EPPlanner:
         if not hasattr(self.prior, "spectral_exponent") or self.prior.learns_each:
             return 0.0
         given = self.prior.spectral_exponent
-        if self.network.connections[0].reads_patches:
-            if not is_auto(given) and given > 0:
-                raise ValueError(
-                    f"spectral_exponent={given!r} has no effect on a convolution, whose prior is isotropic in whitened "
-                    "patches; leave it at 'auto'."
-                )
-            reason = "the prior of kernels is isotropic in whitened patches"
-            return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
-        if not scaled or self.n_columns > ROTATION_LIMIT:
+        patches = self.network.connections[0].reads_patches
+        if patches and not is_auto(given) and given > 0:
+            raise ValueError(
+                f"spectral_exponent={given!r} has no effect on convolutions, whose prior is isotropic in whitened "
+                "patches; leave it at 'auto'."
+            )
+        if patches or not scaled or self.n_columns > ROTATION_LIMIT:
             reason = f"isotropic: for Gaussian weights with an automatic variance, at most {ROTATION_LIMIT} features"
             return float(self.answers.answer("prior__spectral_exponent", given, 0.0, reason))
         if is_auto(given) and self.inference.rotate_inputs is False:
