@@ -11,8 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF, to_nir
-from sk_epsnn.connections import Convolution
+from sk_epsnn import LIF, Convolution, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF, to_nir
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
@@ -204,7 +203,8 @@ CONVOLUTIONS = {
     "one": {"hidden_layer_sizes": Convolution(4, 3, pool=2)},
     "dense behind two": {"hidden_layer_sizes": (Convolution(4, 3, pool=2), Convolution(6, 2), 8), "weights": "binary"},
     "stride and padding": {
-        "hidden_layer_sizes": (Convolution(4, 3, stride=2, padding=1), Convolution(5, 3, padding=1))
+        "hidden_layer_sizes": (Convolution(4, 3, stride=2, padding=1), Convolution(5, 3, padding=1)),
+        "weights": "ternary",
     },
     "lattice": {
         **{"hidden_layer_sizes": (Convolution(4, 3, padding=1, pool=2), Convolution(3, 3))},

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
     LIF,
+    Convolution,
     DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
@@ -28,7 +29,6 @@ from sk_epsnn import (
     SigmoidLIF,
     register_onnx_converters,
 )
-from sk_epsnn.connections import Convolution
 
 skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
 FloatTensorType = pytest.importorskip("skl2onnx.common.data_types").FloatTensorType

@@ -60,7 +60,10 @@ def is_certain(state: Any) -> bool:
 def _refuse_unknown(model: Any, state: Any) -> None:
     """Refuse trainers, neurons and connections that have no converter."""
     if not isinstance(state, State | VariationalState):
-        raise NotImplementedError("Only EPSNNs and SBNNs can be converted to ONNX.")
+        raise NotImplementedError(
+            "Only networks trained by Expectation Propagation or variational inference, EPSNNs and SBNNs, can be "
+            f"converted to ONNX, got the state of another trainer, {type(state).__name__}."
+        )
     if isinstance(state, VariationalState) and model._plan.trainer.n_draws and not state.is_known:
         raise NotImplementedError(
             "Predictions from networks that are drawn cannot be converted to ONNX; freeze() first."
