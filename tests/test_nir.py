@@ -4,12 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+import toys
+from scipy.signal import correlate
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF, to_nir
+from sk_epsnn import LIF, Convolution, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF, to_nir
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
@@ -56,12 +58,32 @@ def run(graph, values):
             values = np.where(values > node.threshold, 1.0, 0.0)
         elif isinstance(node, nir.Scale):
             values = values * node.scale
+        elif isinstance(node, nir.Conv1d | nir.Conv2d):
+            values = correlated(node, values)
+        elif isinstance(node, nir.AvgPool2d):
+            (down, across), (n_samples, n_channels, height, width) = node.kernel_size, values.shape
+            regions = values[:, :, : height // down * down, : width // across * across]
+            regions = regions.reshape(n_samples, n_channels, height // down, down, width // across, across)
+            values = regions.mean(axis=(3, 5))
+        elif isinstance(node, nir.Flatten):
+            values = values.reshape(len(values), -1)
         else:
             assert isinstance(node, nir.Input | nir.Output)
+        assert values.shape[1:] == tuple(node.output_type["output"])
         results[name] = values
         if name not in following:
             return results
         name = following[name]
+
+
+def correlated(node, values):
+    """A convolution by SciPy's correlation; sums in an order of their own, so that whole numbers stay whole."""
+    n_axes = node.weight.ndim - 2
+    padding, stride = np.broadcast_to(node.padding, n_axes), np.broadcast_to(node.stride, n_axes)
+    padded = np.pad(values, [(0, 0), (0, 0), *((size, size) for size in padding)])
+    maps = [correlate(padded, kernel[np.newaxis], "valid", "direct")[:, 0] for kernel in node.weight]
+    every = np.stack(maps, axis=1)[:, :, *(slice(None, None, size) for size in stride)]
+    return every + node.bias.reshape(-1, *[1] * n_axes)
 
 
 def spikes_of(model, X):
@@ -173,6 +195,100 @@ def test_sampling_follows_the_posterior(digits):
             assert np.abs(z).max() < 6
             ratio = values.var(0)[variance > 1e-3] / variance[variance > 1e-3]
             assert 0.9 < np.mean(ratio) < 1.1
+
+
+# ---------------------------------------------------------------------- images
+
+CONVOLUTIONS = {
+    "one": {"hidden_layer_sizes": Convolution(4, 3, pool=2)},
+    "dense behind two": {"hidden_layer_sizes": (Convolution(4, 3, pool=2), Convolution(6, 2), 8), "weights": "binary"},
+    "stride and padding": {
+        "hidden_layer_sizes": (Convolution(4, 3, stride=2, padding=1), Convolution(5, 3, padding=1)),
+        "weights": "ternary",
+    },
+    "lattice": {
+        **{"hidden_layer_sizes": (Convolution(4, 3, padding=1, pool=2), Convolution(3, 3))},
+        **{"weights": "binary", "fit_intercept": False},
+    },
+    "down to a position": {"hidden_layer_sizes": (Convolution(4, 8), Convolution(5, 1))},
+    "colors": {"hidden_layer_sizes": Convolution(4, 2, image_shape=(8, 4, 2))},
+    "signals": {
+        "hidden_layer_sizes": (Convolution(4, 5, stride=2, pool=2, image_shape=(1, 64)), Convolution(4, 3, padding=1)),
+        "weights": "ternary",
+    },
+    "signals of two channels": {
+        "hidden_layer_sizes": (Convolution(4, 3, padding=1, image_shape=(1, 32, 2)), 6),
+        "weights": "ternary",
+    },
+    "thresholds": {"hidden_layer_sizes": Convolution(4, 3), "output_activation": "heaviside"},
+}
+
+
+def channels_first(model, X):
+    """Rows as the images, or signals, that the graph takes."""
+    height, *others = model.network_.connections[0].image_shape
+    images = np.moveaxis(X.reshape(-1, height, *others), 3, 1)
+    return images[:, :, 0] if height == 1 else images
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions(name, digits, tmp_path):
+    X, y = digits
+    trained = EPSNNClassifier(max_iter=1, random_state=0, **CONVOLUTIONS[name]).fit(X[:300], y[:300])
+    for model in (trained.freeze(), trained.freeze("sample", random_state=0)):
+        nir.write(tmp_path / "network.nir", to_nir(model))
+        graph = nir.read(tmp_path / "network.nir")
+        results = run(graph, channels_first(model, X))
+        fired = np.mean(results["threshold"], axis=(0, *range(2, results["threshold"].ndim)))
+        assert ((fired > 0) & (fired < 1)).any()
+        expected = model.predict_potentials(X).mean
+        if trained.output_activation == "heaviside":
+            np.testing.assert_array_equal(results["output"], expected >= 0)
+            continue
+        in_common = (expected - results["output"]).mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(results["output"] + in_common, expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(model.classes_[results["output"].argmax(1)], model.predict(X))
+
+
+def test_nodes_of_a_convolution(digits):
+    """Pooling is a node of its own, so that discrete weights stay levels."""
+    X, y = digits
+    model = EPSNNClassifier(max_iter=1, random_state=0, **CONVOLUTIONS["dense behind two"]).fit(X[:300], y[:300])
+    graph = to_nir(model.freeze())
+    following, name, kinds = dict(graph.edges), "input", []
+    while name in following:
+        name = following[name]
+        kinds.append(type(graph.nodes[name]).__name__)
+    convolved = ["Conv2d", "Threshold", "AvgPool2d", "Conv2d", "Threshold"]
+    assert kinds == [*convolved, "Flatten", "Affine", "Threshold", "Affine", "Scale", "Output"]
+    shapes = [(4, 1, 3, 3), (6, 4, 2, 2), (8, 24), (10, 8)]
+    mixing = [node for node in graph.nodes.values() if hasattr(node, "weight")]
+    assert [node.weight.shape for node in mixing] == shapes
+    for node in mixing:
+        np.testing.assert_allclose(np.abs(node.weight), 1.0, rtol=1e-12)
+    # Only where patches reach into padding do the thresholds of a channel differ.
+    for each in graph.nodes.values():
+        assert not isinstance(each, nir.Threshold) or len(np.unique(each.threshold)) == 1
+
+
+def test_a_regressor_with_convolutions(digits):
+    X, y = digits
+    layers = (Convolution(4, 3, padding=1, pool=2), Convolution(6, 3, padding=1, pool=2), 5)
+    model = EPSNNRegressor(layers, max_iter=1, random_state=0).fit(X[:300], np.column_stack([y, 7 - 2 * y])[:300])
+    model = model.freeze()
+    np.testing.assert_allclose(run(to_nir(model), channels_first(model, X))["output"], model.predict(X), rtol=1e-9)
+
+
+def test_images_that_are_refused(digits):
+    X, y = digits
+    for layers, message in (
+        ((36, Convolution(4, 3, image_shape=(6, 6))), "takes the neurons of a fully connected layer for an image"),
+        ((Convolution(4, 4, image_shape=(4, 16)), Convolution(4, 3)), r"Convolution\(.* reads a map of one row"),
+        ((Convolution(4, 3), toys.Patches(4, (12, 12))), r"Connections \['Patches'\]"),
+    ):
+        model = EPSNNClassifier(layers, max_iter=1, random_state=0).fit(X[:100], y[:100])
+        with pytest.raises(ValueError, match=message):
+            to_nir(model)
 
 
 # ---------------------------------------------------------------------- steps in time

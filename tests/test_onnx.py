@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import toys
 from scipy.special import softmax
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.pipeline import make_pipeline
@@ -13,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
     LIF,
+    Convolution,
     DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
@@ -49,6 +51,31 @@ CLASSIFIERS = {
     "spike and slab": {"prior": "bernoulli_gaussian"},
     "by themselves": {"output_activation": "sigmoid"},
     "spikes at random": {"hidden_layer_sizes": 10, "activation": "sigmoid"},
+}
+CONVOLUTIONS = {
+    "one": {"hidden_layer_sizes": Convolution(4, 3, pool=2)},
+    "dense behind two": {"hidden_layer_sizes": (Convolution(4, 3, pool=3), Convolution(6, 2), 8), "weights": "binary"},
+    "padding": {
+        **{"hidden_layer_sizes": (Convolution(4, 3, stride=2, padding=1), Convolution(5, 3, padding=1))},
+        **{"activation": ["sigmoid", "heaviside"]},
+    },
+    "in the inputs' axes": {
+        "hidden_layer_sizes": (Convolution(4, 3, padding=1), Convolution(3, 3, stride=2)),
+        "inference": Newton(rotate_inputs=False),
+    },
+    "without intercept": {"hidden_layer_sizes": Convolution(4, 3, padding=1), "fit_intercept": False},
+    "lattice": {
+        **{"hidden_layer_sizes": (Convolution(4, 3, padding=1, pool=2), Convolution(3, 3))},
+        **{"weights": "binary", "fit_intercept": False},
+    },
+    "image of neurons": {
+        **{"hidden_layer_sizes": (25, Convolution(4, 3, image_shape=(5, 5), pool=2))},
+        **{"weights": "ternary", "fit_intercept": False},
+    },
+    "signals": {
+        "hidden_layer_sizes": (Convolution(4, 5, pool=2, image_shape=(1, 32, 2)), Convolution(4, 3, padding=1)),
+        **{"output_activation": "sigmoid", "weights": "ternary"},
+    },
 }
 
 
@@ -97,6 +124,61 @@ def test_classifier(name, frozen, dtype, fitted, digits):
     label, probability = run(model, X, options={"zipmap": False})
     assert probability.dtype == dtype
     assert_predicts(label, probability, model, X, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions(name, digits):
+    X, y = digits
+    model = EPSNNClassifier(max_iter=1, random_state=0, **CONVOLUTIONS[name]).fit(X[:300], y[:300])
+    for each in (model, model.freeze()):
+        label, probability = run(each, X, options={"zipmap": False})
+        assert np.ptp(probability, axis=0).max() > 1e-3
+        assert_predicts(label, probability, each, X, atol=1e-5)
+
+
+def test_empty_patches_without_intercept():
+    """Potentials of exactly 0 of weights that are known, which are no multiples of a lattice: a spike or none."""
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(np.float32)
+    layers = Convolution(4, 3, pool=2)
+    model = EPSNNClassifier(layers, weights="binary", fit_intercept=False, max_iter=1, random_state=0)
+    model = model.fit(X[:300], y[:300]).freeze()
+    label, probability = run(model, X, options={"zipmap": False})
+    assert_predicts(label, probability, model, X, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_regressor_with_convolutions(frozen, digits):
+    """Weights of a kernel are correlated; the estimator is asked in float64, as empty patches are known well."""
+    X, y = digits
+    layers = (Convolution(4, 3, padding=1, pool=2), Convolution(5, 3, padding=1))
+    model = EPSNNRegressor(layers, max_iter=1, random_state=0).fit(X[:300], y[:300])
+    assert all(weights.covariance is not None for weights in model._progress.state.moments("float64"))
+    model = model.freeze() if frozen else model
+    (predicted,) = run(model, X)
+    np.testing.assert_allclose(predicted[:, 0], model.predict(X.astype(np.float64)), rtol=0, atol=1e-3)
+
+
+def test_nodes_of_a_convolution(digits):
+    """Those that runtimes have kernels for, in older operators too."""
+    X, y = digits
+    model = EPSNNClassifier(max_iter=1, random_state=0, **CONVOLUTIONS["dense behind two"]).fit(X[:300], y[:300])
+    graph = skl2onnx.to_onnx(model, X[:1], options={"zipmap": False}, target_opset=15)
+    kinds = [node.op_type for node in graph.graph.node]
+    # Patches, then means and variances; means, and variances of weights and of spikes.
+    assert (kinds.count("Conv"), kinds.count("AveragePool")) == (6, 2)
+    _, probability = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"X": X})
+    np.testing.assert_allclose(probability, model.predict_proba(X), rtol=0, atol=1e-5)
+    frozen = [node.op_type for node in skl2onnx.to_onnx(model.freeze(), X[:1]).graph.node]
+    assert frozen.count("Conv") == 4
+
+
+def test_other_readers_of_a_map_are_refused(digits):
+    X, y = digits
+    layers = (Convolution(4, 3), toys.Patches(4, (12, 12)))
+    model = EPSNNClassifier(layers, max_iter=1, random_state=0).fit(X[:100], y[:100])
+    with pytest.raises(NotImplementedError, match="Patches cannot be converted to ONNX; .* and convolutions"):
+        run(model, X)
 
 
 def test_far_from_the_boundary(digits):

@@ -245,6 +245,11 @@ class Pooled(Connection):
         return self.connection.reads_patches
 
     @property
+    def region(self) -> tuple[int, int]:
+        """Positions of a region, down and across."""
+        return _region(self.map_shape, self.pool)
+
+    @property
     def pooled_shape(self) -> ImageShape:
         """Height, width and channels of the pooled map."""
         return _pooled_shape(self.map_shape, self.pool)
@@ -281,7 +286,7 @@ class Pooled(Connection):
 
     def _regions(self) -> Iterator[tuple[slice, slice]]:
         """Which positions of a map are at the same place of all regions."""
-        (height, width, _), (down, across) = self.pooled_shape, _region(self.map_shape, self.pool)
+        (height, width, _), (down, across) = self.pooled_shape, self.region
         for top in range(down):
             for left in range(across):
                 yield slice(top, height * down, down), slice(left, width * across, across)
@@ -289,7 +294,7 @@ class Pooled(Connection):
     @property
     def _share(self) -> float:
         """That of a position in the mean over its region."""
-        down, across = _region(self.map_shape, self.pool)
+        down, across = self.region
         return 1 / (down * across)
 
     def _pooled(self, values: Array, share: float) -> Array:

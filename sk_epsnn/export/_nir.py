@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
-from sk_epsnn.connections import Connection, Filter, Readout
+from sk_epsnn.connections import Connection, Convolution, Filter, Pooled, Readout
 from sk_epsnn.network import Network
 from sk_epsnn.neurons import LIF, Heaviside
 
@@ -34,6 +34,12 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     the readouts "mean" is an integrator ``I``, which counts spikes, and a ``Scale``; parts are the same with counts of
     the past, from ``Delay``, taken off; "last" is a node ``LI`` and a ``Scale``. With "each", a node ``LI``, the output
     at every step is that of the step, and ``n_steps`` says nothing of the graph.
+
+    Networks that begin with a `Convolution` take images with channels first: of rows of X, which have them last,
+    ``X.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)``. Their nodes are ``Conv2d``, ``AvgPool2d`` where
+    maps are pooled, and ``Flatten``, channels first, before an ``Affine``. Signals, which are images of one row, come
+    as (n_channels, width) to ``Conv1d``, which pools them too. What layers take off the spikes of a channel is in their
+    biases, and where patches reach into the padding in their thresholds.
 
     Parameters
     ----------
@@ -60,7 +66,7 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
     ValueError
         If hidden neurons fire at random (``activation="sigmoid"`` or `SigmoidLIF`), which NIR has no neuron for, if
         they have a reset or read their own layer, or if ``dt`` or ``n_steps`` is not positive, or given for a network
-        that has no steps in time.
+        that has no steps in time. Also for convolutions that read neurons of fully connected layers as an image.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -101,21 +107,21 @@ def to_nir(estimator: Any, *, dt: float | None = None, n_steps: int | None = Non
             "neurons and synapses it does not know; their weights are in coefs_ and intercepts_."
         )
     _refuse_unknown(network)
-    graph = _Graph(nir, _clock(network, dt, n_steps))
+    shape = _input_shape(network)
+    graph = _Graph(nir, _clock(network, dt, n_steps), len(shape) == 2)
     weights = [np.ascontiguousarray(to_numpy(coef).T) for coef in estimator.coefs_]
     biases = [to_numpy(intercept) for intercept in estimator.intercepts_]
     fires = [True] * len(network.hidden) + [network.output.name == "heaviside"]
     gain = to_numpy(estimator.readout_gain_) if hasattr(estimator, "readout_gain_") else None
     if gain is not None:
         weights[-1], biases[-1] = weights[-1] / gain[:, None], biases[-1] / gain
-    n_features = network.connections[0].n_features or network.n_inputs
-    ends = graph.add(nir.Input(input_type={"input": np.array([n_features])}))
+    ends = graph.add(nir.Input(input_type={"input": shape}))
     for index, (connection, weight, bias) in enumerate(zip(network.connections, weights, biases, strict=True)):
         ends = graph.mix(connection, weight, bias, ends)
         if gain is not None and index == len(network.hidden):
             ends = graph.add(nir.Scale(scale=gain), *ends)
         if fires[index]:
-            ends = graph.add(nir.Threshold(threshold=np.full(len(bias), _JUST_BELOW_ZERO)), *ends)
+            ends = graph.fire(connection, weight, ends)
     graph.add(nir.Output(output_type={"output": np.array([len(biases[-1])])}), *ends)
     return graph.done()
 
@@ -134,8 +140,8 @@ _Ends = tuple[str, ...]
 class _Graph:
     """Adds nodes to a graph, named by their kind and number as in ``NIRGraph.from_list``."""
 
-    def __init__(self, nir: Any, clock: _Clock | None):
-        self.nir, self.clock = nir, clock
+    def __init__(self, nir: Any, clock: _Clock | None, has_signals: bool):
+        self.nir, self.clock, self.has_signals = nir, clock, has_signals
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
 
@@ -150,6 +156,10 @@ class _Graph:
 
     def mix(self, connection: Connection, weight: np.ndarray, bias: np.ndarray, ends: _Ends) -> _Ends:
         """Add the potentials of a layer."""
+        if isinstance(connection, Pooled):
+            return self._over_maps(connection, weight, bias, ends)
+        if isinstance(connection, Convolution):
+            return self._convolve(connection, weight, bias, ends)
         if isinstance(connection, Filter):
             parts = [self._leaky(connection.leak, weight.shape[1], ends, connection.center)]
         elif isinstance(connection, Readout):
@@ -163,6 +173,54 @@ class _Graph:
         for columns, part in zip(others, parts[1:], strict=True):
             sums += self.add(self.nir.Linear(weight=columns), *part)
         return sums
+
+    def fire(self, connection: Connection, weight: np.ndarray, ends: _Ends) -> _Ends:
+        """Add neurons, each with its threshold: spikes are read as deviations, which are 0 in the padding."""
+        shape = self.nodes[ends[0]].output_type["output"]
+        missing = np.zeros(shape)
+        if isinstance(connection, Pooled) and isinstance(connection.connection, Convolution):
+            outside = 1 - connection.connection.gather(np.ones((1, int(np.prod(connection.pooled_shape)))))
+            center = np.tile(to_numpy(connection.center), outside.shape[1] // connection.n_features)
+            missing = np.reshape(((outside * center) @ weight.T).T, shape)
+        threshold = np.where(missing == 0, _JUST_BELOW_ZERO, np.nextafter(-missing, -np.inf))
+        return self.add(self.nir.Threshold(threshold=threshold), *ends)
+
+    def _over_maps(self, connection: Pooled, weight: np.ndarray, bias: np.ndarray, ends: _Ends) -> _Ends:
+        """Add the potentials of a layer that reads a map of spikes; its biases take care of the centre."""
+        ends = self._pool(connection, ends)
+        n_units, n_channels = len(bias), connection.n_features
+        by_channel = np.reshape(weight, (n_units, -1, n_channels))
+        bias = bias - by_channel.sum(axis=1) @ to_numpy(connection.center)
+        if isinstance(connection.connection, Convolution):
+            return self._convolve(connection.connection, weight, bias, ends)
+        ends = self.add(self.nir.Flatten(input_type=None, start_dim=0), *ends)
+        weight = np.reshape(by_channel.transpose(0, 2, 1), (n_units, -1))
+        return self.add(self.nir.Affine(weight=weight, bias=bias), *ends)
+
+    def _convolve(self, connection: Convolution, weight: np.ndarray, bias: np.ndarray, ends: _Ends) -> _Ends:
+        """Add the potentials of a convolution."""
+        kernels = np.reshape(weight, (-1, *connection.kernel_shape)).transpose(0, 3, 1, 2)
+        (height, width, _), padding, stride = connection.image_shape, connection._around(), connection.stride
+        if self.has_signals:
+            return self.add(self._conv1d(width, kernels[:, :, 0], bias, stride, padding[1]), *ends)
+        node = self.nir.Conv2d(
+            (height, width), kernels, (stride, stride), padding=padding, dilation=(1, 1), groups=1, bias=bias
+        )
+        return self.add(node, *ends)
+
+    def _pool(self, connection: Pooled, ends: _Ends) -> _Ends:
+        """Add means over regions. NIR pools images only; kernels of one channel each do the same for signals."""
+        region, (_, width, n_channels) = connection.region, connection.map_shape
+        if max(region) == 1:
+            return ends
+        if self.has_signals:
+            kernels = np.eye(n_channels)[:, :, np.newaxis] * np.full(region[1], 1 / region[1])
+            return self.add(self._conv1d(width, kernels, np.zeros(n_channels), region[1]), *ends)
+        size = np.array(region)
+        return self.add(self.nir.AvgPool2d(kernel_size=size, stride=size, padding=np.zeros(2, int)), *ends)
+
+    def _conv1d(self, width: int, kernels: np.ndarray, bias: np.ndarray, stride: int, padding: int = 0) -> Any:
+        return self.nir.Conv1d(width, kernels, stride, padding=padding, dilation=1, groups=1, bias=bias)
 
     def _leaky(self, leak: float, n_read: int, ends: _Ends, center: Any = 0.0) -> _Ends:
         """Traces ``x_t = leak x_(t-1) + (1 - leak) (v_t - center)``, Euler's steps of an equation.
@@ -225,6 +283,15 @@ def _clock(network: Network, dt: float | None, n_steps: int | None) -> _Clock | 
     return _Clock(float(dt), int(n_steps))
 
 
+def _input_shape(network: Network) -> np.ndarray:
+    """Inputs of a step, or shape of an image with channels first, or of a signal."""
+    first = network.connections[0]
+    if not isinstance(first, Convolution):
+        return np.array([first.n_features or network.n_inputs])
+    height, width, n_channels = first.image_shape
+    return np.array([n_channels, width] if height == 1 else [n_channels, height, width])
+
+
 def _refuse_unknown(network: Network) -> None:
     """Refuse neurons and connections that the graph has no node for."""
     if random := sorted({h.neuron.name for h in network.hidden if type(h.neuron) not in (Heaviside, LIF)}):
@@ -232,12 +299,34 @@ def _refuse_unknown(network: Network) -> None:
             f"Hidden neurons with activation {random} fire at random, or by a law of their own, for which NIR has no "
             "neuron; train the network with activation='heaviside', or with LIF(...) where X has steps in time."
         )
-    known = (Filter, Readout)
-    if others := sorted({type(c).__name__ for c in network.connections if not c.is_identity and type(c) not in known}):
+    read = [c.connection if isinstance(c, Pooled) else c for c in network.connections]
+    known = (Filter, Readout, Convolution)
+    if others := sorted({type(c).__name__ for c in read if not c.is_identity and type(c) not in known}):
         raise ValueError(
-            f"Connections {others} have no node in the graph; only fully connected layers are exported, and over steps "
-            "in time those that leak and do no more (reset=0.0, recurrent=False)."
+            f"Connections {others} have no node in the graph; only fully connected layers and convolutions are "
+            "exported, and over steps in time those that leak and do no more (reset=0.0, recurrent=False)."
         )
+    _refuse_other_images(network)
+
+
+def _refuse_other_images(network: Network) -> None:
+    """Refuse convolutions of what is no image in the graph, or of one whose shape it would mistake."""
+    has_signals = len(_input_shape(network)) == 2
+    for connection in network.connections[1:]:
+        reader = connection.connection if isinstance(connection, Pooled) else connection
+        if not isinstance(reader, Convolution):
+            continue
+        if reader is connection:
+            raise ValueError(
+                f"{reader!r} takes the neurons of a fully connected layer for an image, for which NIR has no node; put "
+                "convolutions in front of other layers in hidden_layer_sizes."
+            )
+        height, width, _ = reader.kernel_shape
+        if height != width and not has_signals:
+            raise ValueError(
+                f"{reader!r} reads a map of one row, for which NIR has no kernels behind images of several; make the "
+                "size, stride or pool of the layer before smaller, or its padding larger."
+            )
 
 
 def _import_nir() -> Any:
