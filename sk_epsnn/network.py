@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import sparse
 
 from sk_epsnn._arrays import (
@@ -27,6 +28,7 @@ from sk_epsnn.connections import Connection
 from sk_epsnn.messages import Inputs, observed
 from sk_epsnn.neurons import Neuron
 from sk_epsnn.outputs import Output
+from sk_epsnn.patches import MOST_IMAGES
 
 
 class Layer(NamedTuple):
@@ -172,7 +174,13 @@ class Network:
         return n_samples * max(share * first, *others, 0)
 
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
-        """The same network with coordinates chosen from rows; options are those of `fit_basis`."""
+        """The same network with coordinates chosen from rows; options are those of `fit_basis`.
+
+        Of images there are many patches: up to 1,000 rows are looked at.
+        """
+        if self.connections[0].reads_patches:
+            some = np.unique(np.linspace(0, X.shape[0] - 1, min(MOST_IMAGES, X.shape[0])).astype(int))
+            X, sample_weight = take(X, some), take(sample_weight, some)
         rows, lengths = self._gathered(X)
         weight = weight_of_rows(sample_weight, lengths, rows.shape[0] // X.shape[0])
         return replace(self, basis=fit_basis(rows, weight, constant=self.constant, **options))

@@ -13,8 +13,8 @@ from sklearn.cluster import KMeans
 #: Height, width and colors of an image, or height, width and channels of a map.
 ImageShape = tuple[int, int, int]
 
-#: Patches that shapes are learned from, at most, and passes of k-means over these.
-MOST_PATCHES, _PASSES = 30_000, 20
+#: Images and patches that shapes are learned from, at most, and passes of k-means over these.
+MOST_IMAGES, MOST_PATCHES, _PASSES = 1000, 30_000, 20
 #: Patches whose values differ by less than this share of those of all say nothing of shapes.
 _CONTRAST = 0.1
 #: Added to the variances along principal axes before they are divided by, in units of their mean.

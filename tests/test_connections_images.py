@@ -69,7 +69,7 @@ def test_a_kernel_of_the_whole_image_is_a_dense_layer(digits):
 LAYERS = {
     "one": Convolution(8, 3, pool=2),
     "two and dense": (Convolution(6, 3), Convolution(8, 3, pool=2), 20),
-    "padding": (Convolution(6, 3, padding=1, pool=2), Convolution(8, 2, padding=1)),
+    "padding": (Convolution(12, 3, padding=1, pool=2), Convolution(16, 2, padding=1)),
 }
 
 

@@ -36,7 +36,7 @@ ALLOWED = {
     "outputs": {"_arrays", "_sklearn", "numerics", "messages", "softmax"},
     "connections": {"_arrays", "_sklearn", "messages", "patches"},
     "priors": {"_arrays", "_sklearn", "numerics", "weights"},
-    "network": {"_arrays", "_sequences", "messages", "basis", "neurons", "outputs", "connections"},
+    "network": {"_arrays", "_sequences", "messages", "basis", "neurons", "outputs", "connections", "patches"},
     "leaks": {"connections"},
     "ep": {
         *(

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sk_epsnn import (
     LIF,
     ConvergenceDisplay,
+    Convolution,
     EPSNNClassifier,
     GaussianPrior,
     Rao,
@@ -260,3 +261,11 @@ def test_it_knows_as_much_as_networks_of_other_principles(digits):
     other = EPSNNClassifier(50, random_state=0).fit(X, y)
     model = SBNNClassifier(50, random_state=0).fit(X, y)
     assert model.score(X_test, y_test) > other.score(X_test, y_test) - 0.02
+
+
+def test_convolutions():
+    X, y = load_digits(return_X_y=True)
+    clf = SBNNClassifier((Convolution(8, 3, pool=2), 20), max_iter=30, random_state=0).fit(X[:300], y[:300])
+    assert clf.score(X[300:], y[300:]) > 0.85
+    assert clf.coefs_[0].shape == (9, 8) and not clf.settings_["residual"].value
+    np.testing.assert_array_equal(clf.freeze().predict_proba(X[:5]).shape, (5, 10))

@@ -38,15 +38,19 @@ from _common import (
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import EPSNNClassifier, PatchSpikeEncoder
-from sk_epsnn.connections import Convolution
+from sk_epsnn import Convolution, EPSNNClassifier, PatchSpikeEncoder, SBNNClassifier
 
-ARCHITECTURE = (Convolution(16, 5, stride=2), Convolution(32, 3, pool=2))
+ARCHITECTURE = (Convolution(12, 5, pool=2), Convolution(32, 3, pool=2))
 
 
 def learned(seed: int, **options: Any) -> EPSNNClassifier:
     """Network whose kernels are trained."""
     return EPSNNClassifier(ARCHITECTURE, random_state=seed, **options)
+
+
+def variational(seed: int) -> SBNNClassifier:
+    """The same network, trained by gradients."""
+    return SBNNClassifier(ARCHITECTURE, random_state=seed)
 
 
 def encoded(seed: int) -> Any:
@@ -74,7 +78,7 @@ class Task:
 
     def models(self) -> dict[str, Callable[[int], Any]]:
         """What makes the model of a method for a seed."""
-        return {"epsnn": self.network} | ({"convnet": convnet} if self.has_peer else {})
+        return {"epsnn": self.network} | ({"sbnn": variational, "convnet": convnet} if self.has_peer else {})
 
 
 TASKS = {
@@ -91,7 +95,7 @@ TASKS = {
     "encoder-1000": Task("PatchSpikeEncoder, pixel rates, N=1000", 1_000, network=encoded, has_peer=False),
     "encoder-10000": Task("PatchSpikeEncoder, pixel rates, N=10000", 10_000, network=encoded, has_peer=False),
 }
-METHODS = {"epsnn": "EPSNN", "convnet": "ConvNet"}
+METHODS = {"epsnn": "EPSNN", "sbnn": "SBNN", "convnet": "ConvNet"}
 
 # ---------------------------------------------------------------------- quality and time
 

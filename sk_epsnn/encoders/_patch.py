@@ -17,13 +17,11 @@ from sk_epsnn._rollback import unchanged_on_error
 from sk_epsnn._sklearn import DocumentationLinkMixin, Interval, StrOptions, fit_context
 from sk_epsnn._sparse_rows import canonical
 from sk_epsnn.encoders._encoder import DTYPES
-from sk_epsnn.patches import MOST_PATCHES, directions, find_image_shape, lively, whitening
+from sk_epsnn.patches import MOST_IMAGES, MOST_PATCHES, directions, find_image_shape, lively, whitening
 
 Images = NDArray[np.float32]
 Rows = NDArray[np.floating] | sparse.csr_array | sparse.csr_matrix
 
-#: Images that kernels are learned from, at most.
-_IMAGES = 1000
 #: Thresholds are as much below the quantile of responses, in units of their standard deviation.
 _MARGIN = 1e-4
 #: Numbers of one temporary.
@@ -265,7 +263,7 @@ class PatchSpikeEncoder(OneToOneFeatureMixin, TransformerMixin, DocumentationLin
 
     def _some_patches(self, X: Rows, rng: np.random.RandomState) -> Images:
         """Patches with some contrast, of some images; all of these where none has any."""
-        chosen = rng.permutation(X.shape[0])[:_IMAGES]
+        chosen = rng.permutation(X.shape[0])[:MOST_IMAGES]
         patches = np.concatenate([self._patches(images) for images in self._images(X[np.sort(chosen)])])
         patches = lively(patches)
         return patches[rng.permutation(len(patches))[:MOST_PATCHES]]

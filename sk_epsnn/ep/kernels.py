@@ -14,10 +14,8 @@ from sk_epsnn.course import Rows
 from sk_epsnn.ep.spread import below
 from sk_epsnn.ep.state import LayerState
 from sk_epsnn.network import Network
-from sk_epsnn.patches import MOST_PATCHES, directions, lively, whitening
+from sk_epsnn.patches import MOST_IMAGES, MOST_PATCHES, directions, lively, whitening
 
-#: Images whose patches are looked at.
-IMAGES = 1000
 #: Share of the patches, of those with some contrast, at which a channel fires at the start.
 FIRING_RATE = 0.1
 #: Patches by which biases are chosen, and halvings of the interval in which they are looked for.
@@ -60,7 +58,7 @@ def find_kernels(network: Network, layers: Sequence[LayerState], rows: Rows, rng
 
     Worked out in float64, from up to 1,000 of the rows.
     """
-    index, some = len(layers), rows.some(IMAGES)
+    index, some = len(layers), rows.some(MOST_IMAGES)
     connection = network.connections[index]
     if index == 0:
         patches = to_numpy(network.enter(to_numpy(some.X)).mean)

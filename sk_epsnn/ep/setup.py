@@ -15,7 +15,7 @@ from sk_epsnn._arrays import Array, is_all
 from sk_epsnn.basis import InputBasis, stays_sparse
 from sk_epsnn.course import Rows
 from sk_epsnn.ep.design import Design
-from sk_epsnn.ep.kernels import IMAGES, Kernels, find_kernels
+from sk_epsnn.ep.kernels import Kernels, find_kernels
 from sk_epsnn.ep.learned_prior import LearnedVariance
 from sk_epsnn.ep.spread import measured
 from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR, LayerState, PriorRule, State
@@ -45,10 +45,9 @@ def set_up(network: Network, design: Design, rows: Rows, rng: np.random.RandomSt
     if design.rotate and len(network.connections) == 1 and stays_sparse(rows.X):
         # Axes of sparse rows would be dense; independent weights of columns say too little of their spread to learn it.
         design = replace(design, rotate=False, learns=None)
-    seen = rows.some(IMAGES) if network.connections[0].reads_patches else rows
     network = network.with_basis(
-        seen.X,
-        seen.sample_weight,
+        rows.X,
+        rows.sample_weight,
         rotate=design.rotate,
         center=design.center,
         scaling=design.scaling,

@@ -25,8 +25,9 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or array-like of int, default=()
-        Number of neurons in each hidden layer. The default is a single layer of weights.
+    hidden_layer_sizes : int, Convolution or array-like of them, default=()
+        Number of neurons in each hidden layer, or `Convolution` objects that read images. The default is a single
+        layer of weights.
     activation : {"heaviside", "sigmoid", "lif", "sigmoid_lif"}, Neuron or list of them, default="heaviside"
         Hidden neurons: fire when the potential is non-negative, or with probability ``1 / (1 + exp(-u))``; `LIF` and
         `SigmoidLIF` have a leak, where X has steps. A list names those of each hidden layer.

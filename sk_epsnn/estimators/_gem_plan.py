@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,12 @@ def make_gem_plan(estimator: Any, n_samples: int, n_inputs: int, n_outputs: int,
     optimizer: Optimizer = _object(estimator.optimizer, OPTIMIZERS)
     for option in (neuron, optimizer):
         option.check()
-    sizes = tuple(int(size) for size in np.atleast_1d(np.asarray(estimator.hidden_layer_sizes, int)))
+    given = np.atleast_1d(np.asarray(estimator.hidden_layer_sizes, object))
+    if not all(isinstance(size, Integral) for size in given):
+        raise ValueError(
+            f"hidden_layer_sizes of a GEM-SNN must hold numbers of neurons, got {estimator.hidden_layer_sizes!r}."
+        )
+    sizes = tuple(int(size) for size in given)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be positive, got {estimator.hidden_layer_sizes!r}.")
     if sizes or rule.name != "gem":  # without hidden layers compartments are all the same

@@ -23,6 +23,7 @@ from sk_epsnn._sklearn import (
     one_blas_thread,
     start_fit_task,
 )
+from sk_epsnn.connections import Connection
 from sk_epsnn.course import PREDICT_ROWS, Rows
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
@@ -51,7 +52,7 @@ class BaseSBNN(CallbackSupportMixin, Door, SBNNReadout, Plumbing, DocumentationL
     _may_be_each = False
     _examples = {"inference": "inference=sk_epsnn.Rao()", "activation": "activation=sk_epsnn.LIF()"}
     _parameter_constraints: dict[str, list[Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), Connection],
         "activation": [StrOptions({"heaviside", LIF.name}), Neuron, "array-like"],
         "weights": [StrOptions({"continuous", "binary"})],
         "prior": [StrOptions({GaussianPrior.name}), GaussianPrior],

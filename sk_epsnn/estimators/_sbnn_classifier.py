@@ -39,8 +39,8 @@ class SBNNClassifier(Labels, ClassifierMixin, BaseSBNN):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or array-like of int, default=(100,)
-        Number of neurons in each hidden layer.
+    hidden_layer_sizes : int, Convolution or array-like of them, default=(100,)
+        Number of neurons in each hidden layer, or `Convolution` objects that read images.
     activation : {"heaviside", "lif"}, LIF or list of them, default="heaviside"
         Hidden neurons fire when their potential is not negative; `LIF` has a leak, where X has steps in time. Those
         of an SBNN have no reset, read none of their own layer, and there is one target for a sample.

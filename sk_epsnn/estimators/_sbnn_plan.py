@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sk_epsnn.connections import Connection, Dense
+from sk_epsnn.connections import Connection, Convolution, Dense
 from sk_epsnn.course import Course
 from sk_epsnn.estimators._plan import Answers, Plan, Problem, is_auto
 from sk_epsnn.estimators._planner import Planner
@@ -82,8 +82,8 @@ class SBNNPlanner(Planner):
 
     def _network(self) -> Network:
         connections = self._connections()
-        if any(not isinstance(connection, Dense) for connection in connections):
-            raise ValueError("hidden_layer_sizes of an SBNN must hold numbers of neurons.")
+        if any(not isinstance(connection, Dense | Convolution) for connection in connections):
+            raise ValueError("hidden_layer_sizes of an SBNN must hold numbers of neurons or Convolution.")
         neurons = self._neurons(len(connections))
         output: Any = GaussianOutput(np.ones(self.problem.n_outputs))
         if self.problem.task == "classifier":
@@ -111,7 +111,7 @@ class SBNNPlanner(Planner):
     def _with_streams(self, hidden: list[Connection], readout: Connection) -> tuple[list[Connection], Connection]:
         """Connections after the first hidden layer that read a stream, if there is to be one."""
         widths = {connection.n_units for connection in hidden}
-        can = self.problem.n_steps is None and len(widths) == 1
+        can = len(widths) == 1 and all(isinstance(connection, Dense) for connection in hidden)
         reason = f"{DEEP} hidden layers of one width or more, of rows" if can else "the layers allow no stream"
         residual = self.answers.answer("residual", self.estimator.residual, can and len(hidden) >= DEEP, reason)
         if not residual:

@@ -27,8 +27,8 @@ class SBNNRegressor(MultiOutputMixin, RegressorMixin, BaseSBNN):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or array-like of int, default=(100,)
-        Number of neurons in each hidden layer.
+    hidden_layer_sizes : int, Convolution or array-like of them, default=(100,)
+        Number of neurons in each hidden layer, or `Convolution` objects that read images.
     activation : {"heaviside", "lif"}, LIF or list of them, default="heaviside"
         Hidden neurons, see `SBNNClassifier`.
     weights : {"continuous", "binary"}, default="continuous"

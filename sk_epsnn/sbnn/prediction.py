@@ -27,9 +27,9 @@ def moment_spread(network: Network, weights: Sequence[Moments], inputs: Array) -
     mean, variance = inputs, None
     for index, layer in enumerate(network.hidden):
         potential = _mixed(mean, variance, weights[index])
-        probability = layer.neuron.forward(*potential).probability
-        mean = concat([probability, ones_like(probability[:, :1])], axis=1)
-        variance = mean - mean * mean
+        probability = reshape(layer.neuron.forward(*potential).probability, (-1, network.sizes[index + 1]))
+        gathered = network.connections[index + 1].spikes(probability, constant=True)
+        mean, variance = gathered.mean, gathered.variance
     mean, variance = _mixed(mean, variance, weights[-1])
     return Spread(mean, variance, zeros_like(variance))
 
