@@ -10,9 +10,11 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_epsnn import (
     LIF,
+    Convolution,
     EPSNNClassifier,
     EPSNNRegressor,
     Newton,
+    Rao,
     SBNNClassifier,
     SBNNRegressor,
     Stochastic,
@@ -120,3 +122,15 @@ def test_it_is_one_or_the_other(digits, messages):
     model = SBNNClassifier(30, max_iter=1, warm_start=True, random_state=0).fit(X, y, start=messages)
     with pytest.raises(ValueError, match="warm_start=True goes on"):
         model.fit(X, y, start=messages)
+
+
+@pytest.mark.parametrize("layers", [Convolution(8, 3, pool=2), (Convolution(6, 3), Convolution(8, 3, pool=2))], ids=str)
+def test_convolutions_begin_where_the_other_network_is(layers):
+    """Spikes that one reads as deviations from their rates, and the other as they are."""
+    X, y = load_digits(return_X_y=True)
+    messages = EPSNNClassifier(layers, random_state=0, inference=Stochastic(temperature=0.3, validation_fraction=0))
+    messages.fit(X[:600], y[:600])
+    still = SBNNClassifier(layers, max_iter=1, inference=Rao(learning_rate=1e-9), random_state=0)
+    still.fit(X[:600], y[:600], start=messages)
+    agree = still.predict(X[600:]) == messages.predict(X[600:])
+    assert messages.score(X[600:], y[600:]) > 0.9 and agree.mean() > 0.97

@@ -33,6 +33,8 @@ LONGEST_RATE = 1.0
 #: Batches at which a rate is judged, in each shard: so many for each hidden layer, as the more there are, the later a
 #: rate shows what it is worth.
 TRIAL_BATCHES = 10
+#: ... or one in so many of all steps, where that is less, but at least so many.
+WAY_PER_TRIAL, LEAST_TRIAL = 15, 6
 #: Of the first rates the longest is taken whose energy after the trial is lower than the best by at most this share.
 #: Long steps leave the energy behind by the noise of the last batches, which the end of the way averages out.
 NEARLY = 0.12
@@ -185,9 +187,9 @@ class _Pass:
         return begin(start, rate), (end, steps + more)
 
     def _n_tried(self, n_hidden: int) -> int:
-        """Batches of a trial: no more than a tenth of the way, where that is far."""
+        """Batches of a trial: of a short way a small part."""
         n_steps = self.trainer.n_passes * max(map(len, self.batches))
-        return min(TRIAL_BATCHES * max(1, n_hidden), max(TRIAL_BATCHES, n_steps // 10))
+        return min(TRIAL_BATCHES * max(1, n_hidden), max(LEAST_TRIAL, n_steps // WAY_PER_TRIAL))
 
     def _tried(self, start: State, batches: Sequence[Sequence[Any]]) -> tuple[_Way, float]:
         """The way at the longest of rates that halve whose energy is nearly the best, and its rate."""

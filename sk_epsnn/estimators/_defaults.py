@@ -50,7 +50,7 @@ LEAST_STEPS = 80
 #: Passes of steps on mini-batches: as many as give this number of steps, within bounds.
 N_STEPS, LEAST_PASSES, MOST_PASSES = 160, 15, 160
 #: ... with convolutions, whose weights see every patch of an image.
-STEPS_OF_IMAGES, LEAST_PASSES_OF_IMAGES = 100, 5
+STEPS_OF_IMAGES, LEAST_PASSES_OF_IMAGES = 120, 5
 #: Newton sweeps of regressors after them, at most, and rows of their batches.
 REGRESSOR_SWEEPS, FINAL_BATCH = 20, 10_000
 #: Where held-out rows have judged, so many of the passes go over all rows in the end.

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import to_numpy
 from sk_epsnn.messages import InputSpace
+from sk_epsnn.network import Network
 from sk_epsnn.sbnn.streams import reads_stream
 
 
@@ -35,6 +36,8 @@ def posterior_of(start: Any, estimator: Any) -> list[InputSpace]:
         raise ValueError("start must know the classes of y, in the same order; fit it on the same labels.")
     layers = list(zip(start.coefs_, start.intercepts_, start.coefs_variance_, start.intercepts_variance_, strict=True))
     layers = [[np.asarray(to_numpy(part), np.float64) for part in layer] for layer in layers]
+    for index, (coef, intercept, *_) in enumerate(layers):
+        intercept -= _usual_inputs(start.network_, index) @ coef
     network = estimator._plan.network
     found = [coef.shape for coef, *_ in layers]
     expected = [
@@ -58,3 +61,13 @@ def posterior_of(start: Any, estimator: Any) -> list[InputSpace]:
         last.intercept_variance / scale**2,
     )
     return spaces
+
+
+def _usual_inputs(network: Network, index: int) -> np.ndarray:
+    """What a layer takes its inputs to be before it reads deviations from that, shape (n_columns,)."""
+    connection, n_inputs = network.connections[index], network.sizes[index]
+    if not connection.centered:
+        return np.zeros(connection.n_columns(n_inputs))
+    center = np.asarray(to_numpy(connection.center), np.float64)
+    # Rows at the edge of an image, or at the first steps, have less of it.
+    return connection.gather(np.tile(center, n_inputs // len(center))[None, :]).max(axis=0)
