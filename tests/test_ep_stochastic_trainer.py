@@ -15,11 +15,13 @@ from sk_epsnn.ep import stochastic_trainer
 from sk_epsnn.ep.energy import energy, log_evidence
 from sk_epsnn.ep.stochastic import Diverged, arrived, begin, natural_step
 from sk_epsnn.ep.stochastic_trainer import (
+    LEAST_TRIAL,
     LONGEST_RATE,
     MOST_HALVINGS,
     NEARLY,
     SLACK,
     TRIAL_BATCHES,
+    WAY_PER_TRIAL,
     StochasticTrainer,
 )
 from sk_epsnn.estimators import _planner_ep
@@ -89,9 +91,10 @@ def test_the_longest_rate_is_taken_whose_energy_is_nearly_the_best(change, hidde
     state, rows, batch = problem(hidden=hidden)
     state = change(state)
     n_batches = N_ROWS // 20
-    assert n_batches > TRIAL_BATCHES
+    n_tried = max(LEAST_TRIAL, 4 * n_batches // WAY_PER_TRIAL)
+    assert n_tried < min(n_batches, TRIAL_BATCHES)
     rates = [LONGEST_RATE / 2**k for k in range(MOST_HALVINGS)]
-    tried = [walked(state, batch, rate, TRIAL_BATCHES) for rate in rates]
+    tried = [walked(state, batch, rate, n_tried) for rate in rates]
     energies = [-np.inf if end is None else energy_of(end, batch) for end in tried]
     last = next(k for k in range(MOST_HALVINGS) if np.isfinite(energies[k]) and not energies[k + 1] > energies[k])
     best = next(k for k in range(last + 1) if energies[k] >= energies[last] - NEARLY * abs(energies[last]))
@@ -112,7 +115,7 @@ def test_rates_are_tried_on_the_first_batches_only(monkeypatch):
 
     monkeypatch.setattr(stochastic_trainer, "natural_step", counted)
     state, rows, _ = problem()
-    progress, _ = run(trainer_of(), state, rows, course=replace(COURSE, batch_size=8))
+    progress, _ = run(trainer_of(n_passes=30), state, rows, course=replace(COURSE, batch_size=8))
     tried = {rate for rate, n in seen if n == 0}
     assert len(tried) >= 2 and max(tried) == LONGEST_RATE
     assert sum(n >= TRIAL_BATCHES for _, n in seen) == 240 // 8 - TRIAL_BATCHES
