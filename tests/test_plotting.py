@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_epsnn import (
     LIF,
     ConvergenceDisplay,
+    Convolution,
     DeltaSpikeEncoder,
     EPSNNClassifier,
     EPSNNRegressor,
@@ -38,6 +39,13 @@ from sk_epsnn.plotting._common import NEUTRAL, SHARES, SIGNED, VALUES
 @pytest.fixture(scope="module")
 def classifier(digits):
     return EPSNNClassifier(12, max_iter=10, random_state=0).fit(digits.X, digits.y)
+
+
+@pytest.fixture(scope="module")
+def convolutional(digits):
+    """Kernels of one channel, then of five, then a dense layer."""
+    layers = (Convolution(5, 3), Convolution(6, 2, pool=2))
+    return EPSNNClassifier(layers, max_iter=2, random_state=0).fit(digits.X[:200], digits.y[:200])
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +102,55 @@ def test_image_shape_need_not_be_square():
     np.testing.assert_array_equal(tiled[:, 4:], mean[:, 1].reshape(2, 3))
 
 
+def test_kernels_of_a_convolution_are_images(convolutional):
+    display = WeightPosteriorDisplay.from_estimator(convolutional)
+    assert display.image_shape == (3, 3, 1)
+    for axes, values in zip(display.ax_, (display.mean, np.log(display.variance)), strict=True):
+        tiled = images_of(axes)
+        assert tiled.shape == (2 * 4 - 1, 3 * 4 - 1)
+        np.testing.assert_array_equal(tiled[4:, 4:7], values[:, 4].reshape(3, 3))
+    np.testing.assert_array_equal(display.mean, convolutional.coefs_[0])
+    np.testing.assert_array_equal(display.variance, convolutional.coefs_variance_[0])
+    few = WeightPosteriorDisplay.from_estimator(convolutional, units=[3])
+    np.testing.assert_array_equal(images_of(few.ax_[0]), convolutional.coefs_[0][:, 3].reshape(3, 3))
+    assert len(WeightPosteriorDisplay.from_estimator(convolutional, kind="bar").ax_[0].patches) == 9 * 5
+    # Behind the convolutions is a matrix.
+    matrix = WeightPosteriorDisplay.from_estimator(convolutional, layer=-1)
+    np.testing.assert_array_equal(images_of(matrix.ax_[0]), convolutional.coefs_[-1].T)
+
+
+def test_kernels_of_many_channels_are_root_mean_squares(convolutional):
+    """Channels are the fastest of the rows of coefs_."""
+    means, log_variances = WeightPosteriorDisplay.from_estimator(convolutional, layer=1).ax_
+    mean, variance = (part[1][:, 2] for part in (convolutional.coefs_, convolutional.coefs_variance_))
+    rms = [np.sqrt(np.mean(mean[5 * pixel : 5 * pixel + 5] ** 2)) for pixel in range(4)]
+    np.testing.assert_allclose(images_of(means)[:2, 6:].ravel(), rms, rtol=1e-12)
+    average = [np.log(np.mean(variance[5 * pixel : 5 * pixel + 5])) for pixel in range(4)]
+    np.testing.assert_allclose(images_of(log_variances)[:2, 6:].ravel(), average, rtol=1e-12)
+    assert "root mean square of 5 channels" in means.get_title()
+    assert "mean variance of 5 channels" in log_variances.get_title()
+
+
+def test_few_channels_are_side_by_side():
+    mean = np.random.default_rng(0).normal(size=(12, 4))
+    display = WeightPosteriorDisplay(mean, np.ones((12, 4)), image_shape=(2, 2, 3)).plot()
+    tiled = images_of(display.ax_[0])
+    # Two by two images, each of three channels with a blank line between them; two lines between images.
+    assert tiled.shape == (2 * 4 - 2, 2 * 10 - 2)
+    for channel in range(3):
+        expected = mean[channel::3, 0].reshape(2, 2)
+        np.testing.assert_array_equal(tiled[:2, 3 * channel : 3 * channel + 2], expected)
+    assert np.isnan(tiled[:, [2, 5]]).all()
+    assert display.ax_[0].get_title() == "Posterior mean\n3 channels side by side"
+
+
+def test_kernels_have_no_names_of_features(digits):
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(digits.X[:100], columns=[f"pixel {place}" for place in range(64)])
+    model = EPSNNClassifier(Convolution(2, 3), max_iter=1, random_state=0).fit(X, digits.y[:100])
+    assert WeightPosteriorDisplay.from_estimator(model).input_names.tolist() == list(range(9))
+
+
 def test_few_weights_are_bars(regressor):
     display = WeightPosteriorDisplay.from_estimator(regressor)
     heights = [[bar.get_height() for bar in axes.patches] for axes in display.ax_]
@@ -137,7 +194,8 @@ def test_weights_inside_pipelines_and_searches(line):
         ({"units": [12]}, "units must be integers from -12 to 11"),
         ({"units": ["a"]}, "units must be integers"),
         ({"kind": "pie"}, "kind must be one of"),
-        ({"image_shape": (8, 9)}, "image_shape must be"),
+        ({"image_shape": (8, 9)}, "image_shape must be .* Leave it out for the kernels of a Convolution"),
+        ({"image_shape": (-8, -8)}, "image_shape must be"),
         ({"image_shape": (8, 8), "kind": "bar"}, "image_shape is for kind='image'"),
         ({"ax": "here"}, "ax must be None or matplotlib axes or 2 of them"),
     ],
@@ -156,6 +214,7 @@ def test_weights_refuse(classifier, arguments, message):
         (np.ones((1, 1)), -np.ones((1, 1)), {}, "must not be negative"),
         (np.ones((2, 1)), np.ones((2, 1)), {"input_names": ["a"]}, "input_names must hold 2 names"),
         (np.ones((2, 1)), np.ones((2, 1)), {"unit_names": ["a", "b"]}, "unit_names must hold 1 names"),
+        (np.ones((2, 1)), np.ones((2, 1)), {"image_shape": (3, 3)}, "image_shape must be .* of 2 inputs in all"),
     ],
 )
 def test_weights_of_wrong_shape(mean, variance, names, message):
