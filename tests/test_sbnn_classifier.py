@@ -265,7 +265,7 @@ def test_it_knows_as_much_as_networks_of_other_principles(digits):
 
 def test_convolutions():
     X, y = load_digits(return_X_y=True)
-    clf = SBNNClassifier((Convolution(8, 3, pool=2), 20), max_iter=30, random_state=0).fit(X[:300], y[:300])
+    clf = SBNNClassifier(Convolution(16, 3, pool=2), max_iter=40, random_state=0).fit(X[:300], y[:300])
     assert clf.score(X[300:], y[300:]) > 0.85
-    assert clf.coefs_[0].shape == (9, 8) and not clf.settings_["residual"].value
+    assert clf.coefs_[0].shape == (9, 16) and not clf.settings_["residual"].value
     np.testing.assert_array_equal(clf.freeze().predict_proba(X[:5]).shape, (5, 10))

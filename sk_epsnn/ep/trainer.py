@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import array_namespace, converted, is_all, is_singular, like, zeros_like
+from sk_epsnn._arrays import array_namespace, converted, diagonal, is_all, is_singular, like, zeros_like
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.average import average_ep
 from sk_epsnn.ep.design import Design
@@ -43,6 +43,9 @@ from sk_epsnn.weights import Weights
 #: Rows are kept in coordinates during a fit if that takes at most so many numbers.
 MOST_ENTERED = 2**26
 
+#: Precision of a weight where all others are known over that where they are unknown: beyond this a joint variance
+#: is nothing but rounding.
+_MOST_PRECISE = 0.1 / np.finfo(np.float64).eps
 _TOO_PRECISE = (
     "These rows say more about the weights than float64 arithmetic can keep: some precisions are too large beside the "
     "prior's. Give smaller values of sample_weight, or a larger noise_variance or variance of the prior."
@@ -178,9 +181,13 @@ class EPTrainer(Trainer):
         return state if isinstance(rows, Batch) else state.seeing(rows.X)
 
     def check(self, state: State) -> None:
-        """See `Trainer.check`: every weight must have some variance left."""
-        if not all(is_all(weights.variance > 0) for weights in state.training_moments("float64")):
-            raise ValueError(_TOO_PRECISE)
+        """See `Trainer.check`: every weight must have some variance left, and one that is not nothing but rounding."""
+        for layer, weights in zip(state.layers, state.training_moments("float64"), strict=True):
+            if not is_all(weights.variance > 0):
+                raise ValueError(_TOO_PRECISE)
+            joint = layer.posterior.precision
+            if joint.ndim == 3 and not is_all(weights.variance * diagonal(joint) < _MOST_PRECISE):
+                raise ValueError(_TOO_PRECISE)
 
     def n_refused(self, state: State) -> int:
         """See `Trainer.n_refused`."""
