@@ -10,7 +10,15 @@ from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from sk_epsnn import Convolution, EPSNNClassifier, EPSNNRegressor, Newton, Stochastic
+from sk_epsnn import (
+    Convolution,
+    EPSNNClassifier,
+    EPSNNRegressor,
+    GaussianPrior,
+    GEMSNNClassifier,
+    Newton,
+    Stochastic,
+)
 from sk_epsnn.connections import Dense, Pooled
 
 
@@ -142,4 +150,14 @@ def test_what_does_not_fit_is_refused(digits):
     fails(Convolution(4, 3, image_shape=(7, 8)), r"image_shape=\(7, 8\) must be")
     fails((Convolution(4, 3), Convolution(4, 3, image_shape=(4, 9, 4))), "leave image_shape='auto'")
     fails(Convolution(4, 0), "size")
-    fails(Convolution(4, 3), "steps in time", digits.X.reshape(-1, 8, 8))
+    fails((16, Convolution(4, 3)), "neurons that are no image")
+    fails(Convolution(4, 3), r"X\.reshape", digits.X.reshape(-1, 8, 8))
+    with pytest.raises(ValueError, match="numbers of neurons"):
+        GEMSNNClassifier((Convolution(4, 3),)).fit(digits.X, digits.y)
+    with pytest.raises(ValueError, match="spectral_exponent=1.0 has no effect on convolutions"):
+        EPSNNClassifier(Convolution(4, 3), prior=GaussianPrior(spectral_exponent=1.0)).fit(digits.X, digits.y)
+
+
+def test_images_that_are_all_alike():
+    model = EPSNNClassifier(Convolution(4, 3), max_iter=2, random_state=0).fit(np.ones((40, 64)), np.arange(40) % 2)
+    np.testing.assert_allclose(model.predict_proba(np.ones((1, 64))), 0.5, atol=0.1)

@@ -71,4 +71,6 @@ def find_kernels(network: Network, layers: Sequence[LayerState], rows: Rows, rng
     found = directions((patches - center) @ axes, connection.n_units, rng)
     # Where there are not so many different shapes, some are looked for by several channels.
     shapes = found[np.arange(connection.n_units) % len(found)] @ axes.T
-    return Kernels(patches, shapes, (axes * axes).sum(axis=1) / axes.shape[1])
+    variance = (axes * axes).sum(axis=1) / axes.shape[1]
+    # Where no patch differs from another, nothing is known of shapes.
+    return Kernels(patches, shapes, np.where(variance > 0, variance, 1.0))

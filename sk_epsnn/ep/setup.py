@@ -158,8 +158,8 @@ def _kernel_start(network: Network, design: Design, index: int, kernels: Kernels
     strength, n_units, given = _start_strength(design), len(kernels.shapes), design.prior_variances[index]
     if given is None:
         unit, shapes = kernels.variance / strength**2, kernels.shapes
-        # That of a potential, were all patches of the same length.
-        bias = design.bias_share * (kernels.patches**2 @ unit).mean()
+        # A share of the potentials' variance, where they have any.
+        bias: Any = design.bias_share * float((kernels.patches**2 @ unit).mean()) or 1.0
     else:
         unit, bias = _unit_variances(network, design, index, given, 1.0)[: kernels.shapes.shape[1]], given
         shapes = kernels.shapes * (strength * np.sqrt(unit.sum() / (kernels.shapes**2).sum(axis=1)))[:, None]

@@ -22,13 +22,14 @@ def over_images(connections: Sequence[Connection], n_features: int) -> list[Conn
     below: Convolution | None = None
     for connection in connections:
         if isinstance(connection, Convolution):
-            connection = _shaped(connection, below, n_features if not result else result[-1].n_units)
+            n_inputs = result[-1].n_units if result else n_features
+            connection = _shaped(connection, below, n_inputs, not result)
         result.append(connection if below is None else Pooled(connection, below.map_shape, below.pool))
         below = connection if isinstance(connection, Convolution) else None
     return result
 
 
-def _shaped(connection: Convolution, below: Convolution | None, n_inputs: int) -> Convolution:
+def _shaped(connection: Convolution, below: Convolution | None, n_inputs: int, is_first: bool) -> Convolution:
     """The convolution with the shape of the rows of X, of the map below it, or of a layer that is given one."""
     automatic = isinstance(connection.image_shape, str)
     if below is not None:
@@ -37,5 +38,10 @@ def _shaped(connection: Convolution, below: Convolution | None, n_inputs: int) -
             return connection.reading(shape)
         raise ValueError(
             f"{connection!r} reads a map of shape {shape}, that of {below!r} after pooling; leave image_shape='auto'."
+        )
+    if automatic and not is_first:
+        raise ValueError(
+            f"{connection!r} reads neurons that are no image; put convolutions in front of other layers in "
+            "hidden_layer_sizes, or give it an image_shape."
         )
     return connection.reading(find_image_shape(connection.image_shape, n_inputs))

@@ -134,7 +134,7 @@ class Planner:
         if not all(isinstance(connection, Dense) for connection in connections):
             raise ValueError(
                 "hidden_layer_sizes must hold numbers of neurons where X has steps in time; how a neuron reads them is "
-                "said by activation, such as LIF(leak=0.9). A Convolution reads rows without steps."
+                "said by activation, such as LIF(leak=0.9). A Convolution reads images as rows: X.reshape(len(X), -1)."
             )
         single = isinstance(self.estimator.activation, str | Neuron)
         if not single and any(neuron.readout != "mean" or neuron.readout_leak != "same" for neuron in neurons[:-1]):
