@@ -314,6 +314,11 @@ def take(array: Array, chosen: Any) -> Array:
     return xp.take(array, like(chosen, array), axis=0)
 
 
+def evenly_spread(n_rows: int, n_chosen: int) -> np.ndarray:
+    """Indices of at most so many of some rows, ascending."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_chosen, n_rows)).astype(int))
+
+
 def repeat_rows(array: Array, times: int) -> Array:
     """Every row so many times in a row; the array itself if that is once."""
     return array if times == 1 else array_namespace(array).repeat(array, times, axis=0)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from sk_epsnn._arrays import Array, take
+from sk_epsnn._arrays import Array, evenly_spread, take
 
 #: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
 PREDICT_ROWS = 1024
@@ -53,7 +53,7 @@ class Rows(NamedTuple):
     def some(self, n: int) -> Rows:
         """At most so many of the rows that have a weight, evenly spread over them."""
         present = np.flatnonzero(self.sample_weight)
-        return self.take(present[np.unique(np.linspace(0, len(present) - 1, min(n, len(present))).astype(int))])
+        return self.take(present[evenly_spread(len(present), n)])
 
     def take(self, chosen: Any) -> Rows:
         """Some of the rows, by a slice, indices or a mask."""

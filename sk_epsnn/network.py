@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 from scipy import sparse
 
 from sk_epsnn._arrays import (
     Array,
     astype,
+    evenly_spread,
     is_any,
     like,
     repeat_rows,
@@ -179,7 +179,7 @@ class Network:
         Of images there are many patches: up to 1,000 rows are looked at.
         """
         if self.connections[0].reads_patches:
-            some = np.unique(np.linspace(0, X.shape[0] - 1, min(MOST_IMAGES, X.shape[0])).astype(int))
+            some = evenly_spread(X.shape[0], MOST_IMAGES)
             X, sample_weight = take(X, some), take(sample_weight, some)
         rows, lengths = self._gathered(X)
         weight = weight_of_rows(sample_weight, lengths, rows.shape[0] // X.shape[0])

@@ -103,7 +103,7 @@ class Convolution(Connection):
         """
         connection = copy(self)
         connection.image_shape = shape
-        kernel, around = connection.kernel_shape, connection._around()
+        kernel, around = connection.kernel_shape, connection.around
         if any(shape[axis] + 2 * around[axis] < kernel[axis] for axis in (0, 1)):
             raise ValueError(
                 f"{self!r} has kernels larger than the images of shape {shape[:2]} that it reads; make size smaller, "
@@ -119,7 +119,7 @@ class Convolution(Connection):
     @property
     def map_shape(self) -> ImageShape:
         """Height, width and channels of the map of spikes."""
-        kernel, around = self.kernel_shape, self._around()
+        kernel, around = self.kernel_shape, self.around
         down, across = ((self.image_shape[i] + 2 * around[i] - kernel[i]) // self.stride + 1 for i in (0, 1))
         return down, across, self.n_channels
 
@@ -134,7 +134,8 @@ class Convolution(Connection):
         height, _, channels = self.image_shape
         return 1 if height == 1 else self.size, self.size, channels
 
-    def _around(self) -> tuple[int, int]:
+    @property
+    def around(self) -> tuple[int, int]:
         """Pixels of padding above and below, left and right."""
         return (0 if self.image_shape[0] == 1 else self.padding), self.padding
 
@@ -176,7 +177,7 @@ class Convolution(Connection):
 
     def _padded(self, images: Array) -> Array:
         """Images with zeros around them."""
-        down, across = self._around()
+        down, across = self.around
         if down == across == 0:
             return images
         n_images, height, width, channels = images.shape
@@ -186,7 +187,7 @@ class Convolution(Connection):
 
     def scatter(self, messages: Array, n_inputs: int) -> Array:
         """Sums over the patches that a pixel is in."""
-        (height, width, channels), (down, across) = self.image_shape, self._around()
+        (height, width, channels), (down, across) = self.image_shape, self.around
         by_place = reshape(messages, (-1, *self.map_shape[:2], self.n_columns(n_inputs) // channels, channels))
         shape = (by_place.shape[0], height + 2 * down, width + 2 * across, channels)
         padded = new_zeros(messages, shape, messages.dtype)

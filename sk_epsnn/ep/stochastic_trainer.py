@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from joblib import Parallel, delayed
 
-from sk_epsnn._arrays import is_singular
+from sk_epsnn._arrays import evenly_spread, is_singular
 from sk_epsnn._sklearn import one_blas_thread
 from sk_epsnn.course import Course, Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
@@ -116,7 +116,7 @@ class StochasticTrainer(EPTrainer):
                 state = self._seeing(state, rows)
         with Parallel(n_jobs=n_jobs if len(shards) > 1 else 1, prefer="threads") as run, np.errstate(all="ignore"):
             n_checked = max(1, CHECKED_ROWS // len(shards))
-            judges = [self.entered(state, shard.take(_spread(shard.n_samples, n_checked))) for shard in shards]
+            judges = [self.entered(state, shard.take(evenly_spread(shard.n_samples, n_checked))) for shard in shards]
             if self._begins_to_vary(state):
                 state = with_varying_noise(state, judges[0])
             return _Pass(self, run, shards, batches, judges, total_mass).checked(state)
@@ -296,11 +296,6 @@ def _log_evidence(state: State, batch: Batch, context: Callable[[], AbstractCont
 def _has_rules(state: State) -> bool:
     """Whether priors are not Gaussian."""
     return any(layer.rule is not None for layer in state.layers)
-
-
-def _spread(n_rows: int, n_chosen: int) -> np.ndarray:
-    """Indices of so many rows, evenly spaced."""
-    return np.unique(np.linspace(0, n_rows - 1, min(n_chosen, n_rows)).astype(int))
 
 
 def _halved(state: State) -> State:

@@ -200,7 +200,7 @@ class _Graph:
     def _convolve(self, connection: Convolution, weight: np.ndarray, bias: np.ndarray, ends: _Ends) -> _Ends:
         """Add the potentials of a convolution."""
         kernels = np.reshape(weight, (-1, *connection.kernel_shape)).transpose(0, 3, 1, 2)
-        (height, width, _), padding, stride = connection.image_shape, connection._around(), connection.stride
+        (height, width, _), padding, stride = connection.image_shape, connection.around, connection.stride
         if self.has_signals:
             return self.add(self._conv1d(width, kernels[:, :, 0], bias, stride, padding[1]), *ends)
         node = self.nir.Conv2d(

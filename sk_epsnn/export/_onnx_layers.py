@@ -111,7 +111,7 @@ class _Read(NamedTuple):
             weights, bias = weights[:, :-1], [weights[:, -1]] if whole else []
         if (patches := self.patches) is not None:
             kernels = weights.reshape(-1, *patches.kernel_shape).transpose(0, 3, 1, 2)
-            pads, strides = [*patches._around()] * 2, [patches.stride] * 2
+            pads, strides = [*patches.around] * 2, [patches.stride] * 2
             return add("Conv", values, kernels, *bias, strides=strides, pads=pads)
         product = add("MatMul", values, weights.T)
         return add("Add", product, *bias) if bias else product
