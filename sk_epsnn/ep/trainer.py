@@ -45,7 +45,7 @@ MOST_ENTERED = 2**26
 
 #: Precision of a weight where all others are known over that where they are unknown: beyond this a joint variance
 #: is nothing but rounding.
-_MOST_PRECISE = 0.1 / np.finfo(np.float64).eps
+_MOST_PRECISE = float(0.1 / np.finfo(np.float64).eps)
 _TOO_PRECISE = (
     "These rows say more about the weights than float64 arithmetic can keep: some precisions are too large beside the "
     "prior's. Give smaller values of sample_weight, or a larger noise_variance or variance of the prior."
