@@ -16,10 +16,21 @@ Lengths = NDArray[np.int_]
 
 
 def has_steps(X: Any) -> bool:
-    """Whether it has the three axes of sequences; rows, dense or sparse, have two."""
+    """Whether it has the three axes of sequences; rows, dense or sparse, have two.
+
+    Raises
+    ------
+    ValueError
+        If it is a list of samples whose numbers of steps differ.
+    """
     try:
         return len(X.shape if hasattr(X, "shape") else np.asarray(X).shape) == 3
-    except ValueError:  # nested lists of different lengths
+    except ValueError as error:  # nested lists of different lengths
+        if all(len(np.shape(sample)) == 2 for sample in X):
+            raise ValueError(
+                "X holds samples of different lengths. Put them into one array of shape (n_samples, n_steps, "
+                "n_features) that is NaN in all features after the end of each."
+            ) from error
         return False
 
 

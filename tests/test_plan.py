@@ -552,7 +552,7 @@ def test_settings_have_a_name_a_value_and_a_reason(model, names):
 def test_reasons_say_what_decides():
     settings = EPSNNClassifier((4, 4)).fit(X, LABELS).settings_
     assert settings["prior__anchor"] == (0.3, "two hidden layers")
-    assert settings["inference__power"] == (0.0, "whose evidence is a bound at power 0")
+    assert settings["inference__power"] == (0.0, "softmax outputs, whose evidence is a bound at power 0")
     assert "; held-out rows choose" in settings["inference__temperature"].reason
     assert settings["inference"] == ("stochastic", "the fastest with hidden layers")
     assert settings["max_iter"] == ("as many as it takes", "n_passes and final_sweeps say how many")
@@ -566,7 +566,7 @@ def test_reasons_say_what_decides():
     settings = EPSNNClassifier(inference="average_ep", output_activation="heaviside")
     settings = plan_of(settings).settings
     assert settings["inference__n_sweeps"].reason.startswith("plain EP, and enough sweeps")
-    assert settings["inference__power"] == (1.0, "every power of an indicator is itself")
+    assert settings["inference__power"] == (1.0, "heaviside outputs, every power of an indicator is itself")
     regressor = EPSNNRegressor(4).fit(X, TARGETS)
     assert regressor.settings_["noise_variance"] == ("learned", "one for each output")
     assert regressor.settings_["inference__validation_fraction"].value == 0.2

@@ -287,6 +287,7 @@ def test_reliability_of_classes_that_the_test_rows_lack(digits, classifier):
         ([0, 1], [[0.5, 0.5, 0], [1, 0, 0]], {}, "y_proba has 3 columns, but there are 2 classes"),
         ([0, 1], [[2, -1], [1, 0]], {}, "y_proba must hold probabilities"),
         ([0, 1], [[1], [1]], {}, "got one column"),
+        ([0, 1], [0.2, 0.8], {}, "got one column"),
         ([0, 1], [[np.nan, 1], [1, 0]], {}, "y_proba contains NaN"),
         ([0, 1], [[0, 1], [1, 0]], {"n_bins": 0}, "n_bins must be a positive integer"),
         ([0, 1], [[0, 1], [1, 0]], {"n_bins": 1.5}, "n_bins must be a positive integer"),

@@ -16,6 +16,11 @@ def signals(n_samples=4, n_steps=6, n_features=3, ends=(6, 2, 4, 1), dtype=np.fl
     return X
 
 
+def test_lists_of_samples_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match=r"different lengths.*shape \(n_samples, n_steps, n_features\).*NaN"):
+        has_steps([[[0.0]], [[1.0], [2.0]]])
+
+
 @pytest.mark.parametrize(
     ("X", "expected"),
     [
@@ -25,7 +30,7 @@ def signals(n_samples=4, n_steps=6, n_features=3, ends=(6, 2, 4, 1), dtype=np.fl
         (np.zeros(2), False),
         (np.zeros((1, 2, 3, 4)), False),
         ([[0.0, 1.0]], False),
-        ([[[0.0]], [[1.0], [2.0]]], False),
+        ([[0.0], [1.0, 2.0]], False),
         (sparse.csr_array((2, 3)), False),
         (pd.DataFrame([[0.0]]), False),
         (None, False),

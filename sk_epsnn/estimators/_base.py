@@ -226,7 +226,8 @@ class BaseEPSNN(CallbackSupportMixin, Door, EPReadout, Plumbing, DocumentationLi
         """Begin to predict sequences while they come in, one step after another.
 
         After every step the stream says what predictions from all steps so far say, at the cost of one step. Of an
-        estimator that was fitted on sequences; the stream keeps the weights of now, whatever is learned later.
+        estimator that was fitted on sequences; the stream keeps the weights of now, whatever is learned later. Of a
+        pipeline the last step has one, ``pipeline[-1].stream()``, which takes what the encoder gives.
 
         Parameters
         ----------

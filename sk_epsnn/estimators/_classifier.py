@@ -51,10 +51,10 @@ class EPSNNClassifier(ScoresSteps, Labels, ClassifierMixin, BaseEPSNN):
     batch_size : "auto" or int, default="auto"
         Rows per batch. "auto" is a tenth of the rows for "stochastic", from 100 to 500, or 2 % up to 1,000 if that is
         more; otherwise as few equal batches as it takes for none to be larger than 10,000 with hidden layers or
-        discrete weights, 1000 without.
+        discrete weights, 1,000 without. Without either, `fit` mostly takes more: rows that hold a million numbers.
     max_iter : int or None, default=None
-        Passes over the data, at most. None is 10, and for "stochastic" as many as its options say. Where rows are held
-        out, as many at most go before for each fold and temperature.
+        Passes over the data, at most. None is 10 with hidden layers, 20 without, and for "stochastic" as many as its
+        options say. Where rows are held out, as many at most go before for each fold and temperature.
     tol : float, default=1e-2
         Training stops when the energy per sample changes by less than this, in nats, from one pass to the next; a
         batch is left when a sweep gains less than a tenth of it, or than 1e-4.

@@ -116,7 +116,7 @@ class EPPlanner:
         else:
             size = max(course.batch_size, samples_of(BATCH_NUMBERS // self.network.fan_ins[0]) if joint else 0)
         if size != course.batch_size:
-            reason = "single layers settle in fewer and larger batches, as far as these are small"
+            reason = "single layers settle sooner in few large batches"
             self.answers.answer("batch_size", "auto", size, reason)
         tol = course.tol if self._is_much() else LEARNING_TOL * course.tol
         return replace(course, tol=tol, batch_size=size)
@@ -351,7 +351,7 @@ class EPPlanner:
                 f"power={given!r} has no effect on {name.capitalize()} outputs, {why}; leave it at 'auto' or use "
                 "output_activation='sigmoid'."
             )
-        return float(self.answers.answer("inference__power", given, only, why))
+        return float(self.answers.answer("inference__power", given, only, f"{name} outputs, {why}"))
 
     def _temperatures(self) -> tuple[float, ...]:
         given, defaults = self.inference.temperature, self.defaults

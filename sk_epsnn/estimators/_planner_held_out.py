@@ -65,10 +65,12 @@ class HeldOutPlanner:
             automatic = min(automatic, MOST_HELD_OUT / self.n_samples)
         if self.widens and useful:
             automatic = min(automatic, self.sizes.judges(MOST_HELD_OUT) / self.n_samples)
-        reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows say how cold and wide"
+        reason = "held-out rows say how large the noise is" if learns_noise else "held-out rows choose temperatures"
         if self.widens:
             reason = f"{MANY_CLASSES} classes or more: held-out rows say how wide the largest of their potentials is"
-        reason = reason if useful else f"nothing is held out: {reason} where it is no number and rows are shuffled"
+        if not useful:
+            what = "a noise_variance that is no number" if self.regresses else "steps on mini-batches"
+            reason = f"nothing is held out: that takes hidden layers, shuffled rows and {what}"
         fraction = self.answers.answer(name, given, automatic, reason)
         n_rows = int(fraction * self.n_samples)
         if n_rows < (LEAST_HELD_OUT if folds == 1 else LEAST_OF_A_FOLD):

@@ -56,8 +56,8 @@ class EPSNNRegressor(ScoresSteps, MultiOutputMixin, RegressorMixin, BaseEPSNN):
         Whether potentials have a bias.
     batch_size : "auto" or int, default="auto"
         Rows per batch. "auto" is a tenth of the rows for "stochastic", from 100 to 500, or 2 % up to 1,000 if that is
-        more; otherwise 100, and with hidden layers and at least 16 rows for every feature as few equal batches of at
-        most 10,000 rows as it takes.
+        more; otherwise 100 with hidden layers and fewer than 16 rows for every feature, else as few equal batches of
+        at most 10,000 rows as it takes; of a single layer mostly more, those that hold a million numbers.
     max_iter : int or None, default=None
         Passes over the data, at most. None is 20, and for "stochastic" as many as its options say. Where rows are held
         out, as many at most go before. Where they choose the hidden temperature, each temperature gets at most 2

@@ -235,8 +235,9 @@ class ReliabilityDisplay:
 
 
 def _probabilities(y_proba: ArrayLike) -> np.ndarray:
-    probability = check_array(argument_to_numpy(y_proba), dtype=[np.float64, np.float32], input_name="y_proba")
-    if probability.shape[1] < 2:
+    kinds = {"dtype": [np.float64, np.float32], "ensure_2d": False}
+    probability = check_array(argument_to_numpy(y_proba), input_name="y_proba", **kinds)
+    if probability.ndim < 2 or probability.shape[1] < 2:
         raise ValueError("y_proba needs a column for each class, as predict_proba gives them; got one column.")
     if probability.min() < 0 or probability.max() > 1 + 1e-5:
         raise ValueError("y_proba must hold probabilities between 0 and 1; pass the result of predict_proba.")
