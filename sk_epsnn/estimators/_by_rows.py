@@ -21,6 +21,7 @@ from sk_epsnn.estimators._defaults import (
     VERY_DEEP_WIDTH,
     WARM_EXPONENT,
     WARM_EXPONENT_OF_DEEP,
+    WARM_EXPONENT_OF_IMAGES,
     WARM_ROWS,
     WARM_TEMPERATURE,
 )
@@ -47,11 +48,14 @@ def passes(n_samples: int, batch_size: int, patches: bool) -> int:
     return min(max(-(-n_steps // n_batches), least), MOST_PASSES)
 
 
-def temperature_of(n_samples: int, widths: Sequence[int], winner: bool) -> float:
+def temperature_of(n_samples: int, widths: Sequence[int], winner: bool, patches: bool) -> float:
     """Temperature of a classifier with hidden layers of these widths that trains by steps on mini-batches.
 
-    That of outputs of which exactly one fires does not depend on the rows.
+    That of outputs of which exactly one fires does not depend on the rows, but with convolutions. Every patch of an
+    image teaches a kernel, which many rows would soon make so sure that its spikes teach it nothing.
     """
+    if patches:
+        return round(WARM_TEMPERATURE * max(1.0, n_samples / WARM_ROWS) ** WARM_EXPONENT_OF_IMAGES, 3)
     exponent = WARM_EXPONENT if len(widths) < 3 else WARM_EXPONENT_OF_DEEP
     warm = WARM_TEMPERATURE if winner else WARM_TEMPERATURE * (n_samples / WARM_ROWS) ** exponent
     share = 1.0 if len(widths) < 4 else min(min(widths) / VERY_DEEP_WIDTH, 1.0)

@@ -71,6 +71,8 @@ HEATED_ROWS = 5000
 WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
 #: ... with three hidden layers or more.
 WARM_EXPONENT_OF_DEEP = 0.4
+#: ... with convolutions, from so many rows on, and without a bound.
+WARM_EXPONENT_OF_IMAGES = 0.6
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.22, 0.6
 #: ... and with four hidden layers or more the lower the narrower than this they are: the signals would die.
 VERY_DEEP_WIDTH = 50
