@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import sparse
 
 from sk_epsnn._arrays import (
@@ -29,6 +30,10 @@ from sk_epsnn.messages import Inputs, observed
 from sk_epsnn.neurons import Neuron
 from sk_epsnn.outputs import Output
 from sk_epsnn.patches import MOST_IMAGES
+
+#: Numbers that a block of samples has in the widest layer, at most: so few find the memory of the last block again,
+#: and need not be given new one.
+BLOCK = 3 * 2**18
 
 
 class Layer(NamedTuple):
@@ -172,6 +177,23 @@ class Network:
         parts = zip(self.n_rows, self.fan_ins, self.connections, strict=True)
         first, *others = [rows * fan_in * connection.n_units for rows, fan_in, connection in parts]
         return n_samples * max(share * first, *others, 0)
+
+    def blocks(self, batch: Batch) -> list[Batch]:
+        """Parts of a batch, as equal as can be, that are worked on one after another where messages add up.
+
+        Another library than NumPy has its own ways with memory, and gets the whole batch; so does a network in which
+        rows of a sample have something in common, or are few.
+        """
+        connections, n_samples = self.connections, batch.n_samples
+        if type(batch.inputs.mean) is not np.ndarray or any(c.follows_weights or c.is_sequential for c in connections):
+            return [batch]
+        parts = zip(self.n_rows, self.fan_ins, connections, strict=True)
+        size = max(rows * max(fan_in, connection.n_units) for rows, fan_in, connection in parts)
+        n_blocks = -(-n_samples // max(1, BLOCK // size))
+        if n_blocks <= 1:
+            return [batch]
+        edges = np.linspace(0, n_samples, n_blocks + 1).astype(int)
+        return [batch.take(slice(start, stop)) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
 
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
         """The same network with coordinates chosen from rows; options are those of `fit_basis`.
