@@ -13,6 +13,7 @@ from sk_epsnn._arrays import (
     Array,
     astype,
     evenly_spread,
+    in_chunks,
     is_any,
     like,
     repeat_rows,
@@ -33,7 +34,7 @@ from sk_epsnn.patches import MOST_IMAGES
 
 #: Numbers that a block of samples has in the widest layer, at most: so few find the memory of the last block again,
 #: and need not be given new one.
-BLOCK = 3 * 2**18
+BLOCK = 3 * 2**17
 
 
 class Layer(NamedTuple):
@@ -178,22 +179,27 @@ class Network:
         first, *others = [rows * fan_in * connection.n_units for rows, fan_in, connection in parts]
         return n_samples * max(share * first, *others, 0)
 
-    def blocks(self, batch: Batch) -> list[Batch]:
-        """Parts of a batch, as equal as can be, that are worked on one after another where messages add up.
+    def parts(self, n_samples: int) -> list[slice]:
+        """Samples to work on together, of NumPy, in parts as equal as can be.
 
-        Another library than NumPy has its own ways with memory, and gets the whole batch; so does a network in which
-        rows of a sample have something in common, or are few.
+        All of them where rows of a sample have something in common.
         """
-        connections, n_samples = self.connections, batch.n_samples
-        if type(batch.inputs.mean) is not np.ndarray or any(c.follows_weights or c.is_sequential for c in connections):
-            return [batch]
+        connections = self.connections
+        if any(connection.follows_weights or connection.is_sequential for connection in connections):
+            return [slice(0, n_samples)]
         parts = zip(self.n_rows, self.fan_ins, connections, strict=True)
         size = max(rows * max(fan_in, connection.n_units) for rows, fan_in, connection in parts)
-        n_blocks = -(-n_samples // max(1, BLOCK // size))
-        if n_blocks <= 1:
-            return [batch]
-        edges = np.linspace(0, n_samples, n_blocks + 1).astype(int)
-        return [batch.take(slice(start, stop)) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+        n_parts = max(1, -(-n_samples // max(1, BLOCK // size)))
+        edges = [n_samples * part // n_parts for part in range(n_parts + 1)]
+        return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+
+    def blocks(self, batch: Batch) -> list[Batch]:
+        """Parts of a batch that are worked on one after another, where what comes of them adds up.
+
+        Another library than NumPy has its own ways with memory, and gets the whole batch.
+        """
+        parts = self.parts(batch.n_samples) if type(batch.inputs.mean) is np.ndarray else []
+        return [batch.take(part) for part in parts] if len(parts) > 1 else [batch]
 
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
         """The same network with coordinates chosen from rows; options are those of `fit_basis`.
@@ -229,9 +235,17 @@ class Network:
 
     def enter(self, X: Any) -> Inputs:
         """Rows of data as they enter the first layer."""
-        assert self.basis is not None
+        basis = self.basis
+        assert basis is not None
+        if self.connections[0].reads_patches and type(X) is np.ndarray:
+            # All patches of many images at once would need much memory, twice.
+            some = max(1, BLOCK // (self.n_rows[0] * self.fan_ins[0])) * X.shape[1]
+            rows = in_chunks(
+                lambda part: reshape(basis.transform(self._gathered(part)[0]), (part.shape[0], -1)), X, size=some
+            )
+            return observed(reshape(rows, (-1, basis.n_axes)))
         rows, lengths = self._gathered(X)
-        return observed(self.basis.transform(rows), lengths)
+        return observed(basis.transform(rows), lengths)
 
     def batch(self, X: Any, target: Array, sample_weight: Array, step_weight: Array | None = None) -> Batch:
         """Rows with targets and weights as the network sees them, in the library and dtype of the data.

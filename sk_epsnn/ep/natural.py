@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sk_epsnn._arrays import (
     Array,
@@ -257,7 +257,8 @@ def _(
 def over_all_rows(parts: Sequence[Averages], scale: float) -> Averages:
     """What blocks of rows say together, ``scale`` times; the shared matrix is one of mass 1."""
     totals = zip(*(each[:-1] for each in alike(parts)), strict=True)
-    site, curvature, noise, shared = (None if same[0] is None else sum(same[1:], same[0]) for same in totals)
+    added: list[Any] = [None if same[0] is None else sum(same[1:], same[0]) for same in totals]
+    site, curvature, noise, shared = added
     if shared is not None:
         shared = shared / clip(sum_over(curvature), min=smallest_normal(curvature))
     site = scale * site if site.ndim == 3 else bound_precision(scale * site, UpdateCounts())

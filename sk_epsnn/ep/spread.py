@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import reshape, to_numpy
+from sk_epsnn._arrays import Array, reshape, to_numpy
 from sk_epsnn.connections import Connection
 from sk_epsnn.course import Rows
-from sk_epsnn.ep.passes import Upward, to_outputs
+from sk_epsnn.ep.passes import to_outputs
 from sk_epsnn.ep.state import LayerState, State
-from sk_epsnn.messages import WeightMoments
+from sk_epsnn.messages import Inputs, WeightMoments
 from sk_epsnn.network import Network, weight_of_rows
 
 #: Rows that are measured, at most.
@@ -42,8 +42,8 @@ def measured(network: Network, layers: Sequence[LayerState], rows: Rows) -> tupl
     index, rows = len(layers), rows.some(MEASURED)
     connection: Any = network.connections[index]
     connection = connection.centered_at(np.zeros(connection.n_features))
-    up, lengths = below(network, layers, rows, connection)
-    probability, variance = up.spikes[-1].probability, up.inputs[-1].variance
+    probability, inputs, lengths = below(network, layers, rows, connection)
+    variance = inputs.variance
     n_samples = len(rows.sample_weight)
     connection = connection.centered_at(_shares(rows, lengths, len(probability)) @ probability)
     trace = connection.spikes(reshape(probability, (n_samples, -1)), constant=False).mean
@@ -56,14 +56,33 @@ def measured(network: Network, layers: Sequence[LayerState], rows: Rows) -> tupl
     return replace(network, hidden=(*network.hidden[:index], layer, *network.hidden[index + 1 :])), mean_square
 
 
-def below(network: Network, layers: Sequence[LayerState], rows: Rows, connection: Connection) -> tuple[Upward, Any]:
-    """What comes to a connection from these layers below it, and how many steps each sample has, if there are any."""
-    cut = replace(network, hidden=network.hidden[: len(layers)], readout=connection)
-    inputs = cut.enter(to_numpy(rows.X))
-    nothing = np.zeros((connection.n_units, cut.fan_ins[-1]), inputs.mean.dtype)
-    weights = [layer.moments(inputs.mean.dtype) for layer in layers]
-    up = to_outputs(State(cut, tuple(layers), 1.0), inputs, [*weights, WeightMoments(nothing, nothing, None)])
-    return up, inputs.lengths
+def below(
+    network: Network, layers: Sequence[LayerState], rows: Rows, connection: Connection
+) -> tuple[Array, Inputs, Any]:
+    """What comes to a connection from these layers below it.
+
+    Returns
+    -------
+    probability : array of shape (n_samples * n_rows_below, n_units_below)
+        That of every spike.
+    inputs : Inputs
+        What the connection gathers of them.
+    lengths : integer array of shape (n_samples,) or None
+        How many steps each sample has, if there are any.
+    """
+    cut, X = replace(network, hidden=network.hidden[: len(layers)], readout=connection), to_numpy(rows.X)
+    state, found = State(cut, tuple(layers), 1.0), []
+    nothing = np.zeros((connection.n_units, cut.fan_ins[-1]), X.dtype)
+    weights = [*(layer.moments(X.dtype) for layer in layers), WeightMoments(nothing, nothing, None)]
+    for part in cut.parts(X.shape[0]):
+        inputs = cut.enter(X[part, :])
+        up = to_outputs(state, inputs, weights)
+        found.append((up.spikes[-1].probability, up.inputs[-1].mean, up.inputs[-1].variance))
+    if len(found) == 1:
+        probability, mean, variance = found[0]
+    else:
+        probability, mean, variance = (np.concatenate(same) for same in zip(*found, strict=True))
+    return probability, Inputs(mean, variance), inputs.lengths
 
 
 def _shares(rows: Rows, lengths: Any, n_rows: int) -> np.ndarray:
