@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,7 +135,7 @@ class Network:
     n_inputs: int
     basis: InputBasis | None = None
 
-    @property
+    @cached_property
     def connections(self) -> tuple[Connection, ...]:
         """Connection of every layer of weights."""
         return (*(layer.connection for layer in self.hidden), self.readout)
@@ -144,7 +145,7 @@ class Network:
         """Columns of the targets."""
         return self.readout.n_units // self.output.units_per_target
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Inputs per sample of every layer of weights."""
         sizes = [self.n_inputs]
@@ -152,12 +153,12 @@ class Network:
             sizes.append(layer.connection.n_rows(sizes[-1]) * layer.connection.n_units)
         return tuple(sizes)
 
-    @property
+    @cached_property
     def n_rows(self) -> tuple[int, ...]:
         """Rows per sample of every layer of weights."""
         return tuple(connection.n_rows(size) for connection, size in zip(self.connections, self.sizes, strict=True))
 
-    @property
+    @cached_property
     def fan_ins(self) -> tuple[int, ...]:
         """Weights of a neuron in every layer, the bias among them."""
         pairs = zip(self.connections, self.sizes, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from itertools import product
+from math import prod
 from numbers import Integral
 from typing import Any
 
@@ -154,7 +155,7 @@ class Convolution(Connection):
 
     def n_columns(self, n_inputs: int) -> int:
         """Entries of a patch."""
-        return int(np.prod(self.kernel_shape))
+        return prod(self.kernel_shape)
 
     def _slices(self) -> Iterator[tuple[slice, slice]]:
         """Where the pixels are, in images with their padding, that all patches have at the same place."""
@@ -276,11 +277,11 @@ class Pooled(Connection):
 
     def n_rows(self, n_inputs: int) -> int:
         """Those of what reads the pooled map."""
-        return self.connection.n_rows(int(np.prod(self.pooled_shape)))
+        return self.connection.n_rows(prod(self.pooled_shape))
 
     def n_columns(self, n_inputs: int) -> int:
         """Those of what reads the pooled map."""
-        return self.connection.n_columns(int(np.prod(self.pooled_shape)))
+        return self.connection.n_columns(prod(self.pooled_shape))
 
     def gather(self, values: Array) -> Array:
         """Means over the regions, gathered."""
@@ -322,7 +323,7 @@ class Pooled(Connection):
 
     def _spread(self, scatter: Any, messages: Array, n_inputs: int, share: float) -> Array:
         """Transpose of `_pooled`, after that of the connection."""
-        n_pooled = int(np.prod(self.pooled_shape))
+        n_pooled = prod(self.pooled_shape)
         pooled = scatter(messages, n_pooled)
         if self.pool == 1:
             return pooled
