@@ -28,6 +28,7 @@ from sk_epsnn._arrays import (
 from sk_epsnn._sequences import are_present
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.connections import Connection
+from sk_epsnn.course import PREDICT_ROWS
 from sk_epsnn.messages import Inputs, observed
 from sk_epsnn.neurons import Neuron
 from sk_epsnn.outputs import Output
@@ -180,17 +181,26 @@ class Network:
         first, *others = [rows * fan_in * connection.n_units for rows, fan_in, connection in parts]
         return n_samples * max(share * first, *others, 0)
 
+    @property
+    def _n_together(self) -> int:
+        """Samples of which all layers have a block of numbers at most."""
+        parts = zip(self.n_rows, self.fan_ins, self.connections, strict=True)
+        return max(1, BLOCK // max(rows * max(fan_in, connection.n_units) for rows, fan_in, connection in parts))
+
+    @property
+    def n_predicted(self) -> int:
+        """Samples that are predicted at a time."""
+        n_rows = max(1, PREDICT_ROWS // max(self.n_rows))
+        return max(n_rows, self._n_together) if self.connections[0].reads_patches else n_rows
+
     def parts(self, n_samples: int) -> list[slice]:
         """Samples to work on together, of NumPy, in parts as equal as can be.
 
         All of them where rows of a sample have something in common.
         """
-        connections = self.connections
-        if any(connection.follows_weights or connection.is_sequential for connection in connections):
+        if any(connection.follows_weights or connection.is_sequential for connection in self.connections):
             return [slice(0, n_samples)]
-        parts = zip(self.n_rows, self.fan_ins, connections, strict=True)
-        size = max(rows * max(fan_in, connection.n_units) for rows, fan_in, connection in parts)
-        n_parts = max(1, -(-n_samples // max(1, BLOCK // size)))
+        n_parts = max(1, -(-n_samples // self._n_together))
         edges = [n_samples * part // n_parts for part in range(n_parts + 1)]
         return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
 
