@@ -40,7 +40,8 @@ class Inputs:
         """Squares of the means; observed inputs that are 0 or 1 are their own squares, and share the array."""
         square = self.mean * self.mean
         dense_and_known = self.variance is None and not self.stays_sparse
-        same = dense_and_known and is_all(square == self.mean)
+        # Most that are not show it in the first row.
+        same = dense_and_known and is_all(square[:1, :] == self.mean[:1, :]) and is_all(square == self.mean)
         return self.mean if same else square
 
 
@@ -113,6 +114,8 @@ class Derivatives(NamedTuple):
 
     def times(self, sample_weight: Array) -> Derivatives:
         """The message of a likelihood raised to the power ``sample_weight``, one per sample."""
+        if is_all(sample_weight == 1):
+            return self
         w = sample_weight[:, None]
         return Derivatives(w * self.g, w * self.gamma, w * self.kappa)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import sparse
 
 from sk_epsnn._arrays import (
     Array,
     astype,
     evenly_spread,
+    in_chunks,
     is_any,
     like,
     repeat_rows,
@@ -25,10 +28,15 @@ from sk_epsnn._arrays import (
 from sk_epsnn._sequences import are_present
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.connections import Connection
+from sk_epsnn.course import PREDICT_ROWS
 from sk_epsnn.messages import Inputs, observed
 from sk_epsnn.neurons import Neuron
 from sk_epsnn.outputs import Output
 from sk_epsnn.patches import MOST_IMAGES
+
+#: Numbers that a block of samples has in the widest layer, at most: so few find the memory of the last block again,
+#: and need not be given new one.
+BLOCK = 3 * 2**17
 
 
 class Layer(NamedTuple):
@@ -128,7 +136,7 @@ class Network:
     n_inputs: int
     basis: InputBasis | None = None
 
-    @property
+    @cached_property
     def connections(self) -> tuple[Connection, ...]:
         """Connection of every layer of weights."""
         return (*(layer.connection for layer in self.hidden), self.readout)
@@ -138,7 +146,7 @@ class Network:
         """Columns of the targets."""
         return self.readout.n_units // self.output.units_per_target
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Inputs per sample of every layer of weights."""
         sizes = [self.n_inputs]
@@ -146,12 +154,12 @@ class Network:
             sizes.append(layer.connection.n_rows(sizes[-1]) * layer.connection.n_units)
         return tuple(sizes)
 
-    @property
+    @cached_property
     def n_rows(self) -> tuple[int, ...]:
         """Rows per sample of every layer of weights."""
         return tuple(connection.n_rows(size) for connection, size in zip(self.connections, self.sizes, strict=True))
 
-    @property
+    @cached_property
     def fan_ins(self) -> tuple[int, ...]:
         """Weights of a neuron in every layer, the bias among them."""
         pairs = zip(self.connections, self.sizes, strict=True)
@@ -172,6 +180,37 @@ class Network:
         parts = zip(self.n_rows, self.fan_ins, self.connections, strict=True)
         first, *others = [rows * fan_in * connection.n_units for rows, fan_in, connection in parts]
         return n_samples * max(share * first, *others, 0)
+
+    @property
+    def _n_together(self) -> int:
+        """Samples of which all layers have a block of numbers at most."""
+        parts = zip(self.n_rows, self.fan_ins, self.connections, strict=True)
+        return max(1, BLOCK // max(rows * max(fan_in, connection.n_units) for rows, fan_in, connection in parts))
+
+    @property
+    def n_predicted(self) -> int:
+        """Samples that are predicted at a time."""
+        n_rows = max(1, PREDICT_ROWS // max(self.n_rows))
+        return max(n_rows, self._n_together) if self.connections[0].reads_patches else n_rows
+
+    def parts(self, n_samples: int) -> list[slice]:
+        """Samples to work on together, of NumPy, in parts as equal as can be.
+
+        All of them where rows of a sample have something in common.
+        """
+        if any(connection.follows_weights or connection.is_sequential for connection in self.connections):
+            return [slice(0, n_samples)]
+        n_parts = max(1, -(-n_samples // self._n_together))
+        edges = [n_samples * part // n_parts for part in range(n_parts + 1)]
+        return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+
+    def blocks(self, batch: Batch) -> list[Batch]:
+        """Parts of a batch that are worked on one after another, where what comes of them adds up.
+
+        Another library than NumPy has its own ways with memory, and gets the whole batch.
+        """
+        parts = self.parts(batch.n_samples) if type(batch.inputs.mean) is np.ndarray else []
+        return [batch.take(part) for part in parts] if len(parts) > 1 else [batch]
 
     def with_basis(self, X: Any, sample_weight: Array, **options: Any) -> Network:
         """The same network with coordinates chosen from rows; options are those of `fit_basis`.
@@ -207,9 +246,17 @@ class Network:
 
     def enter(self, X: Any) -> Inputs:
         """Rows of data as they enter the first layer."""
-        assert self.basis is not None
+        basis = self.basis
+        assert basis is not None
+        if self.connections[0].reads_patches and type(X) is np.ndarray:
+            # All patches of many images at once would need much memory, twice.
+            some = max(1, BLOCK // (self.n_rows[0] * self.fan_ins[0])) * X.shape[1]
+            rows = in_chunks(
+                lambda part: reshape(basis.transform(self._gathered(part)[0]), (part.shape[0], -1)), X, size=some
+            )
+            return observed(reshape(rows, (-1, basis.n_axes)))
         rows, lengths = self._gathered(X)
-        return observed(self.basis.transform(rows), lengths)
+        return observed(basis.transform(rows), lengths)
 
     def batch(self, X: Any, target: Array, sample_weight: Array, step_weight: Array | None = None) -> Batch:
         """Rows with targets and weights as the network sees them, in the library and dtype of the data.

@@ -77,11 +77,11 @@ class Heaviside(Neuron):
 
     def forward(self, mean: Array, variance: Array) -> SpikeMoments:
         """Spike probability ``Phi(M / sqrt(S))`` with its derivatives."""
-        sd = sqrt(variance)
-        z = mean / sd
+        precision = 1 / sqrt(variance)
+        z = mean * precision
         probability, density = normal_cdf_pdf(z)
-        first = density / sd
-        return SpikeMoments(probability, first, -z * first / sd)
+        first = density * precision
+        return SpikeMoments(probability, first, -(z * precision) * first)
 
     def repeat_probability(self, moments: SpikeMoments) -> Array:
         """The threshold is deterministic: firing twice is firing once."""

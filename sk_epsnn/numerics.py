@@ -125,7 +125,8 @@ def normal_cdf_pdf(z: Array) -> tuple[Array, Array]:
     """
     if not is_single(z):
         return ndtr(z), normal_pdf(z)
-    size = np.minimum(np.abs(z), BEYOND)
+    size = np.abs(z)
+    np.minimum(size, BEYOND, out=size)
     density = size * size
     density *= -0.5
     np.exp(density, out=density)
@@ -139,10 +140,8 @@ def normal_cdf_pdf(z: Array) -> tuple[Array, Array]:
         tail *= size
     tail *= density
     # The tail below 0, the rest above; `where` is slower than everything before it, as its branches cannot be foreseen.
-    probability = 1 - 2 * tail
-    probability *= (z > 0).astype(z.dtype)
-    probability += tail
-    return probability, density
+    np.subtract((z > 0).astype(z.dtype), tail, out=tail)
+    return np.abs(tail, out=tail), density
 
 
 def normal_cdf(z: Array) -> Array:

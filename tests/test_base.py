@@ -385,7 +385,7 @@ def test_global_random_state_is_left_alone(kind, hidden, data, freeze):
 @KIND
 @HIDDEN
 def test_n_jobs_does_not_change_the_result(kind, hidden, data, monkeypatch):
-    monkeypatch.setattr("sk_epsnn.estimators._base.PREDICT_ROWS", 7)
+    monkeypatch.setattr("sk_epsnn.network.PREDICT_ROWS", 7)
     one, two = (kind(hidden, n_jobs=n, **FEW).fit(data.X, data.y) for n in (1, 2))
     np.testing.assert_array_equal(values(one, data.X_test), values(two, data.X_test))
 
@@ -395,7 +395,7 @@ def test_n_jobs_does_not_change_the_result(kind, hidden, data, monkeypatch):
 def test_prediction_in_chunks_is_the_same(kind, hidden, data, monkeypatch):
     model = kind(hidden, **FEW, **all_rows(kind, hidden)).fit(data.X, data.y)
     whole = values(model, data.X_test)
-    monkeypatch.setattr("sk_epsnn.estimators._base.PREDICT_ROWS", 7)
+    monkeypatch.setattr("sk_epsnn.network.PREDICT_ROWS", 7)
     np.testing.assert_allclose(values(model, data.X_test), whole, rtol=1e-9, atol=1e-12)
 
 

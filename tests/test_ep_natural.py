@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from families import EVERY_GRID, GRIDS, N_IN, N_OUT, level_weights, random_naturals, random_weights
 
-from sk_epsnn.ep import natural
+from sk_epsnn.ep import mixing, natural
 from sk_epsnn.ep.natural import (
     FREE,
     LOG_ODDS,
@@ -17,6 +17,7 @@ from sk_epsnn.ep.natural import (
     following,
     mean_change,
     measured,
+    over_all_rows,
 )
 from sk_epsnn.ep.steps import kl_mean_part, mean_cost, with_site
 from sk_epsnn.messages import Derivatives, Inputs, observed
@@ -55,6 +56,25 @@ def message_of(n_rows, seed=1, signs=False):
     gamma = gamma if signs else np.abs(gamma)
     p = rng.uniform(size=(n_rows, N_IN))
     return Derivatives(g, gamma, rng.standard_normal((n_rows, N_OUT))), Inputs(p, p * (1 - p))
+
+
+def said(posterior, message, curvature, inputs, scale, shares):
+    """What rows say, in one block or in several."""
+
+    def of(rows):
+        part, entering = Derivatives(*(each[rows] for each in message)), observed(inputs.mean[rows])
+        if inputs.variance is not None:
+            entering = Inputs(inputs.mean[rows], inputs.variance[rows])
+        noise = mixing.spike_noise(part, entering)
+        return measured(posterior, part, curvature[rows], entering, noise, None, shares)
+
+    whole = over_all_rows([of(slice(None))], scale)
+    blocks = over_all_rows([of(slice(3)), of(slice(3, None))], scale)
+    for one, other in zip(whole, blocks, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    return whole
 
 
 # Coordinates
@@ -127,7 +147,7 @@ def test_precisions_of_discrete_weights_follow_in_small_steps(grid):
 def test_what_a_batch_says_of_independent_weights(scale):
     message, inputs = message_of(40, signs=True)
     curvature = RNG(5).uniform(size=(40, N_OUT))
-    found = measured(weights_of("independent"), message, curvature, inputs, None, scale, False)
+    found = said(weights_of("independent"), message, curvature, inputs, scale, False)
     p, noise = inputs.mean, np.maximum(message.kappa, 0).T @ inputs.variance
     site = np.einsum("ni,nj->ij", message.gamma, p * p) + noise
     np.testing.assert_allclose(found.site, scale * np.maximum(site, 0), rtol=1e-9)
@@ -141,14 +161,14 @@ def test_what_a_batch_says_of_a_shared_matrix(scale):
     """The second moment of rows that count by their curvature; the size of each unit's curvature apart."""
     message, inputs = message_of(40)
     curvature = RNG(5).uniform(size=(40, N_OUT))
-    found = measured(weights_of("independent"), message, curvature, inputs, None, scale, True)
+    found = said(weights_of("independent"), message, curvature, inputs, scale, True)
     share = curvature.sum(1) / curvature.sum()
     expected = sum(w * np.outer(row, row) for w, row in zip(share, inputs.mean, strict=True))
     np.testing.assert_allclose(found.shared, expected, rtol=1e-12)
     np.testing.assert_allclose(found.curvature[:, 0], scale * curvature.sum(0), rtol=1e-12)
     np.testing.assert_allclose(found.noise, scale * np.maximum(message.kappa, 0).T @ inputs.variance, rtol=1e-12)
     # Where all rows have the same curvature it is the exact matrix of every unit.
-    even = measured(weights_of("independent"), message, np.full((40, N_OUT), 0.7), inputs, None, scale, True)
+    even = said(weights_of("independent"), message, np.full((40, N_OUT), 0.7), inputs, scale, True)
     exact = scale * 0.7 * inputs.mean.T @ inputs.mean
     np.testing.assert_allclose(even.curvature[0, 0] * even.shared, exact, rtol=1e-12)
 
@@ -157,22 +177,20 @@ def test_what_a_batch_says_of_joint_weights():
     """Negative site precisions count as none; without spikes and other curvature, the site is the curvature."""
     message, inputs = message_of(40, signs=True)
     curvature = np.abs(message.gamma) + 0.1
-    found = measured(weights_of("joint"), message, curvature, inputs, None, 3.0, True)
+    found = said(weights_of("joint"), message, curvature, inputs, 3.0, True)
     noise = np.maximum(message.kappa, 0).T @ inputs.variance
     for value, expected in ((found.site, np.maximum(message.gamma, 0)), (found.curvature, curvature)):
         dense = np.einsum("ni,nj,nk->ijk", expected, inputs.mean, inputs.mean)
         dense[:, range(N_IN), range(N_IN)] += noise
         np.testing.assert_allclose(value, 3.0 * dense, rtol=1e-12)
-    plain = measured(weights_of("joint"), message, np.maximum(message.gamma, 0), inputs, None, 1.0, True)
+    plain = said(weights_of("joint"), message, np.maximum(message.gamma, 0), inputs, 1.0, True)
     assert plain.curvature is None
 
 
 def test_rows_without_curvature_say_nothing():
     message, inputs = message_of(4)
     zero = Derivatives(message.g, 0 * message.gamma, 0 * message.kappa)
-    found = measured(
-        weights_of("independent"), zero, np.zeros((4, N_OUT)), observed(inputs.mean), None, 1.0, True
-    ).turned()
+    found = said(weights_of("independent"), zero, np.zeros((4, N_OUT)), observed(inputs.mean), 1.0, True).turned()
     assert (found.shared == 0).all() and (found.curvature == 0).all()
     q, gradient = weights_of("independent"), RNG(0).standard_normal((N_OUT, N_IN))
     np.testing.assert_allclose(direction(q, q, found, gradient), gradient / q.precision, rtol=1e-12)

@@ -25,7 +25,7 @@ from sk_epsnn.ep.passes import (
 )
 from sk_epsnn.ep.sites import LOG_RATIO_BOUND, UpdateCounts
 from sk_epsnn.ep.state import KNOWN_VARIANCE_FLOOR, VARIANCE_FLOOR
-from sk_epsnn.messages import observed
+from sk_epsnn.messages import SpikeMoments, observed
 from sk_epsnn.network import Layer
 from sk_epsnn.neurons import NEURONS
 from sk_epsnn.weights import IndependentWeights, JointWeights, find_lattice
@@ -480,6 +480,19 @@ def test_neuron_message(name, log_ratio):
         np.testing.assert_allclose((s - s**2 * gamma[row] - second) / s, 0, rtol=0, atol=50 * atol, err_msg=f"{m} {s}")
         # Heat equation: the second derivative in M is twice the first in S.
         np.testing.assert_allclose(kappa[row], gamma[row] - g[row] ** 2, rtol=1e-9, atol=1e-12)
+
+
+@EVERY
+@pytest.mark.parametrize("log_ratio", [-9.0, -2.0, -1e-3, 1e-4, 0.7, 4.0, 9.0])
+def test_neuron_message_in_float32(name, log_ratio):
+    """As in float64, but for rounding, beside the largest message there can be."""
+    mean, variance = (part.astype(np.float32) for part in grid([(m, s) for m, s in GRID if abs(m) < 4 * np.sqrt(s)]))
+    moments = NEURONS[name]().forward(*(part.astype(np.float64) for part in (mean, variance)))
+    single = SpikeMoments(*(part.astype(np.float32) for part in moments))
+    exact = neuron_message(moments, np.full(mean.shape, log_ratio))
+    for found, expected in zip(neuron_message(single, np.full_like(mean, log_ratio)), exact, strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=2e-3 if abs(log_ratio) > 5 else 2e-5, atol=1e-30)
 
 
 @EVERY

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from states import (
     NOISE,
+    STATE_FAMILIES,
     design,
     linear_batch,
     one_layer,
@@ -46,6 +47,7 @@ from sk_epsnn.messages import observed
 from sk_epsnn.network import Batch
 from sk_epsnn.priors import LaplacePrior
 
+RNG = np.random.default_rng
 #: So many passes that the rate has not fallen yet.
 ENDLESS = 1e12
 N, N_IN, N_OUT = 60, 5, 2
@@ -185,6 +187,30 @@ def test_a_way_that_begins_anew_keeps_the_precisions():
     assert begin(state, 1.0).walk.layers[0].site is None and begin(state, 1.0).walk.n_steps == 0
     levels = replace(with_levels(random_state([4, 3, 2])), mass=9.0)
     assert [way.site for way in begin(levels, 1.0).walk.layers] == [None, None]
+
+
+@pytest.mark.parametrize("family", sorted(STATE_FAMILIES))
+@pytest.mark.parametrize("output", ["sigmoid", "gaussian"])
+def test_blocks_of_rows_add_up(family, output, monkeypatch):
+    """A batch in several blocks makes the step, and has the evidence, that it has as a whole."""
+    state = STATE_FAMILIES[family](random_state([4, 7, N_OUT], output=output))
+    state = state.with_layers([replace(layer, prior=layer.posterior) for layer in state.layers])
+    state = replace(state, noise=NoiseEvidence.none_yet(np.zeros(N_OUT)) if output == "gaussian" else None)
+    weight = RNG(4).uniform(0.5, 2, N)
+    batch = Batch(observed(random_rows(N, 4)), random_targets(N, N_OUT), weight)
+
+    def walked():
+        after, log_z, _ = natural_step(begin(state, 0.5), batch, 2 * batch.mass, ENDLESS)
+        noise = [] if after.noise is None else [after.noise.squares]
+        parts = [getattr(layer.posterior, part) for layer in after.layers for part in ("mean", "precision")]
+        return [log_z, log_evidence(state, batch, state.posteriors), *noise, *parts]
+
+    assert len(state.network.blocks(batch)) == 1
+    whole = walked()
+    monkeypatch.setattr("sk_epsnn.network.BLOCK", 100)
+    assert len(state.network.blocks(batch)) == 5
+    for one, other in zip(whole, walked(), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
 
 
 def test_the_end_is_the_average_of_the_last_steps():

@@ -80,6 +80,10 @@ class InputBasis:
         if self.columns is not None:
             return self._few_entries(X)
         n_values = self.offset.shape[0]
+        if self.rotation is not None and not self.constant:
+            result = X @ astype(self.rotation, X.dtype)
+            result += astype(self.offset, X.dtype)
+            return result
         result = new_empty(self.offset, (X.shape[0], self.n_axes), X.dtype)
         if self.rotation is not None:
             result[:, :n_values] = X @ astype(self.rotation, X.dtype)

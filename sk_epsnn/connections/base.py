@@ -339,8 +339,9 @@ class Connection(Option):
         """Spikes, or their probabilities, of shape (n_samples, n_inputs), less `center`."""
         if not self.centered:
             return spikes
-        by_step = reshape(spikes, (spikes.shape[0], -1, self.n_features))
-        return reshape(by_step - astype(like(self.center, spikes), spikes.dtype), spikes.shape)
+        assert self.n_features is not None
+        centers = np.tile(np.broadcast_to(self.center, self.n_features), spikes.shape[1] // self.n_features)
+        return spikes - astype(like(centers, spikes), spikes.dtype)
 
     def log_ratio(self, message: InputMessage, inputs: Inputs, probability: Array) -> Array:
         """Log-ratio ``log q1(v=1)/q1(v=0)`` of the spikes that enter the layer (eq. 30), from all rows and neurons.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from itertools import product
+from math import prod
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from sk_epsnn._arrays import Array, new_zeros, reshape, stack
+from sk_epsnn._arrays import Array, new_zeros, permute_dims, reshape, stack
 from sk_epsnn._sklearn import Interval, StrOptions
 from sk_epsnn.connections.base import Connection
 from sk_epsnn.patches import ImageShape, find_image_shape
@@ -153,20 +155,23 @@ class Convolution(Connection):
 
     def n_columns(self, n_inputs: int) -> int:
         """Entries of a patch."""
-        return int(np.prod(self.kernel_shape))
+        return prod(self.kernel_shape)
 
     def _slices(self) -> Iterator[tuple[slice, slice]]:
         """Where the pixels are, in images with their padding, that all patches have at the same place."""
-        (height, width, _), (down, across, _) = self.kernel_shape, self.map_shape
-        stride = self.stride
-        for top in range(height):
-            for left in range(width):
-                rows = slice(top, top + (down - 1) * stride + 1, stride)
-                yield rows, slice(left, left + (across - 1) * stride + 1, stride)
+        return product(self._steps(0), self._steps(1))
+
+    def _steps(self, axis: int) -> list[slice]:
+        """Which pixels down (0) or across (1) all patches have at the same place, for every place."""
+        length = (self.map_shape[axis] - 1) * self.stride + 1
+        return [slice(start, start + length, self.stride) for start in range(self.kernel_shape[axis])]
 
     def gather(self, values: Array) -> Array:
-        """Patches at all positions."""
+        """Patches at all positions; where pixels have one channel, NumPy's have the same place of all side by side."""
         images = self._padded(reshape(values, (-1, *self.image_shape)))
+        if type(images) is np.ndarray and self.image_shape[2] == 1:
+            by_place = np.stack([images[:, rows, columns, 0] for rows, columns in self._slices()])
+            return by_place.reshape(len(by_place), -1).T
         if type(images) is np.ndarray:
             height, width, _ = self.kernel_shape
             windows = np.lib.stride_tricks.sliding_window_view(images, (height, width), axis=(1, 2))
@@ -188,11 +193,20 @@ class Convolution(Connection):
     def scatter(self, messages: Array, n_inputs: int) -> Array:
         """Sums over the patches that a pixel is in."""
         (height, width, channels), (down, across) = self.image_shape, self.around
-        by_place = reshape(messages, (-1, *self.map_shape[:2], self.n_columns(n_inputs) // channels, channels))
-        shape = (by_place.shape[0], height + 2 * down, width + 2 * across, channels)
-        padded = new_zeros(messages, shape, messages.dtype)
-        for place, (rows, columns) in enumerate(self._slices()):
-            padded[:, rows, columns, :] += by_place[:, :, :, place, :]
+        n_down, n_across, _ = self.kernel_shape
+        full_height, full_width = height + 2 * down, width + 2 * across
+        # Rows of all patches first, then what is left of their columns: two sums of few long parts.
+        by_row = reshape(messages, (-1, *self.map_shape[:2], n_down, n_across * channels))
+        rows = new_zeros(messages, (by_row.shape[0], full_height, by_row.shape[2], by_row.shape[4]), messages.dtype)
+        for top, places in enumerate(self._steps(0)):
+            rows[:, places, :, :] += by_row[:, :, :, top, :]
+        by_column = permute_dims(reshape(rows, (-1, by_row.shape[2], n_across, channels)), (2, 0, 1, 3))
+        if type(by_column) is np.ndarray:
+            by_column = np.ascontiguousarray(by_column)
+        padded = new_zeros(messages, (by_column.shape[1], full_width, channels), messages.dtype)
+        for left, places in enumerate(self._steps(1)):
+            padded[:, places, :] += by_column[left, :, :, :]
+        padded = reshape(padded, (-1, full_height, full_width, channels))
         return reshape(padded[:, down : down + height, across : across + width, :], (-1, n_inputs))
 
 
@@ -263,11 +277,11 @@ class Pooled(Connection):
 
     def n_rows(self, n_inputs: int) -> int:
         """Those of what reads the pooled map."""
-        return self.connection.n_rows(int(np.prod(self.pooled_shape)))
+        return self.connection.n_rows(prod(self.pooled_shape))
 
     def n_columns(self, n_inputs: int) -> int:
         """Those of what reads the pooled map."""
-        return self.connection.n_columns(int(np.prod(self.pooled_shape)))
+        return self.connection.n_columns(prod(self.pooled_shape))
 
     def gather(self, values: Array) -> Array:
         """Means over the regions, gathered."""
@@ -285,12 +299,10 @@ class Pooled(Connection):
         """Transpose of `gather_variance`."""
         return self._spread(self.connection.scatter_squared, messages, n_inputs, self._share**2)
 
-    def _regions(self) -> Iterator[tuple[slice, slice]]:
-        """Which positions of a map are at the same place of all regions."""
-        (height, width, _), (down, across) = self.pooled_shape, self.region
-        for top in range(down):
-            for left in range(across):
-                yield slice(top, height * down, down), slice(left, width * across, across)
+    def _steps(self, axis: int) -> list[slice]:
+        """Which positions down (0) or across (1) are at the same place of all regions, for every place."""
+        size = self.region[axis]
+        return [slice(start, size * self.pooled_shape[axis], size) for start in range(size)]
 
     @property
     def _share(self) -> float:
@@ -303,19 +315,25 @@ class Pooled(Connection):
         if self.pool == 1:
             return values
         maps = reshape(values, (-1, *self.map_shape))
-        parts = [maps[:, rows, columns, :] for rows, columns in self._regions()]
+        # Whole rows first, which lie side by side.
+        parts = [maps[:, places, :, :] for places in self._steps(0)]
+        rows = sum(parts[1:], parts[0])
+        parts = [rows[:, :, places, :] for places in self._steps(1)]
         return reshape(share * sum(parts[1:], parts[0]), (values.shape[0], -1))
 
     def _spread(self, scatter: Any, messages: Array, n_inputs: int, share: float) -> Array:
         """Transpose of `_pooled`, after that of the connection."""
-        n_pooled = int(np.prod(self.pooled_shape))
+        n_pooled = prod(self.pooled_shape)
         pooled = scatter(messages, n_pooled)
         if self.pool == 1:
             return pooled
         pooled = share * reshape(pooled, (-1, *self.pooled_shape))
+        rows = new_zeros(pooled, (*pooled.shape[:2], *self.map_shape[1:]), pooled.dtype)
+        for places in self._steps(1):
+            rows[:, :, places, :] = pooled
         maps = new_zeros(pooled, (pooled.shape[0], *self.map_shape), pooled.dtype)
-        for rows, columns in self._regions():
-            maps[:, rows, columns, :] = pooled
+        for places in self._steps(0):
+            maps[:, places, :, :] = rows
         return reshape(maps, (-1, n_inputs))
 
 

@@ -34,7 +34,10 @@ def energy(state: State, batch: Batch, posteriors: list[Weights], cavities: list
 def log_evidence(state: State, batch: Batch, posteriors: list[Weights]) -> float:
     """``sum_n log Z_n(q)`` in nats."""
     weights = moments_of(state, posteriors, batch.target.dtype)
-    return data_energy(state, batch, forward(state, batch.inputs, weights).potentials[-1])
+    return sum(
+        data_energy(state, block, forward(state, block.inputs, weights).potentials[-1])
+        for block in state.network.blocks(batch)
+    )
 
 
 def divergence(state: State, posteriors: list[Weights], cavities: list[Weights]) -> float:

@@ -63,7 +63,7 @@ def find_kernels(network: Network, layers: Sequence[LayerState], rows: Rows, rng
     if index == 0:
         patches = to_numpy(network.enter(to_numpy(some.X)).mean)
     else:
-        patches = below(network, layers, some, connection)[0].inputs[-1].mean
+        patches = np.concatenate([up.inputs[-1].mean for up, _ in below(network, layers, some, connection)])
     patches = lively(patches[:, : patches.shape[1] - network.constant])
     patches = resample(patches, replace=False, n_samples=min(MOST_PATCHES, len(patches)), random_state=rng)
     patches = patches.astype(np.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sk_epsnn._arrays import (
     Array,
@@ -198,11 +198,11 @@ def measured(
     message: Derivatives,
     curvature: Array,
     inputs: Inputs,
+    noise: Array | float,
     between: BetweenRows | None,
-    scale: float,
     shares: bool,
 ) -> Averages:
-    """What a batch says of the site precision and of the curvature of a layer, ``scale`` times.
+    """What rows say of the site precision and of the curvature of a layer: sums over them, for `over_all_rows`.
 
     Parameters
     ----------
@@ -211,31 +211,26 @@ def measured(
     curvature : array of shape (n_rows, n_out)
         In each potential, not negative.
     inputs : Inputs
+    noise : array of shape (n_out, n_in) or float
+        What uncertain spikes cost, see `sk_epsnn.ep.mixing.spike_noise`.
     between : BetweenRows or None
         What the rows of a sample have in common.
-    scale : float
     shares : bool
         Whether all units share one matrix of curvature; else it is diagonal.
     """
-    noise = scale * mixing.spike_noise(message, inputs)
-    scaled = message._replace(gamma=scale * message.gamma)
-    site = mixing.site_precision(scaled, inputs, noise)
+    site = mixing.site_precision(message, inputs, noise)
     if between is not None:
-        site = site + scale * between.site(joint=False)
-    site = bound_precision(site, UpdateCounts())
+        site = site + between.site(joint=False)
     if not shares:
-        diagonal = mixing.site_precision(message._replace(gamma=scale * curvature), inputs, noise)
+        diagonal = mixing.site_precision(message._replace(gamma=curvature), inputs, noise)
         if between is not None:
-            diagonal = diagonal + scale * between.shared.curvature(between.curvature, joint=False)
+            diagonal = diagonal + between.shared.curvature(between.curvature, joint=False)
         return Averages(site, diagonal)
-    by_unit, by_row = sum_over(curvature, axis=0), sum_over(curvature, axis=1)
-    mass = clip(sum_over(by_row), min=smallest_normal(by_row))
-    matrix = mixing.shared_second_moment(by_row / mass, inputs)
+    by_unit, matrix = sum_over(curvature, axis=0), mixing.shared_second_moment(sum_over(curvature, axis=1), inputs)
     if between is not None:
         more, of_units = between.shared.second_moment(between.curvature)
-        matrix = (mass * matrix + more) / (mass + sum_over(of_units))
-        by_unit = by_unit + of_units
-    return Averages(site, scale * by_unit[:, None], noise, matrix)
+        matrix, by_unit = matrix + more, by_unit + of_units
+    return Averages(site, by_unit[:, None], noise, matrix)
 
 
 @measured.register
@@ -244,19 +239,30 @@ def _(
     message: Derivatives,
     curvature: Array,
     inputs: Inputs,
+    noise: Array | float,
     between: BetweenRows | None,
-    scale: float,
     shares: bool,
 ) -> Averages:
-    noise, gamma = mixing.spike_noise(message, inputs), clip(message.gamma, min=0.0)
-    site = scale * mixing.joint_site_precision(gamma, inputs, noise)
+    gamma = clip(message.gamma, min=0.0)
+    site = mixing.joint_site_precision(gamma, inputs, noise)
     if between is None and not is_any(curvature != gamma):
         return Averages(site, None)
-    matrices = scale * mixing.joint_site_precision(curvature, inputs, noise)
+    matrices = mixing.joint_site_precision(curvature, inputs, noise)
     if between is not None:
-        matrices = matrices + scale * between.shared.curvature(between.curvature, joint=True)
-        site = site + scale * between.site(joint=True)
+        matrices = matrices + between.shared.curvature(between.curvature, joint=True)
+        site = site + between.site(joint=True)
     return Averages(site, matrices)
+
+
+def over_all_rows(parts: Sequence[Averages], scale: float) -> Averages:
+    """What blocks of rows say together, ``scale`` times; the shared matrix is one of mass 1."""
+    totals = zip(*(each[:-1] for each in alike(parts)), strict=True)
+    added: list[Any] = [None if same[0] is None else sum(same[1:], same[0]) for same in totals]
+    site, curvature, noise, shared = added
+    if shared is not None:
+        shared = shared / clip(sum_over(curvature), min=smallest_normal(curvature))
+    site = scale * site if site.ndim == 3 else bound_precision(scale * site, UpdateCounts())
+    return Averages(site, None if curvature is None else scale * curvature, scale * noise, shared)
 
 
 @singledispatch

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from sk_epsnn._arrays import (
     Array,
     clip,
@@ -33,7 +35,7 @@ from sk_epsnn.ep.sites import UpdateCounts, bound_log_ratio
 from sk_epsnn.ep.state import State
 from sk_epsnn.messages import Derivatives, Inputs, Potentials, SpikeMoments, Spread, WeightMoments
 from sk_epsnn.neurons import Neuron
-from sk_epsnn.numerics import expit, expm1, logit, without_subnormal
+from sk_epsnn.numerics import expit, expm1, is_single, logit, without_subnormal
 
 
 class Upward(NamedTuple):
@@ -241,11 +243,36 @@ def neuron_message(moments: SpikeMoments, log_ratio: Array) -> Derivatives:
     ``Z = 1 + p (exp(log_ratio) - 1)`` up to a constant, so everything follows from ``p`` and its derivatives;
     ``kappa`` uses the heat equation ``dp/dS = p'' / 2``.
     """
+    if is_single(log_ratio):
+        return in_chunks(_message_in_single, *moments, log_ratio)
     p, first, second = moments
     odds = expm1(log_ratio)
     lam = odds / (1 + p * odds)
     g, kappa = without_subnormal(lam * first), without_subnormal(-lam * second)
     return Derivatives(g, without_subnormal(g * g + kappa), kappa)
+
+
+def _message_in_single(p: Array, first: Array, second: Array, log_ratio: Array) -> Derivatives:
+    """`neuron_message` in float32, with one function that is not elementary.
+
+    With ``t = tanh(log_ratio / 4)`` the factor of both derivatives is ``t / ((1 - t)^2 / 4 + p t)``, in which nothing
+    cancels at log-ratios near 0.
+    """
+    factor = 0.25 * log_ratio
+    np.tanh(factor, out=factor)
+    rest = 1 - factor
+    rest *= rest
+    rest *= 0.25
+    g = p * factor
+    rest += g
+    factor /= rest
+    np.multiply(factor, first, out=g)
+    factor *= second
+    np.negative(factor, out=factor)
+    g, kappa = without_subnormal(g), without_subnormal(factor)
+    np.multiply(g, g, out=rest)
+    rest += kappa
+    return Derivatives(g, without_subnormal(rest), kappa)
 
 
 def log_partition(state: State, last: Potentials, target: Array) -> Array:

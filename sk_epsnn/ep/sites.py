@@ -161,6 +161,8 @@ def _closest_precision(mean: Array, variance: Array, shift: Array) -> Array:
 def bound_log_ratio(log_ratio: Array, counts: UpdateCounts) -> Array:
     """Log-ratios clipped to ``[-LOG_RATIO_BOUND, LOG_RATIO_BOUND]``."""
     outside = absolute(log_ratio) > LOG_RATIO_BOUND
+    if not is_any(outside):
+        return log_ratio
     counts.bounded_log_ratios += how_many(outside)
     return clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 

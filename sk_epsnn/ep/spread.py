@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,28 +42,43 @@ def measured(network: Network, layers: Sequence[LayerState], rows: Rows) -> tupl
     index, rows = len(layers), rows.some(MEASURED)
     connection: Any = network.connections[index]
     connection = connection.centered_at(np.zeros(connection.n_features))
-    up, lengths = below(network, layers, rows, connection)
-    probability, variance = up.spikes[-1].probability, up.inputs[-1].variance
     n_samples = len(rows.sample_weight)
+    n_columns = connection.n_columns(network.sizes[index])
+    parts: list[tuple[Any, Any, Any]] = [
+        (up.spikes[-1].probability, _row_means(up.inputs[-1].variance, n_columns), lengths)
+        for up, lengths in below(network, layers, rows, connection)
+    ]
+    probability, spread = (np.concatenate(same) for same in list(zip(*parts, strict=True))[:2])
+    # Samples that have different numbers of steps are looked at together.
+    lengths = parts[0][-1]
     connection = connection.centered_at(_shares(rows, lengths, len(probability)) @ probability)
     trace = connection.spikes(reshape(probability, (n_samples, -1)), constant=False).mean
-    assert variance is not None
-    square = trace**2 + variance[:, : trace.shape[1]]
-    mean_square = float(_shares(rows, lengths, len(square)) @ square.mean(1))
+    mean_square = float(_shares(rows, lengths, len(trace)) @ ((trace**2).mean(1) + spread))
     if index == len(network.hidden):
         return replace(network, readout=connection), mean_square
     layer = network.hidden[index]._replace(connection=connection)
     return replace(network, hidden=(*network.hidden[:index], layer, *network.hidden[index + 1 :])), mean_square
 
 
-def below(network: Network, layers: Sequence[LayerState], rows: Rows, connection: Connection) -> tuple[Upward, Any]:
-    """What comes to a connection from these layers below it, and how many steps each sample has, if there are any."""
-    cut = replace(network, hidden=network.hidden[: len(layers)], readout=connection)
-    inputs = cut.enter(to_numpy(rows.X))
-    nothing = np.zeros((connection.n_units, cut.fan_ins[-1]), inputs.mean.dtype)
-    weights = [layer.moments(inputs.mean.dtype) for layer in layers]
-    up = to_outputs(State(cut, tuple(layers), 1.0), inputs, [*weights, WeightMoments(nothing, nothing, None)])
-    return up, inputs.lengths
+def _row_means(values: Any, n_columns: int) -> np.ndarray:
+    """Mean of so many columns in every row."""
+    return values[:, :n_columns].mean(1)
+
+
+def below(
+    network: Network, layers: Sequence[LayerState], rows: Rows, connection: Connection
+) -> Iterator[tuple[Upward, Any]]:
+    """What comes to a connection from these layers below it, and how many steps each sample has, if there are any.
+
+    Of some of the samples after others, where there are many.
+    """
+    cut, X = replace(network, hidden=network.hidden[: len(layers)], readout=connection), to_numpy(rows.X)
+    state = State(cut, tuple(layers), 1.0)
+    nothing = np.zeros((connection.n_units, cut.fan_ins[-1]), X.dtype)
+    weights = [*(layer.moments(X.dtype) for layer in layers), WeightMoments(nothing, nothing, None)]
+    for part in cut.parts(X.shape[0]):
+        inputs = cut.enter(X[part, :])
+        yield to_outputs(state, inputs, weights), inputs.lengths
 
 
 def _shares(rows: Rows, lengths: Any, n_rows: int) -> np.ndarray:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from sk_epsnn._arrays import Array, astype, clip, total_of, zeros_like
+from sk_epsnn._arrays import Array, astype, clip, concat, total_of, zeros_like
 from sk_epsnn.ep import mixing
 from sk_epsnn.ep.between_rows import weighted
 from sk_epsnn.ep.energy import summed
@@ -29,13 +29,14 @@ from sk_epsnn.ep.natural import (
     following,
     mean_change,
     measured,
+    over_all_rows,
 )
 from sk_epsnn.ep.newton import step_curvatures
 from sk_epsnn.ep.passes import backward, forward, row_weights
 from sk_epsnn.ep.sites import UpdateCounts
 from sk_epsnn.ep.state import LayerState, State
 from sk_epsnn.ep.steps import mean_cost
-from sk_epsnn.messages import Derivatives, Inputs, Potentials, WeightMoments
+from sk_epsnn.messages import Inputs, Potentials, WeightMoments
 from sk_epsnn.network import Batch
 from sk_epsnn.weights import GaussianWeights, Weights
 
@@ -171,27 +172,21 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
     done = min(1.0, walk.passes / n_passes)
     rate = walk.rate * LAST_RATE**done
     weights = state.training_moments(batch.target.dtype)
-    up = forward(state, batch.inputs, weights)
-    log_z, messages, _, between = backward(state, up, batch.target, weights, counts, step_weight=batch.step_weight)
-    evidence = summed(batch, log_z)
+    share = _share(walk.n_steps, done)
+    heard = [_hear(state, block, weights, counts, share is not None) for block in state.network.blocks(batch)]
+    evidence = sum(each.evidence for each in heard)
     if not math.isfinite(evidence):
         raise Diverged
     scale = total_mass / batch.mass
-    share = _share(walk.n_steps, done)
-    layers, ways, curvatures = [], [], step_curvatures(state, messages, batch.step_weight)
-    rows = row_weights(state, batch.sample_weight)
-    for index, weight in enumerate(rows):
-        layer, way, inputs = state.layers[index], walk.layers[index], up.inputs[index]
-        message = messages[index].times(weight)
+    layers, ways = [], []
+    for index, (layer, way) in enumerate(zip(state.layers, walk.layers, strict=True)):
         if share is not None:
-            curvature = weight[:, None] * curvatures[index]
-            common = weighted(between, index, rows)
-            new = measured(layer.posterior, message, curvature, inputs, common, scale, _shares(state, index, inputs))
+            new = over_all_rows([each.measured[index] for each in heard], scale)
             layer, way = _with_averages(layer, way, new, share, walk.n_steps)
             if layer.rule is not None and done >= GAUSSIAN_SHARE:
                 layer, way = _with_refreshed_prior(layer, way, counts)
-        gradient = _gradient(layer, way, message, inputs, weights[index], scale)
-        layer, way = _stepped(layer, way, gradient, rate, total_mass)
+        of_rows = scale * sum(each.gradients[index] for each in heard)
+        layer, way = _stepped(layer, way, _gradient(layer, way, of_rows), rate, total_mass)
         layers.append(layer)
         ways.append(_averaged(layer, way, walk.n_averaged) if done >= 1 - AVERAGED else way)
     walk = replace(
@@ -202,7 +197,45 @@ def natural_step(state: State, batch: Batch, total_mass: float, n_passes: float)
         passes=walk.passes + batch.mass / total_mass,
     )
     state = replace(state.with_layers(layers), walk=walk, counts=counts, mass=total_mass)
-    return _with_learned_noise(state, batch, up.potentials[-1]), evidence, rate
+    return _with_learned_noise(state, batch, [each.last for each in heard]), evidence, rate
+
+
+class _Heard(NamedTuple):
+    """What a block of rows says: everything but the last entry adds up.
+
+    Attributes
+    ----------
+    evidence : float
+        Summed, in nats.
+    gradients : list of arrays of shape (n_out, n_in)
+        Of the summed evidence in the means of every layer.
+    measured : list of Averages
+        One per layer; none where nothing is measured.
+    last : Potentials
+        Of the outputs.
+    """
+
+    evidence: float
+    gradients: list[Array]
+    measured: list[Averages]
+    last: Potentials
+
+
+def _hear(state: State, batch: Batch, weights: list[WeightMoments], counts: UpdateCounts, measures: bool) -> _Heard:
+    """Forward and backward through a block of rows, and what comes of it."""
+    up = forward(state, batch.inputs, weights)
+    log_z, messages, _, between = backward(state, up, batch.target, weights, counts, step_weight=batch.step_weight)
+    heard, rows = _Heard(summed(batch, log_z), [], [], up.potentials[-1]), row_weights(state, batch.sample_weight)
+    curvatures = step_curvatures(state, messages, batch.step_weight) if measures else []
+    for index, (weight, inputs, mean) in enumerate(zip(rows, up.inputs, (part.mean for part in weights), strict=True)):
+        message = messages[index].times(weight)
+        noise = mixing.spike_noise(message, inputs)
+        heard.gradients.append(mixing.mean_gradient(message, inputs, mean, noise))
+        if measures:
+            curvature, common = weight[:, None] * curvatures[index], weighted(between, index, rows)
+            posterior, shares = state.layers[index].posterior, _shares(state, index, inputs)
+            heard.measured.append(measured(posterior, message, curvature, inputs, noise, common, shares))
+    return heard
 
 
 def _share(n_steps: int, done: float) -> float | None:
@@ -252,14 +285,11 @@ def _own_precision(density: Weights) -> Array:
     return density.marginals()[0]
 
 
-def _gradient(
-    layer: LayerState, way: LayerWalk, message: Derivatives, inputs: Inputs, weights: WeightMoments, scale: float
-) -> Array:
-    """Gradient of the energy of all rows in the means, in float64."""
+def _gradient(layer: LayerState, way: LayerWalk, of_rows: Array) -> Array:
+    """Gradient of the energy of all rows in the means, in float64, given that of their evidence."""
     assert way.averages is not None
-    noise = mixing.spike_noise(message, inputs)
-    gradient = astype(scale * mixing.mean_gradient(message, inputs, weights.mean, noise), "float64")
-    return gradient - mean_cost(layer.posterior, layer.prior, way.averages.site, layer.temperature)
+    cost = mean_cost(layer.posterior, layer.prior, way.averages.site, layer.temperature)
+    return astype(of_rows, "float64") - cost
 
 
 def _stepped(
@@ -281,14 +311,14 @@ def _averaged(layer: LayerState, way: LayerWalk, n_averaged: int) -> LayerWalk:
     return replace(way, last=here if way.last is None else way.last + (here - way.last) / (n_averaged + 1))
 
 
-def _with_learned_noise(state: State, batch: Batch, last: Potentials) -> State:
-    """The batch, as it was predicted before the step, goes into a noise that is learned."""
+def _with_learned_noise(state: State, batch: Batch, last: Sequence[Potentials]) -> State:
+    """The batch, as it was predicted before the step in one block or several, goes into a noise that is learned."""
     if state.noise is None:
         return state
     exponent = kept_share(state.noise.mass, state.mass, batch.mass)
     # In the first pass batches are new, and truly predicted: the evidence of a prediction is the plain one.
     power = 1.0 if exponent == 1 else state.power
-    mean, variance = (state.network.output.targeted(part) for part in last[:2])
+    mean, variance = (state.network.output.targeted(concat(parts)) for parts in list(zip(*last, strict=True))[:2])
     noise = state.noise.cavity(exponent).absorb(batch.target - mean, variance, batch.weight, power)
     return state.with_noise(noise)
 

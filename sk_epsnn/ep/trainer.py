@@ -156,12 +156,12 @@ class EPTrainer(Trainer):
     def enter(self, state: State, rows: Rows) -> Rows | Batch:
         """See `Trainer.enter`: the rows in coordinates, which is most work where inputs are rotated.
 
-        Not where that would take too much memory.
+        Not where that would take too much memory. Patches take many times that of their images, and little time.
         """
         network = state.network
         assert network.basis is not None
         size = rows.n_samples * network.n_rows[0] * network.fan_ins[0]
-        if network.basis.rotation is None or size > MOST_ENTERED:
+        if network.basis.rotation is None or network.connections[0].reads_patches or size > MOST_ENTERED:
             return rows
         return self.entered(state, rows)
 

@@ -29,7 +29,7 @@ from sk_epsnn._sklearn import (
 )
 from sk_epsnn.basis import stays_sparse
 from sk_epsnn.connections import Connection
-from sk_epsnn.course import PREDICT_ROWS, Rows
+from sk_epsnn.course import Rows
 from sk_epsnn.ep.options import INFERENCES
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
@@ -190,7 +190,7 @@ class BaseEPSNN(CallbackSupportMixin, Door, EPReadout, Plumbing, DocumentationLi
         state = self._progress.state
         state = replace(state, network=state.network.for_inputs(X.shape[1]))
         predictive = self._plan.trainer.predictor(state, X.dtype)
-        chunks = list(gen_batches(X.shape[0], max(1, PREDICT_ROWS // max(state.network.n_rows))))
+        chunks = list(gen_batches(X.shape[0], state.network.n_predicted))
         apart = len(chunks) > 1 and effective_n_jobs(self.n_jobs) > 1
         context = one_blas_thread if apart else self._blas_threads(X, chunks[0].stop)
         with context(), Parallel(n_jobs=self.n_jobs, prefer="threads") as run:

@@ -24,7 +24,7 @@ from sk_epsnn._sklearn import (
     start_fit_task,
 )
 from sk_epsnn.connections import Connection
-from sk_epsnn.course import PREDICT_ROWS, Rows
+from sk_epsnn.course import Rows
 from sk_epsnn.estimators._callbacks import FitTask
 from sk_epsnn.estimators._door import Door
 from sk_epsnn.estimators._handover import posterior_of
@@ -159,7 +159,7 @@ class BaseSBNN(CallbackSupportMixin, Door, SBNNReadout, Plumbing, DocumentationL
         state = replace(state, network=state.network.for_inputs(X.shape[1]))
         with one_blas_thread():
             predict = self._plan.trainer.predictor(state, X.dtype)
-            batches = gen_batches(X.shape[0], max(1, PREDICT_ROWS // max(state.network.n_rows)))
+            batches = gen_batches(X.shape[0], state.network.n_predicted)
             parts = [predict(X[rows, :]) for rows in batches]
         by_network = zip(*parts, strict=True)
         return [Spread(*(concat(column) for column in zip(*chunks, strict=True))) for chunks in by_network]
