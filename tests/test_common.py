@@ -23,6 +23,7 @@ from sk_epsnn import (
     Stochastic,
 )
 
+SBNN_CLASSIFIER, SBNN_REGRESSOR = SBNNClassifier(), SBNNRegressor()
 #: Few steps, where it is not the training that is asked about.
 FEW = Stochastic(n_passes=10)
 #: And no rows that judge them.
@@ -54,10 +55,10 @@ CONFIGURATIONS = [
     GLM_NEURONS,
     GEMSNNRegressor(max_iter=20),
     GEMSNNRegressor(max_iter=2),
-    SBNNClassifier(),
+    SBNN_CLASSIFIER,
     SBNNClassifier((8, 8, 8), weights="binary", max_iter=20),
     SBNNClassifier(8, inference=Concrete(hard=True), max_iter=20),
-    SBNNRegressor(),
+    SBNN_REGRESSOR,
     SBNNRegressor(8, weights="binary", max_iter=50),
 ]
 # Public checks that check_estimator leaves out.
@@ -68,16 +69,16 @@ EXTRA_CHECKS = [
 ]
 
 
-#: The last configuration of each class, which takes the shortest.
-LAST = {type(estimator): repr(estimator) for estimator in CONFIGURATIONS}
+#: The last configuration of each class, whose fits are short.
+LAST = {type(estimator): estimator for estimator in CONFIGURATIONS}
 #: Those whose fits are long.
-LONG = {repr(SBNNClassifier()), repr(SBNNRegressor())}
+LONG = [SBNN_CLASSIFIER, SBNN_REGRESSOR]
 #: A sparse matrix is a sparse array before anything reads a parameter: once for each class says it.
 ONCE = {"check_estimator_sparse_matrix"}
 #: Makes 1000 passes, whatever max_iter is; where rows are sampled from, weights of classes are theirs in any network.
 ONCE_BY_SAMPLES = {"check_class_weight_classifiers"}
-#: The score of this one is asked for, and takes longer.
-TRAINED = {"check_regressors_train"}
+#: Asks for a score, which takes a GEMSNNRegressor more passes than everything else.
+SCORED = {"check_regressors_train"}
 #: What rows come in is behind an estimator before it learns.
 CONTAINERS = {
     "check_classifier_data_not_an_array",
@@ -106,10 +107,10 @@ NAMES, CASES = CHECKS.args
 def is_asked(estimator, name, in_other_memory=False):
     """Whether the check says of this configuration what it does not say of another of the class."""
     if name in ONCE or (name in ONCE_BY_SAMPLES and isinstance(estimator, GEMSNNClassifier | SBNNClassifier)):
-        return repr(estimator) == LAST[type(estimator)]
+        return estimator is LAST[type(estimator)]
     if isinstance(estimator, GEMSNNRegressor):
-        return (name in TRAINED) == (repr(estimator) != LAST[GEMSNNRegressor])
-    return repr(estimator) not in LONG or not (name in CONTAINERS or in_other_memory)
+        return (name in SCORED) == (estimator is not LAST[GEMSNNRegressor])
+    return estimator not in LONG or not (name in CONTAINERS or in_other_memory)
 
 
 def is_case_asked(estimator, check):
