@@ -88,8 +88,6 @@ minimum = _of_library("minimum", "The smaller of two, entry by entry.")
 where = _of_library("where", "Entries of the second argument where the first is true, else of the third.")
 
 product_over = _of_library("prod", "Product over an ``axis``.")
-largest = _of_library("max", "Largest entry, along an ``axis`` if one is given.")
-smallest = _of_library("min", "Smallest entry, along an ``axis`` if one is given.")
 position_of_largest = _of_library("argmax", "Index of the largest entry along an ``axis``.")
 
 zeros_like = _of_library("zeros_like", "Zeros of the shape, dtype and device of an array.")
@@ -155,6 +153,20 @@ def sum_over(x: Array, axis: int | None = None, keepdims: Any = False) -> Array:
     return array_namespace(x).sum(x, axis=axis, keepdims=keepdims)
 
 
+def largest(x: Array, axis: int | None = None, keepdims: Any = False) -> Array:
+    """Largest entry, along an ``axis`` if one is given."""
+    if type(x) is np.ndarray:
+        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+    return array_namespace(x).max(x, axis=axis, keepdims=keepdims)
+
+
+def smallest(x: Array, axis: int | None = None, keepdims: Any = False) -> Array:
+    """Smallest entry, along an ``axis`` if one is given."""
+    if type(x) is np.ndarray:
+        return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+    return array_namespace(x).min(x, axis=axis, keepdims=keepdims)
+
+
 def log_determinant(matrices: Array) -> Array:
     """Logarithm of the size of the determinant of every matrix."""
     return _sign_and_log(matrices)[1]
@@ -178,11 +190,15 @@ def total_of(array: Array) -> float:
 
 def is_any(array: Array) -> bool:
     """Whether any entry is true."""
+    if type(array) is np.ndarray:
+        return bool(np.logical_or.reduce(array, axis=None))
     return bool(array_namespace(array).any(array))
 
 
 def is_all(array: Array) -> bool:
     """Whether every entry is true."""
+    if type(array) is np.ndarray:
+        return bool(np.logical_and.reduce(array, axis=None))
     return bool(array_namespace(array).all(array))
 
 

@@ -43,6 +43,8 @@ from sk_epsnn._arrays import (
 _FAST_STEPS, _SAFE_STEPS, _OMEGA_STEPS = 6, 60, 6
 #: Potentials whose expectations are computed at a time: few enough to stay in a processor's cache.
 _CHUNK = 40_960
+#: And of such for all of the nodes that are worked on together.
+_AT_ONCE = 8_192
 #: The table of `distribution_table` over ``q = (1 + S)^(-1/2)`` and over ``tau = q t``.
 N_SPREADS, FIRST, LAST, PER_UNIT = 65, -8.0, 14.0, 32
 #: The integral over the largest perturbed potential: distance of its nodes unless there would be too many, the numbers
@@ -183,13 +185,19 @@ def _by_nodes(mean: Array, variance: Array, ends: tuple[Array, Array], n_nodes: 
     n_columns = tables[0].shape[1]
     start, total = row * n_columns, zeros_like(mean)
     flat = [reshape(part, (-1,)) for part in tables]
-    for k in range(n_nodes):
-        place = (low + k * step - mean) * scale - FIRST * PER_UNIT
+    nodes = reshape(astype(like(np.arange(n_nodes), mean), mean.dtype), (-1, 1, 1))
+    # Several nodes at a time where rows are few, added one by one: a row comes to the same whatever is beside it.
+    at_once = max(1, _AT_ONCE // (mean.shape[0] * mean.shape[1]))
+    for begin in range(0, n_nodes, at_once):
+        some = nodes[begin : min(begin + at_once, n_nodes), ...]
+        place = (low + some * step - mean) * scale - FIRST * PER_UNIT
         column = clip(_floor(place), min=0.0, max=float(n_columns - 2))
         along = place - column
         index = reshape(astype(start + column, "int64"), (-1,))
         value, rate = (_between(part, index, n_columns, along, between) for part in flat)
-        total = total + exp(rate - sum_over(exp(value), axis=1, keepdims=True))
+        parts = exp(rate - sum_over(exp(value), axis=2, keepdims=True))
+        for k in range(parts.shape[0]):
+            total = total + parts[k, ...]
     total = total * q * step
     seen = total > 1e3 * smallest_normal(total)
     result = log(where(seen, total, 1.0))

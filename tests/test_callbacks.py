@@ -82,7 +82,7 @@ def test_the_model_after_each_pass_is_that_of_a_shorter_fit(kind, hidden, data):
     """What a callback is given does not change while training goes on."""
     # No row is held out, no temperature is chosen, and no rate falls by the number of passes.
     held_out = kind is EPSNNRegressor and hidden
-    options = {"inference": Newton(temperature=0.5, validation_fraction=0 if held_out else "auto")}
+    options = {"inference": Newton(n_sweeps=3, temperature=0.5, validation_fraction=0 if held_out else "auto")}
     recorder = Recorder()
     slow(kind, hidden_layer_sizes=hidden, **options).set_callbacks(recorder).fit(data.X, data.y)
     for n_passes, then in enumerate(recorder.models, 1):

@@ -314,7 +314,7 @@ def test_predictive_variance_is_that_of_networks_drawn_from_the_posterior(activa
     X, y = cues(60, 0)
     model = EPSNNClassifier(12, activation=activation, inference=Stochastic(n_passes=4), random_state=0).fit(X, y)
     found = model.predict_potentials(X[:12])
-    drawn = [model.freeze("sample", random_state=seed).predict_potentials(X[:12]) for seed in range(200)]
+    drawn = [model.freeze("sample", random_state=seed).predict_potentials(X[:12]) for seed in range(100)]
     means, variances = (np.stack(part) for part in zip(*drawn, strict=True))
     exact = means.var(0) + variances.mean(0)
     assert np.median(found.variance / exact) == pytest.approx(1, abs=0.1)

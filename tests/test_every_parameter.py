@@ -169,6 +169,8 @@ OPTIONS = {
     ),
     HeavisideOutput: ("output_activation", {"noise_variance": (3.0, [(classifier, o) for o in (ONE, HIDDEN, BINARY)])}),
 }
+#: Shorter courses, where it is another parameter that is asked about.
+FEWER = {AverageEP: {"n_sweeps": 20}, Stochastic: {"n_passes": 4}}
 REQUIRED = {Levels: {"values": (-1.0, 0.0, 1.0)}}
 ENCODERS = {
     PopulationEncoder: {
@@ -269,6 +271,8 @@ def assert_option_matters(option, owner, name, value, make, options):
     start = REQUIRED.get(option, {})
     if owner == "inference" and name != "validation_fraction" and make is regressor and "hidden_layer_sizes" in options:
         start = {"validation_fraction": 0}
+    if option in FEWER and name not in FEWER[option]:
+        start = {**start, **FEWER[option]}
     model = make(**{**options, owner: option(**start)})
     if value == "other":
         value = not fitted(model).settings_[f"{owner}__{name}"].value

@@ -274,8 +274,9 @@ def test_nodes_of_a_convolution(digits):
 def test_a_regressor_with_convolutions(digits):
     X, y = digits
     layers = (Convolution(4, 3, padding=1, pool=2), Convolution(6, 3, padding=1, pool=2), 5)
-    model = EPSNNRegressor(layers, max_iter=1, random_state=0).fit(X[:300], np.column_stack([y, 7 - 2 * y])[:300])
-    model = model.freeze()
+    inference = Newton(n_sweeps=2, validation_fraction=0)
+    model = EPSNNRegressor(layers, inference=inference, max_iter=1, random_state=0)
+    model = model.fit(X[:300], np.column_stack([y, 7 - 2 * y])[:300]).freeze()
     np.testing.assert_allclose(run(to_nir(model), channels_first(model, X))["output"], model.predict(X), rtol=1e-9)
 
 
@@ -466,17 +467,20 @@ def test_discrete_weights_over_steps_stay_levels():
         np.testing.assert_allclose(np.abs(node.weight), 1.0, rtol=1e-12)
 
 
-@pytest.mark.parametrize("given", [{"dt": 0.0}, {"dt": "1 ms"}, {"dt": np.nan}, {"n_steps": 0}, {"n_steps": 2.5}])
-def test_steps_that_are_none(given):
+def after_a_sweep(neuron):
     X, y = signals(20)
-    model = EPSNNClassifier(3, activation=LIF(), inference=Newton(), max_iter=1).fit(X, y)
-    with pytest.raises(ValueError, match=next(iter(given))):
-        to_nir(model, **given)
+    return EPSNNClassifier(3, activation=neuron, inference=Newton(n_sweeps=1), max_iter=1).fit(X, y)
+
+
+def test_steps_that_are_none():
+    model = after_a_sweep(LIF(leak=0.8))
+    for given in ({"dt": 0.0}, {"dt": "1 ms"}, {"dt": np.nan}, {"n_steps": 0}, {"n_steps": 2.5}):
+        with pytest.raises(ValueError, match=next(iter(given))):
+            to_nir(model, **given)
 
 
 def test_refusals_over_steps(digits):
-    X, y = signals(20)
-    model = EPSNNClassifier(3, activation=SigmoidLIF(), inference=Newton(), max_iter=1).fit(X, y)
+    model = after_a_sweep(SigmoidLIF(leak=0.8))
     with pytest.raises(ValueError, match=r"sigmoid_lif.*fire at random.*LIF\(...\) where X has steps"):
         to_nir(model)
     one_step = EPSNNClassifier(max_iter=1).fit(digits[0][:50], digits[1][:50])

@@ -152,7 +152,8 @@ def test_a_regressor_with_convolutions(frozen, digits):
     """Weights of a kernel are correlated; the estimator is asked in float64, as empty patches are known well."""
     X, y = digits
     layers = (Convolution(4, 3, padding=1, pool=2), Convolution(5, 3, padding=1))
-    model = EPSNNRegressor(layers, max_iter=1, random_state=0).fit(X[:300], y[:300])
+    inference = Newton(n_sweeps=2, validation_fraction=0)
+    model = EPSNNRegressor(layers, inference=inference, max_iter=1, random_state=0).fit(X[:300], y[:300])
     assert all(weights.covariance is not None for weights in model._progress.state.moments("float64"))
     model = model.freeze() if frozen else model
     (predicted,) = run(model, X)

@@ -68,12 +68,14 @@ def test_moments_say_what_drawn_networks_say(fitted, digits):
     _, X, _, y = digits
     drawn = clone(fitted).set_params(n_draws=100).fit(digits[0], digits[2])
     np.testing.assert_allclose(drawn.coefs_[0], fitted.coefs_[0], err_msg="training is the same")
-    assert np.abs(drawn.predict_proba(X) - fitted.predict_proba(X)).mean() < 0.01
+    X = X[:200]
+    probability = drawn.predict_proba(X)
+    assert np.abs(probability - fitted.predict_proba(X)).mean() < 0.01
     total, aleatoric, epistemic = drawn.predict_uncertainty(X)
     # Moments take the outputs of a network, which read the same spikes, for independent.
     assert np.corrcoef(epistemic, fitted.predict_uncertainty(X).epistemic)[0, 1] > 0.9
-    alone = np.concatenate([drawn.predict_proba(X[k : k + 1]) for k in range(5)])
-    np.testing.assert_allclose(alone, drawn.predict_proba(X)[:5], rtol=1e-9)
+    alone = np.concatenate([drawn.predict_proba(X[k : k + 1]) for k in range(2)])
+    np.testing.assert_allclose(alone, probability[:2], rtol=1e-9)
 
 
 def test_fitted_attributes(fitted):
@@ -256,11 +258,10 @@ def test_neurons_that_an_sbnn_has_not(neuron, message):
         SBNNClassifier(6, activation=neuron).fit(X, y)
 
 
-def test_it_knows_as_much_as_networks_of_other_principles(digits):
+def test_it_knows_as_much_as_networks_of_other_principles(fitted, digits):
     X, X_test, y, y_test = digits
     other = EPSNNClassifier(50, random_state=0).fit(X, y)
-    model = SBNNClassifier(50, random_state=0).fit(X, y)
-    assert model.score(X_test, y_test) > other.score(X_test, y_test) - 0.02
+    assert fitted.score(X_test, y_test) > other.score(X_test, y_test) - 0.02
 
 
 def test_convolutions():

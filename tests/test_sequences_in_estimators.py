@@ -158,7 +158,7 @@ def test_a_leak_that_the_rows_choose():
     parameters = {"inference": FEW, "random_state": 0}
     model = EPSNNClassifier(10, activation=LIF("auto"), **parameters).fit(X, first)
     assert 0.7 < model.leak_[0] == model.leak_[1] < 1
-    np.testing.assert_array_equal(clone(model).fit(X, first).predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(*(clone(model).fit(X[:60], first[:60]).predict_proba(X) for _ in range(2)))
     X = rng.standard_normal((400, 12, 2))
     now = EPSNNClassifier(10, activation=LIF("auto", readout="last"), **parameters).fit(X, X[:, -1, 0] > 0)
     assert now.leak_[0] < 0.6

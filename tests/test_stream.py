@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, SigmoidLIF
+from sk_epsnn import LIF, EPSNNClassifier, EPSNNRegressor, Newton, SigmoidLIF
 
 N_STEPS, N_FEATURES = 6, 3
 TOLERANCE = {np.float64: 1e-11, np.float32: 3e-5}
@@ -55,7 +55,7 @@ def data(dtype=np.float64):
 def fitted(task, network, dtype=np.float64, **options):
     X, label = data(dtype)
     sizes, activation = NETWORKS[network] if network in NETWORKS else ((5,), PARTS[network])
-    options = {"activation": activation, "inference": "newton", "max_iter": 1, "random_state": 0, **options}
+    options = {"activation": activation, "inference": Newton(n_sweeps=2), "max_iter": 1, "random_state": 0, **options}
     if task == "real":
         options = {"noise_variance": 0.5, **options}
         return EPSNNRegressor(sizes, **options).fit(X, label + X[:, 0, 0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from functools import lru_cache
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
@@ -271,21 +272,9 @@ class Readout(_Steps):
 
     def taps(self, n_steps: int) -> np.ndarray:
         """Weights of the steps, shape (1 or n_samples, n_parts, n_steps)."""
-        ends = np.array([n_steps]) if self.lengths is None else self.lengths
-        ends, step = ends[:, None], np.arange(n_steps)
-        if isinstance(self.kind, str):
-            ago = ends - 1 - step
-            weight = np.where(ago >= 0, float(self.leak) ** np.maximum(ago, 0), 0.0)[:, None, :]
-        else:
-            edges = self._edges(ends)
-            weight = (edges[:, :-1, None] <= step) & (step < edges[:, 1:, None])
-        total = weight.sum(2, keepdims=True)
-        return weight / np.where(total > 0, total, 1.0)
-
-    def _edges(self, n_steps: Any) -> np.ndarray:
-        """Where the parts of so many steps begin and end: as equal as they can be, the first ones longer."""
-        size, longer = np.divmod(n_steps, self.n_parts)
-        return size * np.arange(self.n_parts + 1) + np.minimum(np.arange(self.n_parts + 1), longer)
+        if self.lengths is None:
+            return _taps_of_whole(self.kind, self.leak, n_steps).copy()
+        return _taps(self.kind, self.leak, self.lengths, n_steps)
 
     def share(self, n_before: np.ndarray, n_steps: int | None = None) -> np.ndarray:
         """See `Connection.share`; only the part that a step is in changes."""
@@ -294,7 +283,7 @@ class Readout(_Steps):
             if self.leak == 0:
                 return np.ones(n_before.shape)
             return (1 - self.leak) / -np.expm1((n_before + 1) * np.log(self.leak))
-        edges = self._edges(np.iinfo(np.int64).max if n_steps is None else n_steps)
+        edges = _edges(np.iinfo(np.int64).max if n_steps is None else n_steps, self.n_parts)
         within = n_before - edges[:-1]
         return np.where((within >= 0) & (n_before < edges[1:]), 1 / (1 + np.maximum(within, 0)), 0.0)
 
@@ -354,6 +343,31 @@ class Readout(_Steps):
                 columns = slice(part * self.n_features, (part + 1) * self.n_features)
                 derivatives = permute_dims(weighted, (0, 2, 1)) @ below[samples, :, :]
                 yield Sensitivity(samples, 0, columns, derivatives)
+
+
+@lru_cache(maxsize=256)
+def _taps_of_whole(kind: str | int, leak: float, n_steps: int) -> np.ndarray:
+    """`_taps` of samples that have all the steps: asked for at every pass through a network."""
+    return _taps(kind, leak, np.array([n_steps]), n_steps)
+
+
+def _taps(kind: str | int, leak: float, ends: np.ndarray, n_steps: int) -> np.ndarray:
+    """Weights of the steps of samples that end after so many of them, shape (n_samples, n_parts, n_steps)."""
+    ends, step = ends[:, None], np.arange(n_steps)
+    if isinstance(kind, str):
+        ago = ends - 1 - step
+        weight = np.where(ago >= 0, float(leak) ** np.maximum(ago, 0), 0.0)[:, None, :]
+    else:
+        edges = _edges(ends, kind)
+        weight = (edges[:, :-1, None] <= step) & (step < edges[:, 1:, None])
+    total = weight.sum(2, keepdims=True)
+    return weight / np.where(total > 0, total, 1.0)
+
+
+def _edges(n_steps: Any, n_parts: int) -> np.ndarray:
+    """Where the parts of so many steps begin and end: as equal as they can be, the first ones longer."""
+    size, longer = np.divmod(n_steps, n_parts)
+    return size * np.arange(n_parts + 1) + np.minimum(np.arange(n_parts + 1), longer)
 
 
 def _flat(by_step: Array) -> Array:
