@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sk_epsnn import (
     AverageEP,
     BernoulliGaussianPrior,
+    Convolution,
     EPSNNClassifier,
     EPSNNRegressor,
     GaussianPrior,
@@ -347,6 +348,18 @@ def test_temperatures_rise_with_the_rows(n_samples, shallow, deep):
         for output, temperature in (("sigmoid", expected), ("softmax", 0.3)):
             plan = plan_of(EPSNNClassifier(sizes, output_activation=output), n_samples=n_samples)
             assert plan.settings["inference__temperature"].value == (temperature,) * (len(sizes) + 1)
+
+
+@pytest.mark.parametrize(("n_samples", "expected"), [(100, 0.3), (2000, 0.3), (64_000, 2.4), (2_048_000, 19.2)])
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_temperatures_of_convolutions_rise_with_the_rows(n_samples, expected, output):
+    """With a power of 0.6 from 2,000 rows on, whatever the outputs are: 32 times the rows are 8 times as hot."""
+    model = EPSNNClassifier((Convolution(4, 3), 8), output_activation=output)
+    found = plan_of(model, n_samples=n_samples).settings["inference__temperature"]
+    assert found.value == (expected,) * 3
+    assert "higher the more rows there are" in found.reason
+    given = plan_of(model.set_params(inference=Stochastic(temperature=0.5)), n_samples=n_samples)
+    assert given.trainer.design.temperatures == (0.5,) * 3
 
 
 @pytest.mark.parametrize("inference", ["newton", "average_ep", "stochastic"])

@@ -71,10 +71,10 @@ HEATED_ROWS = 5000
 WARM_TEMPERATURE, WARM_ROWS, WARM_EXPONENT = 0.3, 2000, 0.25
 #: ... with three hidden layers or more.
 WARM_EXPONENT_OF_DEEP = 0.4
-#: ... with convolutions, from so many rows on, and without a bound.
-WARM_EXPONENT_OF_IMAGES = 0.6
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.22, 0.6
-#: ... and with four hidden layers or more the lower the narrower than this they are: the signals would die.
+#: With convolutions it grows so from that number of rows on, and without a bound.
+WARM_EXPONENT_OF_IMAGES = 0.6
+#: With four hidden layers or more it is the lower the narrower than this they are: the signals would die.
 VERY_DEEP_WIDTH = 50
 #: Hidden layers train in single precision with so many rows at once: with fewer it would save next to nothing, and a
 #: row of weight two would no longer be the row twice to the rounding of float64.
