@@ -57,7 +57,7 @@ AVERAGED = 0.2
 #: weights small long before a deep network has found out which it needs, and the signals would die.
 GAUSSIAN_SHARE = 0.5
 #: Layers of at most so many inputs have one matrix of curvature for all units, unless they are in principal axes ...
-SHARED_FAN_IN = 1024
+SHARED_FAN_IN = 2048
 #: ... whose eigenvectors are renewed with every measurement up to so many inputs, else before these steps.
 OFTEN_FAN_IN = 256
 RARELY = {0, *(EVERY * 4**k for k in range(12))}
