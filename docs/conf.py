@@ -1,10 +1,16 @@
 """Sphinx configuration: `sphinx-build -W docs docs/_build/html`."""
 
+import sys
+from pathlib import Path
+
 import sk_epsnn
 
 project = "sk_epsnn"
 author = copyright = "The sk_epsnn developers"
 version = release = sk_epsnn.__version__
+
+# Where `gallery_order` is.
+sys.path.insert(0, str(Path(__file__).parent))
 
 extensions = [
     "myst_parser",
@@ -49,6 +55,7 @@ suppress_warnings = ["ref.ref", "ref.term"]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "within_subsection_order": "gallery_order.ReadingOrder",
     "ignore_pattern": r"[\\/](paper|benchmarks)[\\/]",
     "filename_pattern": r"[\\/]plot_",
     "remove_config_comments": True,

@@ -11,8 +11,6 @@ from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, evenly_spread, take
 
-#: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
-PREDICT_ROWS = 1024
 #: Rows that a set-up is taken from, at least, where more will come: standard deviations are right to an eighth then.
 LEAST_SET_UP = 32
 

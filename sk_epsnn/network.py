@@ -28,12 +28,13 @@ from sk_epsnn._arrays import (
 from sk_epsnn._sequences import are_present
 from sk_epsnn.basis import InputBasis, fit_basis
 from sk_epsnn.connections import Connection
-from sk_epsnn.course import PREDICT_ROWS
 from sk_epsnn.messages import Inputs, observed
 from sk_epsnn.neurons import Neuron
 from sk_epsnn.outputs import Output
 from sk_epsnn.patches import MOST_IMAGES
 
+#: Rows that are predicted at a time: what they need of memory is bounded, and stays in a processor's cache.
+PREDICT_ROWS = 1024
 #: Numbers that a block of samples has in the widest layer, at most: so few find the memory of the last block again,
 #: and need not be given new one.
 BLOCK = 3 * 2**17

@@ -10,14 +10,14 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from sk_epsnn._arrays import Array, absolute, astype, clip, concat, epsilon, is_any, largest, log, reshape, sum_over
-from sk_epsnn.course import PREDICT_ROWS, Rows
+from sk_epsnn.course import Rows
 from sk_epsnn.ep.evidence import Evidence, NoiseEvidence
 from sk_epsnn.ep.learned_prior import MOST_STEPS, SETTLED
 from sk_epsnn.ep.mixing import potential_mean
 from sk_epsnn.ep.noise import with_varying_noise
 from sk_epsnn.ep.state import State
 from sk_epsnn.ep.trainer import SweepTrainer
-from sk_epsnn.network import Batch
+from sk_epsnn.network import PREDICT_ROWS, Batch
 from sk_epsnn.outputs import GaussianOutput
 from sk_epsnn.training import Report
 

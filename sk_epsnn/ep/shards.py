@@ -10,12 +10,12 @@ from joblib import Parallel, delayed
 from sklearn.utils import gen_batches
 
 from sk_epsnn._sklearn import one_blas_thread
-from sk_epsnn.course import PREDICT_ROWS, Rows
+from sk_epsnn.course import Rows
 from sk_epsnn.ep.energy import divergence, log_evidence
 from sk_epsnn.ep.evidence import Change
 from sk_epsnn.ep.newton import SHORTEST_STEP
 from sk_epsnn.ep.state import State
-from sk_epsnn.network import Batch
+from sk_epsnn.network import PREDICT_ROWS, Batch
 from sk_epsnn.training import Report, Trainer, absorb_in_turn
 
 

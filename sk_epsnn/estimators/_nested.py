@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_epsnn._arrays import sqrt, to_numpy
 from sk_epsnn._nesting import last_step
-from sk_epsnn.course import PREDICT_ROWS
 from sk_epsnn.estimators._base import BaseEPSNN
 from sk_epsnn.estimators._gem_base import BaseGEMSNN
 from sk_epsnn.estimators._gem_regressor import GEMSNNRegressor
@@ -21,6 +20,7 @@ from sk_epsnn.estimators._regressor import EPSNNRegressor
 from sk_epsnn.estimators._sbnn_base import BaseSBNN
 from sk_epsnn.estimators._sbnn_regressor import SBNNRegressor
 from sk_epsnn.estimators._uncertainty import Uncertainty
+from sk_epsnn.network import PREDICT_ROWS
 
 #: Nodes of the rule for a target that is transformed back.
 _N_NODES = 64
