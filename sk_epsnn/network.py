@@ -146,6 +146,11 @@ class Network:
         return (*(layer.connection for layer in self.hidden), self.readout)
 
     @property
+    def reads_patches(self) -> bool:
+        """Whether there are convolutions."""
+        return any(connection.reads_patches for connection in self.connections)
+
+    @property
     def n_targets(self) -> int:
         """Columns of the targets."""
         return self.readout.n_units // self.output.units_per_target

@@ -106,7 +106,7 @@ class Planner:
             varying_noise=network.output.name == HeteroscedasticOutput.name,
             inference=inference.name,
             traces=any(connection.centered for connection in network.connections) and self.problem.n_steps is not None,
-            patches=any(connection.reads_patches for connection in network.connections),
+            patches=network.reads_patches,
         )
 
     # ------------------------------------------------------------------ structure

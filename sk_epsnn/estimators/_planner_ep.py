@@ -123,7 +123,7 @@ class EPPlanner:
 
     def _n_passes(self, course: Course) -> int:
         """Passes of steps on mini-batches."""
-        patches = self._reads_patches()
+        patches = self.network.reads_patches
         automatic, (n_steps, least) = passes(self.problem.n_samples, course.batch_size, patches), enough(patches)
         reason = f"about {n_steps} steps, but from {least} to {MOST_PASSES} passes"
         n_passes = self.answers.answer("inference__n_passes", self.inference.n_passes, automatic, reason)
@@ -360,7 +360,7 @@ class EPPlanner:
             reason = self.reasons["temperature" if self.n_layers > 1 else "output_temperature"]
             if defaults.warms and not self.is_stream:
                 widths = [connection.n_units for connection in self.network.connections[:-1]]
-                winner, patches = self._winner(), self._reads_patches()
+                winner, patches = self._winner(), self.network.reads_patches
                 automatic = (temperature_of(self.n_targets, widths, winner, patches),) * self.n_layers
                 if patches or not winner:
                     reason = f"{reason}; higher the more rows there are"
@@ -368,10 +368,6 @@ class EPPlanner:
                 reason = f"{reason}; where training starts; held-out rows choose the rest"
             return self.answers.answer("inference__temperature", given, automatic, reason)
         return self.answers.given("inference__temperature", self._per_layer("temperature", given))
-
-    def _reads_patches(self) -> bool:
-        """Whether there are convolutions."""
-        return any(connection.reads_patches for connection in self.network.connections)
 
     def _winner(self) -> bool:
         """Whether exactly one output fires."""
