@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,3 +92,12 @@ def _freeze(value):
 def freeze():
     """Function that turns an object with all its attributes into a value that compares bit by bit."""
     return _freeze
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line that says which tests were left out, and why."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ").split(":")[0] for report in reports)
+    if reasons:
+        said = "; ".join(f"{count} as {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"{len(reports)} tests are skipped: {said}")
