@@ -3,8 +3,8 @@
 Every training set is a stratified random draw from the 60,000 training images, as pixel rates or as spikes; test
 figures are from all 10,000 test images. The methods are `EPSNNClassifier` with `Convolution` or behind
 `PatchSpikeEncoder`, and the network of ``_convnet.py``, which is tuned on the same rows. It has no rows of its own for
-binary kernels and the encoder: these read what "rates" of the same N do. CPU seconds are those of `fit`, on one
-thread; those in which the peer is tuned are apart.
+wide maps, binary kernels and the encoder: these read what "rates" of the same N do. CPU seconds are those of `fit`, on
+one thread; those in which the peer is tuned are apart.
 
     python examples/benchmarks/convolution.py --what rates-1000 --method epsnn convnet --seeds 0 1
     python examples/benchmarks/convolution.py --what rates-60000 --method epsnn --memory
@@ -38,14 +38,21 @@ from _common import (
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
-from sk_epsnn import Convolution, EPSNNClassifier, PatchSpikeEncoder, SBNNClassifier
+from sk_epsnn import Convolution, EPSNNClassifier, PatchSpikeEncoder, SBNNClassifier, Stochastic
 
 ARCHITECTURE = (Convolution(12, 5, pool=2), Convolution(32, 3, pool=2))
+WIDE = (Convolution(16, 5, pool=2), Convolution(64, 3, pool=2))
 
 
 def learned(seed: int, **options: Any) -> EPSNNClassifier:
     """Network whose kernels are trained."""
     return EPSNNClassifier(ARCHITECTURE, random_state=seed, **options)
+
+
+def wide(seed: int) -> EPSNNClassifier:
+    """More channels, for many images; as hot and with as many passes as 8,000 other training images asked for."""
+    inference = Stochastic(temperature=3.5, n_passes=7)
+    return EPSNNClassifier(WIDE, inference=inference, random_state=seed)
 
 
 def variational(seed: int) -> SBNNClassifier:
@@ -85,6 +92,7 @@ TASKS = {
     "rates-1000": Task("convolutions, pixel rates, N=1000", 1_000),
     "rates-10000": Task("convolutions, pixel rates, N=10000", 10_000),
     "rates-60000": Task("convolutions, pixel rates, N=60000", 60_000),
+    "wide-60000": Task("wide convolutions, pixel rates, N=60000", 60_000, network=wide, has_peer=False),
     "spikes-10000": Task("convolutions, spikes, N=10000", 10_000, spiking_mnist),
     "binary-10000": Task(
         "binary convolutions, pixel rates, N=10000",
