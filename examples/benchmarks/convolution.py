@@ -41,18 +41,13 @@ from threadpoolctl import threadpool_limits
 from sk_epsnn import Convolution, EPSNNClassifier, PatchSpikeEncoder, SBNNClassifier, Stochastic
 
 ARCHITECTURE = (Convolution(12, 5, pool=2), Convolution(32, 3, pool=2))
+#: For many images; as hot and with as many passes as 8,000 other training images asked for.
 WIDE = (Convolution(16, 5, pool=2), Convolution(64, 3, pool=2))
 
 
-def learned(seed: int, **options: Any) -> EPSNNClassifier:
+def learned(seed: int, layers: Sequence[Convolution] = ARCHITECTURE, **options: Any) -> EPSNNClassifier:
     """Network whose kernels are trained."""
-    return EPSNNClassifier(ARCHITECTURE, random_state=seed, **options)
-
-
-def wide(seed: int) -> EPSNNClassifier:
-    """More channels, for many images; as hot and with as many passes as 8,000 other training images asked for."""
-    inference = Stochastic(temperature=3.5, n_passes=7)
-    return EPSNNClassifier(WIDE, inference=inference, random_state=seed)
+    return EPSNNClassifier(layers, random_state=seed, **options)
 
 
 def variational(seed: int) -> SBNNClassifier:
@@ -92,7 +87,12 @@ TASKS = {
     "rates-1000": Task("convolutions, pixel rates, N=1000", 1_000),
     "rates-10000": Task("convolutions, pixel rates, N=10000", 10_000),
     "rates-60000": Task("convolutions, pixel rates, N=60000", 60_000),
-    "wide-60000": Task("wide convolutions, pixel rates, N=60000", 60_000, network=wide, has_peer=False),
+    "wide-60000": Task(
+        "wide convolutions, pixel rates, N=60000",
+        60_000,
+        network=partial(learned, layers=WIDE, inference=Stochastic(temperature=3.5, n_passes=7)),
+        has_peer=False,
+    ),
     "spikes-10000": Task("convolutions, spikes, N=10000", 10_000, spiking_mnist),
     "binary-10000": Task(
         "binary convolutions, pixel rates, N=10000",
